@@ -1,0 +1,32 @@
+# The project's commands. Each one sets up what it needs on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 4
+
+.PHONY: setup demo test check bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml .ci/setup
+	PYTHON=$(PYTHON) .ci/setup
+	@touch $@
+
+demo: setup
+	$(BIN)/fedgate demo --once
+
+test: setup
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+check: setup build/stubs/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+build/stubs/.ready: .ci/stubs.py pyproject.toml
+	$(BIN)/python .ci/stubs.py build/stubs
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,336 @@
+"""The nouns of a clusterset: values that check themselves, so that one that exists is valid.
+
+Three groups, in the order in which they travel:
+
+- what a cluster's source says (`Offer`: its services, workloads and gateways),
+- what crosses to the hub and back (`Export`, `GatewayRecord`, `Member`, `Import`, `Federation`),
+- what an agent knows in the end (`ClusterView`), from which everything else is computed.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+from typing import NewType
+
+from clusters.errors import InvalidName, InvalidValue
+
+ClusterName = NewType("ClusterName", str)
+
+CLUSTERSET_DOMAIN = "clusterset.local"
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def _label(kind: str, name: str) -> str:
+    """Check *name* against RFC 1123's label, as Kubernetes does."""
+    if not _LABEL.fullmatch(name):
+        raise InvalidName(kind, name, "want 1-63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")
+    return name
+
+
+def cluster_name(text: str) -> ClusterName:
+    """Parse a cluster's name: an RFC 1123 label, as it becomes a part of the trust domain."""
+    return ClusterName(_label("cluster", text))
+
+
+@lru_cache(maxsize=65536)
+def _address(text: str) -> str:
+    """Bring an IP address to its one canonical spelling."""
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise InvalidValue("address", text, "not an IPv4 or IPv6 address") from error
+
+
+def _canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_address(address) for address in addresses)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceName:
+    """A service, the same in every cluster of the set (KEP-1645's namespace sameness)."""
+
+    namespace: str
+    name: str
+
+    def __post_init__(self) -> None:
+        _label("namespace", self.namespace)
+        _label("service", self.name)
+
+    @classmethod
+    def parse(cls, text: str) -> "ServiceName":
+        """Undo `str`: `shop/catalog`."""
+        namespace, slash, name = text.partition("/")
+        if not slash:
+            raise InvalidName("service", text, "want NAMESPACE/NAME")
+        return cls(namespace, name)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def dns_name(self) -> str:
+        """`catalog.shop.svc.clusterset.local`, without the final dot."""
+        return f"{self.name}.{self.namespace}.svc.{CLUSTERSET_DOMAIN}"
+
+    def authority(self, port: int) -> str:
+        """The CONNECT authority that names this service's *port* between gateways."""
+        return f"{self.dns_name}:{port}"
+
+
+class Protocol(StrEnum):
+    """A transport protocol, as Kubernetes spells it. Only TCP is carried."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Port:
+    """A port that a service is called on."""
+
+    number: int
+    name: str = ""
+    protocol: Protocol = Protocol.TCP
+    app_protocol: str | None = None
+
+    def __post_init__(self) -> None:
+        _port_number(self.number)
+        if self.name:
+            _label("port", self.name)
+
+
+def _port_number(number: int) -> None:
+    if not 1 <= number <= 65535:
+        raise InvalidValue("port", number, "want 1-65535")
+
+
+@dataclass(frozen=True, slots=True)
+class CallerPattern:
+    """Whom a service lets in: a SPIFFE ID, or the beginning of one followed by `*`."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        body = self.text.removesuffix("*")
+        if not self.text.startswith("spiffe://") or "*" in body:
+            raise InvalidValue("caller", self.text, "want a SPIFFE ID, with at most one '*' at its end")
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether any ID that begins so is let in."""
+        return self.text.endswith("*")
+
+    @property
+    def literal(self) -> str:
+        """The ID, or the beginning of it, without the star."""
+        return self.text.removesuffix("*")
+
+
+# --- what a cluster's source says -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServicePort:
+    """A port of a local service: what callers dial, and what its endpoints listen on."""
+
+    port: Port
+    target: int
+
+    def __post_init__(self) -> None:
+        _port_number(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalService:
+    """A service that this cluster runs and offers to the clusterset.
+
+    `allow` is empty when any known workload of a member may call.
+    """
+
+    service: ServiceName
+    ports: tuple[ServicePort, ...]
+    endpoints: tuple[str, ...] = ()
+    allow: tuple[CallerPattern, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "endpoints", _canonical(self.endpoints))
+        if not self.ports:
+            raise InvalidValue("service", str(self.service), "has no ports")
+        for what in ({(p.port.number, p.port.protocol) for p in self.ports}, {p.port.name for p in self.ports}):
+            if len(what) != len(self.ports):
+                raise InvalidValue("service", str(self.service), "two ports share a number or a name")
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Someone who calls: a service account of a namespace, and the addresses it calls from."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _label("namespace", self.namespace)
+        _label("workload", self.name)
+        object.__setattr__(self, "addresses", _canonical(self.addresses))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Locality:
+    """Where something runs, as Envoy and the KEPs name it."""
+
+    region: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRecord:
+    """An ingress gateway that other clusters dial: each address with *port* reaches it."""
+
+    name: str
+    addresses: tuple[str, ...]
+    port: int = 15008
+    locality: Locality = Locality()
+
+    def __post_init__(self) -> None:
+        _label("gateway", self.name)
+        _port_number(self.port)
+        object.__setattr__(self, "addresses", _canonical(self.addresses))
+        if not self.addresses:
+            raise InvalidValue("gateway", self.name, "has no addresses")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """All that a cluster's source says, at one moment."""
+
+    services: Mapping[ServiceName, LocalService] = field(default_factory=dict)
+    workloads: tuple[Workload, ...] = ()
+    gateways: tuple[GatewayRecord, ...] = ()
+
+
+# --- what crosses -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a cluster tells the hub of one service: that it is offered, and how much of it is ready."""
+
+    service: ServiceName
+    ports: tuple[Port, ...]
+    ready_endpoints: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """One cluster's part in an imported service."""
+
+    cluster: ClusterName
+    ports: tuple[Port, ...]
+    ready_endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A service of the clusterset, merged over all that export it.
+
+    `index` is its place in every VIP range: address = range's base + index. `conflict` says in one
+    line how the exporters disagree, and is empty when they do not.
+    """
+
+    service: ServiceName
+    index: int
+    ports: tuple[Port, ...]
+    offerings: tuple[Offering, ...]
+    conflict: str = ""
+
+    def offerings_at(self, port: int) -> tuple[Offering, ...]:
+        """The clusters that offer TCP *port* of this service."""
+        return tuple(
+            offering
+            for offering in self.offerings
+            if any(p.number == port and p.protocol is Protocol.TCP for p in offering.ports)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A cluster of the set as the others see it.
+
+    `anchors` are its issuing CAs, PEM, each followed by what leads up to the root.
+    """
+
+    name: ClusterName
+    trust_domain: str
+    anchors: tuple[str, ...]
+    gateways: tuple[GatewayRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VipRange:
+    """A block of addresses, from which each imported service has the one at its index."""
+
+    cidr: str
+
+    def __post_init__(self) -> None:
+        try:
+            ip_network(self.cidr)
+        except ValueError as error:
+            raise InvalidValue("VIP range", self.cidr, str(error)) from error
+
+    @property
+    def size(self) -> int:
+        """How many addresses it has."""
+        return ip_network(self.cidr).num_addresses
+
+    def address(self, index: int) -> str:
+        """The address of the service at *index*; index 0 is the range's own and no service's."""
+        if not 0 < index < self.size - 1:
+            raise InvalidValue("VIP index", index, f"outside of {self.cidr}")
+        return str(ip_network(self.cidr)[index])
+
+    def __contains__(self, address: str) -> bool:
+        parsed = ip_address(address)
+        network = ip_network(self.cidr)
+        return parsed.version == network.version and parsed in network
+
+    def overlaps(self, other: "VipRange") -> bool:
+        """Whether some address is in both."""
+        mine, theirs = ip_network(self.cidr), ip_network(other.cidr)
+        return mine.version == theirs.version and mine.overlaps(theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges."""
+
+    domain: str
+    roots: tuple[str, ...]
+    vip_ranges: tuple[VipRange, ...]
+
+
+# --- what an agent knows ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The clusterset as seen from *home*: enough to answer DNS and to program every gateway of it.
+
+    `vip_ranges` are the federation's unless this cluster has ranges of its own.
+    """
+
+    home: ClusterName
+    federation: Federation
+    vip_ranges: tuple[VipRange, ...]
+    offer: Offer = field(default_factory=Offer)
+    members: Mapping[ClusterName, Member] = field(default_factory=dict)
+    imports: Mapping[ServiceName, Import] = field(default_factory=dict)
+
+    def vips(self, imported: Import) -> tuple[str, ...]:
+        """The addresses that *imported* has here, one for each range that is long enough."""
+        return tuple(r.address(imported.index) for r in self.vip_ranges if imported.index < r.size - 1)

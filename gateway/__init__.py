@@ -1,0 +1,1 @@
+"""A view of the clusterset in, Envoy configuration out; served over ADS."""

@@ -1,0 +1,1 @@
+"""SPIFFE IDs, certificates, trust bundles, keys at rest, and decisions about rotation."""

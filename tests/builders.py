@@ -1,0 +1,70 @@
+"""Small worlds for tests: everything that a test does not care about is filled in here."""
+
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Federation,
+    GatewayRecord,
+    Import,
+    LocalService,
+    Member,
+    Offer,
+    Offering,
+    Port,
+    ServiceName,
+    ServicePort,
+    VipRange,
+    Workload,
+)
+
+DOMAIN = "fed.example"
+ONPREM = ClusterName("onprem")
+CLOUD = ClusterName("cloud")
+VIP_RANGES = (VipRange("241.0.0.0/16"), VipRange("fd5f:ed:6a7e::/112"))
+HTTP = Port(8080, "http", app_protocol="http")
+
+
+def federation(*, roots: tuple[str, ...] = ()) -> Federation:
+    """A federation `fed.example`."""
+    return Federation(DOMAIN, roots, VIP_RANGES)
+
+
+def member(name: ClusterName, *gateways: str, anchors: tuple[str, ...] = ("ANCHOR",)) -> Member:
+    """A cluster whose gateways have the given addresses."""
+    records = tuple(GatewayRecord(f"gw-{i}", (address,)) for i, address in enumerate(gateways))
+    return Member(name, f"{name}.{DOMAIN}", anchors, records)
+
+
+def imported(name: str, *clusters: ClusterName, index: int = 1, ports: tuple[Port, ...] = (HTTP,)) -> Import:
+    """`shop/NAME`, offered by *clusters*, each with one ready endpoint."""
+    offerings = tuple(Offering(cluster, ports, 1) for cluster in clusters)
+    return Import(ServiceName("shop", name), index, ports, offerings)
+
+
+def local_service(name: str, *endpoints: str, port: Port = HTTP, target: int = 18080) -> LocalService:
+    """`shop/NAME`, run here."""
+    return LocalService(ServiceName("shop", name), (ServicePort(port, target),), endpoints)
+
+
+def workload(name: str, *addresses: str) -> Workload:
+    """A caller in namespace `shop`."""
+    return Workload("shop", name, addresses)
+
+
+def view(
+    *imports: Import,
+    home: ClusterName = ONPREM,
+    members: tuple[Member, ...] = (),
+    services: tuple[LocalService, ...] = (),
+    workloads: tuple[Workload, ...] = (),
+) -> ClusterView:
+    """What *home* knows."""
+    offer = Offer({s.service: s for s in services}, workloads)
+    return ClusterView(
+        home,
+        federation(),
+        VIP_RANGES,
+        offer,
+        {m.name: m for m in members},
+        {i.service: i for i in imports},
+    )
