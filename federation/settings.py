@@ -1,0 +1,101 @@
+"""What the hub and the agent are told at start: plain values that check themselves.
+
+The command line makes them and the long-running parts take them. Nothing heavy is imported here,
+because every command pays for it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clusters.errors import InvalidValue
+from clusters.model import VipRange
+
+HUB_PORT = 7443
+SYNC_PORT = 7444
+DEFAULT_DOMAIN = "fed.example"
+DEFAULT_VIP_RANGES = ("241.0.0.0/16", "fd5f:ed:6a7e::/112")
+
+
+def host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """Split `192.0.2.1:53`, `[::1]:53` or `hub.example:7443`; port 0 lets the kernel choose.
+
+    Without a port *default_port* is taken, and without that it is an error.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]") or (":" in host and not host.startswith("[")):
+        host, port = text, ""
+    if not port and default_port is None:
+        raise InvalidValue("address", text, "want HOST:PORT, or [IPV6]:PORT")
+    if port and not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise InvalidValue("address", text, "the port must be 0-65535")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or any(c.isspace() or c in "/[]" for c in host):
+        raise InvalidValue("address", text, "want HOST:PORT, or [IPV6]:PORT")
+    return host, int(port) if port else default_port or 0
+
+
+def _check_ranges(ranges: tuple[str, ...]) -> None:
+    """Refuse ranges that are none, and two that share an address."""
+    parsed = [VipRange(cidr) for cidr in ranges]
+    for i, one in enumerate(parsed):
+        for other in parsed[:i]:
+            if one.overlaps(other):
+                raise InvalidValue("VIP range", one.cidr, f"overlaps {other.cidr}")
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """How to run a hub.
+
+    `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
+    addresses by which members reach this host, first one first. The admin API is always on
+    `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    """
+
+    state: Path
+    domain: str = DEFAULT_DOMAIN
+    listen: str = f"0.0.0.0:{HUB_PORT}"
+    sync_listen: str = f"0.0.0.0:{SYNC_PORT}"
+    advertise: tuple[str, ...] = ()
+    vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
+    passphrase_file: Path | None = None
+    admin_listen: str | None = None
+    admin_token_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):
+            host_port(address)
+        for address in self.advertise:
+            host_port(address, HUB_PORT)
+        _check_ranges(self.vip_ranges)
+        if not self.vip_ranges:
+            raise InvalidValue("VIP ranges", "", "a hub needs at least one")
+        if self.admin_listen and not self.admin_token_file:
+            raise InvalidValue(
+                "admin address", self.admin_listen, "the admin API is on TCP only with a token file"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How to run a cluster's agent.
+
+    `source` is the file that says what the cluster offers. Without `vip_ranges` the federation's
+    are used. `ads_listen` and `enrol_listen` serve gateways on other hosts, and are off by default;
+    `dns_forward` are the name servers for everything outside of `clusterset.local`.
+    """
+
+    state: Path
+    source: Path | None = None
+    dns_listen: tuple[str, ...] = ("127.0.0.1:53",)
+    dns_forward: tuple[str, ...] = ()
+    vip_ranges: tuple[str, ...] = ()
+    ads_listen: str | None = None
+    enrol_listen: str | None = None
+
+    def __post_init__(self) -> None:
+        for address in (*self.dns_listen, *(a for a in (self.ads_listen, self.enrol_listen) if a)):
+            host_port(address)
+        for address in self.dns_forward:
+            host_port(address, 53)
+        _check_ranges(self.vip_ranges)
