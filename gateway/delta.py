@@ -1,0 +1,134 @@
+"""The words of the delta discovery protocol, without the wire, and the catalogue of what is served by it.
+
+A client subscribes to names of a kind (`Request`), is sent what is new to it (`Response`), and accepts or rejects
+each response as a whole. `gateway.stream` is the half that serves a `Catalogue`, `gateway.subscription` the half
+that asks. Envoy speaks it with its own resources, hub and agents with theirs.
+"""
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+
+WILDCARD = "*"
+
+Listener = Callable[[str, Set[str]], None]
+
+_NO_RESOURCES: Mapping[str, "Resource"] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One named thing as it goes over the wire; equal versions mean equal content.
+
+    `companion` names the resource of the companion kind (a cluster's endpoints) when it is called otherwise.
+    """
+
+    name: str
+    version: str
+    body: bytes
+    companion: str = ""
+
+    @classmethod
+    def of(cls, name: str, body: bytes) -> "Resource":
+        """A resource whose version is the hash of its body."""
+        return cls(name, blake2b(body, digest_size=8).hexdigest(), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client says of one kind: names it wants or no longer wants, and an answer if there is a nonce.
+
+    `error` makes the answer a rejection. `initial_versions`, what the client still has from an earlier
+    stream, counts in a stream's first request of a kind only.
+    """
+
+    kind: str
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    initial_versions: Mapping[str, str] = field(default_factory=dict)
+    nonce: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Resources of one kind that are new to the client, and names that do not exist (any more)."""
+
+    kind: str
+    nonce: str
+    resources: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KindStatus:
+    """How far a client is with one kind. `refused` counts absent names that were not remembered."""
+
+    wildcard: bool
+    subscribed: int
+    held: int
+    pending: int
+    refused: int
+    rejected: Mapping[str, str]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the client has answered for all there is."""
+        return self.pending == 0
+
+
+class Catalogue:
+    """The newest resources of every kind. Listeners hear at once which names changed.
+
+    Setting a resource to the version that it has changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, dict[str, Resource]] = {}
+        self._listeners: dict[object, Listener] = {}
+
+    def get(self, kind: str, name: str) -> Resource | None:
+        """The resource, if there is one."""
+        return self._kinds.get(kind, _NO_RESOURCES).get(name)
+
+    def names(self, kind: str) -> Set[str]:
+        """The names of all there is of *kind*: a live view."""
+        return self._kinds.get(kind, _NO_RESOURCES).keys()
+
+    def kinds(self) -> tuple[str, ...]:
+        """Every kind of which there has been a resource."""
+        return tuple(self._kinds)
+
+    def replace(self, kind: str, resources: Mapping[str, Resource]) -> Set[str]:
+        """Make *resources* all there is of *kind*; returns the names that changed."""
+        gone: dict[str, Resource | None] = dict.fromkeys(self.names(kind) - resources.keys())
+        return self.update(kind, {**gone, **resources})
+
+    def update(self, kind: str, changes: Mapping[str, Resource | None]) -> Set[str]:
+        """Set the resources named, remove those that are None; returns the names that changed."""
+        held = self._kinds.setdefault(kind, {})
+        changed = set()
+        for name, resource in changes.items():
+            before = held.get(name)
+            if (before and before.version) == (resource and resource.version):
+                continue
+            changed.add(name)
+            if resource is None:
+                del held[name]
+            else:
+                held[name] = resource
+        if changed:
+            for listener in tuple(self._listeners.values()):
+                listener(kind, changed)
+        return changed
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with (kind, names) at each change, until what is returned is called."""
+        key = object()
+        self._listeners[key] = listener
+
+        def stop() -> None:
+            self._listeners.pop(key, None)
+
+        return stop
