@@ -1,0 +1,190 @@
+"""Everything that can go wrong in ``federation``.
+
+FederationError
+├── StoreError               the registry's store cannot do what was asked
+│   ├── StoreUnusable        its file is locked, broken, not ours, or of a newer fedgate
+│   ├── StoreClosed          it was closed before or while it was asked
+│   ├── Compacted            a watch asked for history that is gone: list again
+│   ├── LeaseNotFound        a lease that has run out or never was
+│   └── InvalidRequest       a transaction or revision that no store may accept
+├── UnreadableRecord         a record of a newer schema, or one that is damaged
+├── Contention               others changed the same records again and again meanwhile
+├── TokenRefused             a join token that does not open the door; `code` says why
+├── ClusterExists            a join under a name that is taken
+├── UnknownCluster           a cluster that is not in the set
+├── UnknownToken             a join token that is not in the registry
+└── VipsExhausted            no address is left for a new service
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the command's exit status tells a script."""
+
+    OK = 0
+    CHECK_FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    FORBIDDEN = 4
+    UNREACHABLE = 5
+    TIMED_OUT = 6
+    CONFLICT = 7
+
+
+class FederationError(Exception):
+    """Base of this package's errors.
+
+    `code` names the kind of error to programs, `hint` says what to do when we know, and
+    `exit_code` is what the command ends with.
+    """
+
+    code = "failed"
+    hint = ""
+    exit_code = Exit.CHECK_FAILED
+
+
+# --- the registry's store -----------------------------------------------------------------------
+
+
+class StoreError(FederationError):
+    """The registry's store cannot do what was asked."""
+
+    code = "store-failed"
+
+
+class StoreUnusable(StoreError):
+    """A store that cannot be opened: locked, broken, not ours, or of a newer fedgate."""
+
+    code = "store-unusable"
+
+    def __init__(self, where: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"registry {where}: {reason}")
+        self.where = where
+        self.reason = reason
+        self.hint = hint
+
+
+class StoreClosed(StoreError):
+    """The store was closed before or while it was asked."""
+
+    code = "store-closed"
+
+    def __init__(self) -> None:
+        super().__init__("the registry's store is closed")
+
+
+class Compacted(StoreError):
+    """A watch asked for history that is gone; whoever watches lists again."""
+
+    code = "compacted"
+
+    def __init__(self, after_revision: int, compacted: int) -> None:
+        super().__init__(f"events after revision {after_revision} are gone: compacted up to {compacted}")
+        self.after_revision = after_revision
+        self.compacted = compacted
+
+
+class LeaseNotFound(StoreError):
+    """A lease that has run out, was revoked, or never was."""
+
+    code = "lease-not-found"
+
+    def __init__(self, lease: int) -> None:
+        super().__init__(f"lease {lease} is not there: it ran out, was revoked, or never was")
+        self.lease = lease
+
+
+class InvalidRequest(StoreError):
+    """A transaction or revision that no store may accept: a fault of the caller."""
+
+    code = "invalid-request"
+
+
+class UnreadableRecord(FederationError):
+    """A record of a newer schema, or one that is damaged."""
+
+    code = "unreadable-record"
+
+    def __init__(self, what: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"{what} cannot be read: {reason}")
+        self.what = what
+        self.reason = reason
+        self.hint = hint
+
+
+class Contention(FederationError):
+    """Others changed the same records again and again while we tried."""
+
+    code = "contention"
+    hint = "try again"
+    exit_code = Exit.CONFLICT
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation}: others kept changing the same records")
+        self.operation = operation
+
+
+# --- joining, leaving, exporting ----------------------------------------------------------------
+
+
+class TokenRefused(FederationError):
+    """A join token that does not open the door; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, token_id: str, code: str, reason: str, hint: str) -> None:
+        super().__init__(f"join token {token_id}: {reason}")
+        self.token_id = token_id
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class ClusterExists(FederationError):
+    """A join under a name that is taken."""
+
+    code = "cluster-exists"
+    exit_code = Exit.CONFLICT
+    hint = "to replace that cluster, join with --rejoin: its old certificates then stop working"
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} is already in the clusterset")
+        self.cluster = cluster
+
+
+class UnknownCluster(FederationError):
+    """A cluster that is not in the set."""
+
+    code = "cluster-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate clusters` lists those that are"
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} is not in the clusterset")
+        self.cluster = cluster
+
+
+class UnknownToken(FederationError):
+    """A join token that is not in the registry."""
+
+    code = "token-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate token list` shows those that are"
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"there is no join token {token_id}")
+        self.token_id = token_id
+
+
+class VipsExhausted(FederationError):
+    """No address is left for a new service."""
+
+    code = "vips-exhausted"
+    exit_code = Exit.CONFLICT
+    hint = "unexport services that nobody needs, or start the hub with a longer VIP range"
+
+    def __init__(self, service: str, capacity: int) -> None:
+        super().__init__(f"service {service}: all {capacity} addresses of the VIP range are taken")
+        self.service = service
+        self.capacity = capacity
