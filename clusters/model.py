@@ -24,20 +24,22 @@ CLUSTERSET_DOMAIN = "clusterset.local"
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def _label(kind: str, name: str) -> str:
+def label(kind: str, name: str) -> str:
     """Check *name* against RFC 1123's label, as Kubernetes does."""
     if not _LABEL.fullmatch(name):
-        raise InvalidName(kind, name, "want 1-63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")
+        raise InvalidName(
+            kind, name, "want 1-63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+        )
     return name
 
 
 def cluster_name(text: str) -> ClusterName:
     """Parse a cluster's name: an RFC 1123 label, as it becomes a part of the trust domain."""
-    return ClusterName(_label("cluster", text))
+    return ClusterName(label("cluster", text))
 
 
 @lru_cache(maxsize=65536)
-def _address(text: str) -> str:
+def canonical_address(text: str) -> str:
     """Bring an IP address to its one canonical spelling."""
     try:
         return str(ip_address(text))
@@ -46,7 +48,7 @@ def _address(text: str) -> str:
 
 
 def _canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_address(address) for address in addresses)
+    return tuple(canonical_address(address) for address in addresses)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,8 +59,8 @@ class ServiceName:
     name: str
 
     def __post_init__(self) -> None:
-        _label("namespace", self.namespace)
-        _label("service", self.name)
+        label("namespace", self.namespace)
+        label("service", self.name)
 
     @classmethod
     def parse(cls, text: str) -> "ServiceName":
@@ -99,14 +101,16 @@ class Port:
     app_protocol: str | None = None
 
     def __post_init__(self) -> None:
-        _port_number(self.number)
+        port_number(self.number)
         if self.name:
-            _label("port", self.name)
+            label("port", self.name)
 
 
-def _port_number(number: int) -> None:
+def port_number(number: int) -> int:
+    """Check that *number* can be a port."""
     if not 1 <= number <= 65535:
         raise InvalidValue("port", number, "want 1-65535")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class ServicePort:
     target: int
 
     def __post_init__(self) -> None:
-        _port_number(self.target)
+        port_number(self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,10 @@ class LocalService:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
         if not self.ports:
             raise InvalidValue("service", str(self.service), "has no ports")
-        for what in ({(p.port.number, p.port.protocol) for p in self.ports}, {p.port.name for p in self.ports}):
+        for what in (
+            {(p.port.number, p.port.protocol) for p in self.ports},
+            {p.port.name for p in self.ports},
+        ):
             if len(what) != len(self.ports):
                 raise InvalidValue("service", str(self.service), "two ports share a number or a name")
 
@@ -175,8 +182,8 @@ class Workload:
     addresses: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _label("namespace", self.namespace)
-        _label("workload", self.name)
+        label("namespace", self.namespace)
+        label("workload", self.name)
         object.__setattr__(self, "addresses", _canonical(self.addresses))
 
 
@@ -198,8 +205,8 @@ class GatewayRecord:
     locality: Locality = Locality()
 
     def __post_init__(self) -> None:
-        _label("gateway", self.name)
-        _port_number(self.port)
+        label("gateway", self.name)
+        port_number(self.port)
         object.__setattr__(self, "addresses", _canonical(self.addresses))
         if not self.addresses:
             raise InvalidValue("gateway", self.name, "has no addresses")

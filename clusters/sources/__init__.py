@@ -1,0 +1,1 @@
+"""Where a cluster's `Offer` comes from: each module reads one kind of source."""

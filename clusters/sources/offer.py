@@ -1,0 +1,171 @@
+"""The file source's format: the text of a YAML document in, a whole `Offer` out, or every problem in it.
+
+The format's own rules stand here; what a name, an address or a port may be is the model's business.
+"""
+
+import re
+from functools import partial
+from ipaddress import IPv6Address, ip_address
+
+from clusters.errors import InvalidValue, SourceError
+from clusters.model import (
+    CallerPattern,
+    GatewayRecord,
+    Locality,
+    LocalService,
+    Offer,
+    Port,
+    Protocol,
+    ServiceName,
+    ServicePort,
+    Workload,
+    canonical_address,
+    label,
+    port_number,
+)
+from clusters.sources.cursor import Cursor, Problems
+from clusters.sources.document import Malformed, compose
+
+_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
+
+
+def parse_offer(text: str, path: str) -> Offer:
+    """Read an offer from *text*; `SourceError` names *path* and all that is wrong."""
+    problems = Problems()
+    offer: Offer | None = None
+    try:
+        offer = _offer(Cursor.at_root(compose(text), problems))
+    except Malformed as error:
+        problems.add(error.place, "", error.reason)
+    lines = problems.lines()
+    if offer is None or lines:
+        raise SourceError(path, lines)
+    return offer
+
+
+def _offer(at: Cursor) -> Offer | None:
+    if not at.has_fields("services", "workloads", "gateways"):
+        return None
+    services = at["services"].each(_service, key=lambda service: service.service)
+    workloads = at["workloads"].each(_workload, key=lambda workload: (workload.namespace, workload.name))
+    gateways = at["gateways"].each(_gateway, key=lambda gateway: gateway.name)
+    if services is None or workloads is None or gateways is None:
+        return None
+    return Offer({service.service: service for service in services}, workloads, gateways)
+
+
+def _service(at: Cursor) -> LocalService | None:
+    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow"):
+        return None
+    namespace = at["namespace"].text(partial(label, "namespace"))
+    name = at["name"].text(partial(label, "service"))
+    ports = _ports(at["ports"])
+    endpoints = at["endpoints"].each(_address)
+    allow = _allow(at["allow"])
+    if namespace is None or name is None or ports is None or endpoints is None or allow is None:
+        return None
+    return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow))
+
+
+def _ports(at: Cursor) -> tuple[ServicePort, ...] | None:
+    ports = at.each(_port, key=lambda each: (each.port.number, each.port.protocol))
+    if ports == ():
+        at.wrong("missing" if at.absent else "empty; want one port at least")
+        return None
+    if ports and len({each.port.name for each in ports}) < len(ports):
+        at.wrong("several ports want a name each, and no two the same: {port: 8080, name: http}")
+        return None
+    return ports
+
+
+def _port(at: Cursor) -> ServicePort | None:
+    """Read a mapping, or a plain number for a port that is the same on both sides."""
+    if at.is_scalar:
+        number = at.number(port_number)
+        return None if number is None else ServicePort(Port(number), number)
+    if not at.has_fields("port", "targetPort", "name", "protocol", "appProtocol"):
+        return None
+    number = at["port"].number(port_number)
+    target = at["targetPort"].number(port_number, default=number or 1)
+    name = at["name"].text(partial(label, "port"), default="")
+    protocol = at["protocol"].text(_protocol, default=Protocol.TCP)
+    app_protocol = at["appProtocol"].text(_word, default="")
+    if number is None or target is None or name is None or protocol is None or app_protocol is None:
+        return None
+    return at.build(lambda: ServicePort(Port(number, name, protocol, app_protocol or None), target))
+
+
+def _allow(at: Cursor) -> tuple[CallerPattern, ...] | None:
+    """Read whom a service lets in. An empty list could mean nobody or anybody, so it means neither."""
+    allow = at.each(lambda each: each.text(CallerPattern))
+    if allow == () and not at.absent:
+        at.wrong("empty; leave the field out to let every workload in, or name the callers")
+        return None
+    return allow
+
+
+def _workload(at: Cursor) -> Workload | None:
+    if not at.has_fields("namespace", "name", "addresses"):
+        return None
+    namespace = at["namespace"].text(partial(label, "namespace"))
+    name = at["name"].text(partial(label, "workload"))
+    addresses = at["addresses"].each(_address)
+    if namespace is None or name is None or addresses is None:
+        return None
+    return at.build(lambda: Workload(namespace, name, addresses))
+
+
+def _gateway(at: Cursor) -> GatewayRecord | None:
+    if not at.has_fields("name", "addresses", "port", "locality"):
+        return None
+    name = at["name"].text(partial(label, "gateway"))
+    addresses = at["addresses"].each(_address)
+    port = at["port"].number(port_number, default=15008)
+    locality = _locality(at["locality"])
+    if addresses == ():
+        at["addresses"].wrong(
+            "missing" if at["addresses"].absent else "empty; other clusters could not dial it"
+        )
+        return None
+    if name is None or addresses is None or port is None or locality is None:
+        return None
+    return at.build(lambda: GatewayRecord(name, addresses, port, locality))
+
+
+def _locality(at: Cursor) -> Locality | None:
+    if at.absent:
+        return Locality()
+    if not at.has_fields("region", "zone"):
+        return None
+    region, zone = at["region"].text(_word, default=""), at["zone"].text(_word, default="")
+    return None if region is None or zone is None else Locality(region, zone)
+
+
+def _address(at: Cursor) -> str | None:
+    return at.text(_host_address)
+
+
+def _host_address(text: str) -> str:
+    """Check that *text* is an address that one host can have and another can dial."""
+    address = ip_address(canonical_address(text))
+    if address.is_unspecified or address.is_multicast:
+        raise InvalidValue("address", text, "not the address of a host")
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise InvalidValue("address", text, "has a zone, which means nothing on another host")
+        if address.ipv4_mapped is not None:
+            raise InvalidValue("address", text, f"write {address.ipv4_mapped}")
+    return str(address)
+
+
+def _protocol(text: str) -> Protocol:
+    try:
+        return Protocol(text)
+    except ValueError as error:
+        raise InvalidValue("protocol", text, f"want {', '.join(Protocol)}") from error
+
+
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise InvalidValue("word", text, "want letters, digits, '.', '_', '/' and '-'")
+    return text
