@@ -1,8 +1,8 @@
 """The words of the delta discovery protocol, without the wire, and the catalogue of what is served by it.
 
-A client subscribes to names of a kind (`Request`), is sent what is new to it (`Response`), and accepts or rejects
-each response as a whole. `gateway.stream` is the half that serves a `Catalogue`, `gateway.subscription` the half
-that asks. Envoy speaks it with its own resources, hub and agents with theirs.
+A client subscribes to names of a kind (`Request`), is sent what is new to it (`Response`), and accepts or
+rejects each response as a whole. `gateway.stream` is the half that serves a `Catalogue`,
+`gateway.subscription` the half that asks. Envoy speaks it with its own resources, hub and agents with theirs.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -59,6 +59,16 @@ class Response:
     nonce: str
     resources: tuple[Resource, ...] = ()
     removed: tuple[str, ...] = ()
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """The version of each name it speaks of; None for those that do not exist."""
+        return {r.name: r.version for r in self.resources} | dict.fromkeys(self.removed)
+
+    @property
+    def changes(self) -> dict[str, bytes | None]:
+        """The body of each name it speaks of; None for those that do not exist."""
+        return {r.name: r.body for r in self.resources} | dict.fromkeys(self.removed)
 
 
 @dataclass(frozen=True, slots=True)

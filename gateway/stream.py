@@ -1,0 +1,304 @@
+"""The serving half of the delta discovery protocol: what to say next to a client that subscribes and answers.
+
+A `Stream` is one connection. It is fed what the client says and what changed in the catalogue, and returns
+the responses to send. It promises that
+
+- at most one response of a kind is unanswered; what changes meanwhile is a set of names, never a queue,
+  so a slow client skips to the newest state and memory stays bounded;
+- a name asked for that does not exist is said to be absent at once, and is sent when it is born;
+- what the client rejects is not sent again before it changes; a rejected response of many resources is sent
+  again in halves, until what is bad stands alone and keeps nothing good from arriving;
+- what is referred to is sent before what refers to it, and goes away after it.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from itertools import count
+
+from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Response
+
+MAX_RESPONSE_BYTES = 1 << 20
+MAX_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How kinds depend on each other.
+
+    `kinds` go out in that order, others after them. `companions` says what must follow a resource whenever it
+    is sent: Envoy does not use a cluster that it was sent anew before it hears of its endpoints, and does not
+    ask for those that it has already. A removal waits until all is well with the `referrers` of its kind.
+    """
+
+    kinds: tuple[str, ...] = ()
+    companions: Mapping[str, str] = field(default_factory=dict)
+    referrers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Stream:
+    """The serving half of one connection.
+
+    It remembers up to *max_names* names of each kind that do not exist (yet); who asks for more of them is
+    told once that they do not.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        order: Order | None = None,
+        *,
+        max_names: int = MAX_NAMES,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> None:
+        self._catalogue = catalogue
+        self._order = order or Order()
+        self._max_names = max_names
+        self._max_response_bytes = max_response_bytes
+        # In sending order: Python keeps what is entered later, the kinds without an order, behind these.
+        self._flows = {kind: _Flow() for kind in (*self._order.kinds, *self._order.companions.values())}
+        self._nonces = count(1)
+
+    def receive(self, request: Request) -> list[Response]:
+        """Take in what the client says; returns what is to be sent now."""
+        flow = self._flows.setdefault(request.kind, _Flow())
+        if flow.begun:
+            flow.answered(request.nonce, request.error)
+            self._subscribe(request.kind, flow, request.subscribe)
+        else:
+            self._begin(request, flow)
+        self._unsubscribe(request.kind, flow, request.unsubscribe)
+        return self.flush()
+
+    def changed(self, kind: str, names: Set[str]) -> None:
+        """Note that the catalogue's resources *names* are not what they were; `flush` sends them."""
+        flow = self._flows.get(kind)
+        if flow is not None and flow.begun:
+            flow.dirty |= names if flow.wildcard else names & flow.explicit
+
+    def flush(self) -> list[Response]:
+        """What can be sent now: nothing for kinds with an unanswered response."""
+        responses = []
+        # Settled first, in all kinds: what is not owed any more must not hold up another kind's removals.
+        for kind, flow in self._flows.items():
+            if flow.outstanding is None:
+                for name in tuple(flow.dirty):
+                    current = self._catalogue.get(kind, name)
+                    flow.settle(name, current and current.version)
+        for kind, flow in self._flows.items():
+            if flow.outstanding is None and (flow.dirty or flow.greeting_due):
+                response = self._next_response(kind, flow)
+                if response is not None:
+                    responses.append(response)
+        return responses
+
+    def status(self) -> dict[str, KindStatus]:
+        """How far the client is, for each kind that it asked for."""
+        return {kind: flow.status() for kind, flow in self._flows.items() if flow.begun}
+
+    def _begin(self, request: Request, flow: "_Flow") -> None:
+        """Take a stream's first request of a kind: without names it means everything.
+
+        What the client says it still holds is not sent again, unless something that was sent on this stream
+        waits for it.
+        """
+        flow.begun = True
+        flow.wildcard = WILDCARD in request.subscribe or not request.subscribe
+        flow.greeting_due = flow.wildcard and not request.initial_versions
+        fresh = [name for name in request.subscribe if name not in request.initial_versions]
+        known = request.initial_versions.keys() - set(fresh)
+        if not flow.wildcard:
+            known &= set(request.subscribe)
+        flow.explicit.update(known & set(request.subscribe))
+        flow.held.update({name: request.initial_versions[name] for name in known})
+        flow.dirty |= known
+        flow.demanded |= known & flow.awaited
+        flow.awaited.clear()
+        if flow.wildcard:
+            flow.dirty |= self._catalogue.names(request.kind)
+        self._subscribe(request.kind, flow, fresh)
+
+    def _subscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
+        """Owe the client an answer for each of *names*, also when it has heard of it before."""
+        for name in names:
+            if name == WILDCARD:
+                if not flow.wildcard:
+                    flow.wildcard = True
+                    flow.dirty |= self._catalogue.names(kind)
+            else:
+                # What exists is bounded by the catalogue; only what does not needs a bound of its own.
+                if len(flow.explicit) < self._max_names or self._catalogue.get(kind, name) is not None:
+                    flow.explicit.add(name)
+                else:
+                    flow.refused += name not in flow.explicit
+                flow.demand(name)
+
+    def _unsubscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
+        for name in names:
+            if name == WILDCARD:
+                flow.wildcard = False
+                for held in flow.held.keys() - flow.explicit:
+                    flow.forget(held)
+                flow.dirty &= flow.explicit | flow.demanded
+            elif name in flow.explicit:
+                flow.explicit.discard(name)
+                if flow.wildcard:
+                    # The client has dropped it, though the wildcard still covers it.
+                    flow.demand(name)
+                else:
+                    flow.forget(name)
+
+    def _next_response(self, kind: str, flow: "_Flow") -> Response | None:
+        """Gather what *flow* owes, up to a response's size; what does not fit stays dirty."""
+        hold_removals = self._may_be_referred_to(kind)
+        resources: list[Resource] = []
+        removed: list[str] = []
+        size = 0
+        for name in sorted(flow.dirty):
+            if flow.batch is not None and len(resources) + len(removed) >= flow.batch:
+                break
+            current = self._catalogue.get(kind, name)
+            if current is not None:
+                size += len(current.body)
+                if resources and size > self._max_response_bytes:
+                    break
+                resources.append(current)
+            elif hold_removals and name not in flow.demanded:
+                continue
+            else:
+                removed.append(name)
+            flow.dirty.discard(name)
+            flow.demanded.discard(name)
+        if not (resources or removed or flow.greeting_due):
+            return None
+        response = Response(kind, str(next(self._nonces)), tuple(resources), tuple(removed))
+        flow.sent(response)
+        self._demand_companions(kind, resources)
+        return response
+
+    def _may_be_referred_to(self, kind: str) -> bool:
+        """Whether something that no longer refers to a removed resource of *kind* is still on its way."""
+        referrers = [
+            self._flows[other] for other in self._order.referrers.get(kind, ()) if other in self._flows
+        ]
+        return any(flow.dirty or flow.outstanding for flow in referrers)
+
+    def _demand_companions(self, kind: str, resources: Iterable[Resource]) -> None:
+        companion_kind = self._order.companions.get(kind)
+        if companion_kind is None:
+            return
+        flow = self._flows[companion_kind]
+        for resource in resources:
+            name = resource.companion or resource.name
+            if not flow.begun:
+                flow.awaited.add(name)
+            elif name in flow.explicit:
+                flow.demand(name)
+
+
+class _Flow:
+    """One kind on one stream: what the client wants, what it has, and what it is owed."""
+
+    __slots__ = (
+        "awaited",
+        "batch",
+        "begun",
+        "demanded",
+        "dirty",
+        "explicit",
+        "greeting_due",
+        "held",
+        "outstanding",
+        "refused",
+        "rejected",
+        "wildcard",
+    )
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.wildcard = False
+        # A client that asks for everything waits for an answer, also when there is nothing.
+        self.greeting_due = False
+        self.explicit: set[str] = set()
+        # The version that the client confirmed; None when it knows that there is no such resource.
+        self.held: dict[str, str | None] = {}
+        self.dirty: set[str] = set()
+        # The part of `dirty` that is answered even if the client should know.
+        self.demanded: set[str] = set()
+        # What waits for a companion of this kind since before the client first asked for the kind.
+        self.awaited: set[str] = set()
+        self.outstanding: Response | None = None
+        self.rejected: dict[str, tuple[str | None, str]] = {}
+        # How many resources a response may have while a bad one is being searched for.
+        self.batch: int | None = None
+        self.refused = 0
+
+    def wants(self, name: str) -> bool:
+        return self.wildcard or name in self.explicit
+
+    def demand(self, name: str) -> None:
+        self.dirty.add(name)
+        self.demanded.add(name)
+
+    def forget(self, name: str) -> None:
+        self.held.pop(name, None)
+        self.rejected.pop(name, None)
+        self.dirty.discard(name)
+        self.demanded.discard(name)
+
+    def settle(self, name: str, version: str | None) -> None:
+        """Owe *name* no more if the client has *version* of it, or has rejected that."""
+        if name in self.demanded:
+            return
+        if name in self.rejected and self.rejected[name][0] == version:
+            self.dirty.discard(name)
+        elif name in self.held:
+            if self.held[name] == version:
+                self.dirty.discard(name)
+                self.rejected.pop(name, None)
+        elif version is None and name not in self.explicit:
+            # Who asks for everything need not be told of what he has never seen.
+            self.dirty.discard(name)
+
+    def sent(self, response: Response) -> None:
+        self.outstanding = response
+        self.greeting_due = False
+
+    def answered(self, nonce: str, error: str) -> None:
+        """Take an ACK or a NACK; one that is not for the newest response says nothing."""
+        response = self.outstanding
+        if response is None or nonce != response.nonce:
+            return
+        self.outstanding = None
+        versions = response.versions
+        if not error:
+            self._accepted(versions)
+        elif len(versions) > 1:
+            self.batch = len(versions) // 2
+            for name in versions:
+                self.demand(name)
+        else:
+            self.rejected |= {
+                name: (version, error) for name, version in versions.items() if self.wants(name)
+            }
+
+    def _accepted(self, versions: Mapping[str, str | None]) -> None:
+        for name, version in versions.items():
+            self.rejected.pop(name, None)
+            if version is None and name not in self.explicit:
+                self.held.pop(name, None)
+            elif self.wants(name):
+                self.held[name] = version
+        if self.batch is not None:
+            self.batch = self.batch * 2 if self.dirty else None
+
+    def status(self) -> KindStatus:
+        outstanding = self.outstanding
+        unanswered = len(outstanding.resources) + len(outstanding.removed) if outstanding else 0
+        return KindStatus(
+            wildcard=self.wildcard,
+            subscribed=len(self.explicit),
+            held=sum(version is not None for version in self.held.values()),
+            pending=len(self.dirty) + max(unanswered, outstanding is not None),
+            refused=self.refused,
+            rejected={name: text for name, (_, text) in self.rejected.items()},
+        )
