@@ -1,0 +1,1 @@
+"""The lab and the demo: hosts as network namespaces, sample programs, and calls between two clusters."""
