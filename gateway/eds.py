@@ -1,0 +1,82 @@
+"""Load assignments: where a service, a member's gateways and a local service's endpoints are."""
+
+from collections.abc import Iterable, Sequence
+
+from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
+from envoy.config.core.v3.base_pb2 import Locality, Metadata
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from google.protobuf.struct_pb2 import Struct
+
+from clusters.model import GatewayRecord, Member
+from gateway import names
+from gateway.messages import socket_address
+
+
+def service(name: str, authority: str, providers: Sequence[Member]) -> ClusterLoadAssignment:
+    """Reach *authority* through the gateways of *providers*, the first of them first.
+
+    One endpoint a cluster, each with a priority of its own: 0, 1, 2…, as Envoy's API asks for
+    priorities without a gap. Nobody to ask makes an empty assignment, which refuses at once.
+    """
+    assignment = ClusterLoadAssignment(cluster_name=name)
+    for priority, member in enumerate(providers):
+        assignment.endpoints.append(
+            LocalityLbEndpoints(
+                priority=priority,
+                locality=Locality(sub_zone=member.name),
+                lb_endpoints=[LbEndpoint(endpoint=_tunnel(member), metadata=_behind(member, authority))],
+            )
+        )
+    return assignment
+
+
+def _tunnel(member: Member) -> Endpoint:
+    """The internal listener. Its ID keeps the clusters' pools apart."""
+    inner = EnvoyInternalAddress(server_listener_name=names.TUNNEL, endpoint_id=member.name)
+    # A connection to an internal address always succeeds and a check of one always fails, so neither says
+    # anything about the gateway behind it.
+    no_check = Endpoint.HealthCheckConfig(disable_active_health_check=True)
+    return Endpoint(address=Address(envoy_internal_address=inner), health_check_config=no_check)
+
+
+def _behind(member: Member, authority: str) -> Metadata:
+    """Tell the tunnel where it leads."""
+    told = Struct()
+    told.update({"authority": authority, "gateway": member.name, "cluster": member.name})
+    return Metadata(filter_metadata={names.TUNNEL_METADATA: told})
+
+
+def gateways(member: Member) -> ClusterLoadAssignment:
+    """The ingress gateways of *member*, each at its own locality."""
+    assignment = ClusterLoadAssignment(cluster_name=names.gateway_cluster(member.name))
+    by_locality: dict[tuple[str, str], list[GatewayRecord]] = {}
+    for record in sorted(member.gateways, key=lambda record: record.name):
+        by_locality.setdefault((record.locality.region, record.locality.zone), []).append(record)
+    for (region, zone), records in sorted(by_locality.items()):
+        assignment.endpoints.append(
+            LocalityLbEndpoints(
+                locality=Locality(region=region, zone=zone),
+                lb_endpoints=[LbEndpoint(endpoint=_gateway(record)) for record in records],
+            )
+        )
+    return assignment
+
+
+def _gateway(record: GatewayRecord) -> Endpoint:
+    """One gateway; when it has several addresses, the first that answers is taken."""
+    first, *others = (socket_address(address, record.port) for address in record.addresses)
+    more = [Endpoint.AdditionalAddress(address=address) for address in others]
+    return Endpoint(address=first, additional_addresses=more)
+
+
+def local(name: str, addresses: Iterable[str], port: int) -> ClusterLoadAssignment:
+    """The endpoints of a local service, all alike."""
+    endpoints = [
+        LbEndpoint(endpoint=Endpoint(address=socket_address(address, port)))
+        for address in sorted(set(addresses))
+    ]
+    assignment = ClusterLoadAssignment(cluster_name=name)
+    if endpoints:
+        assignment.endpoints.append(LocalityLbEndpoints(lb_endpoints=endpoints))
+    return assignment

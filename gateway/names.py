@@ -1,0 +1,71 @@
+"""How everything in a gateway's configuration is called: the one place where names are made.
+
+A name is a promise between two resources (a listener names a cluster, a cluster names a secret), and
+some names are made by Envoy itself from a connection's addresses, so they are never built elsewhere.
+"""
+
+from ipaddress import ip_address
+from typing import Final
+
+from clusters.model import ClusterName, ServiceName
+
+INGRESS: Final = "ingress"  # the listener that other gateways dial, and its table of routes
+TUNNEL: Final = "tunnel"  # the internal listener that opens tunnels
+TUNNEL_METADATA: Final = "fed.tunnel"  # where an endpoint says what is behind its tunnel
+CALLERS: Final = "callers"  # the filter chain of an egress listener
+
+IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
+NO_SOURCE: Final = "src/none"  # a secret that does not exist: nobody is nobody's identity
+
+
+def host_port(address: str, port: int) -> str:
+    """Spell a socket's address as Envoy does: `241.0.0.7:80`, `[fd5f::7]:80`."""
+    return f"[{address}]:{port}" if ip_address(address).version == 6 else f"{address}:{port}"
+
+
+def vip_cluster(address: str, port: int) -> str:
+    """The cluster (and the load assignment) of a service as called on one of its VIPs.
+
+    An egress makes the same name from `%DOWNSTREAM_LOCAL_ADDRESS%`.
+    """
+    return f"vip|{host_port(address, port)}"
+
+
+def gateway_cluster(cluster: ClusterName) -> str:
+    """The ingress gateways of *cluster*, as an egress dials them."""
+    return f"gw|{cluster}"
+
+
+def local_cluster(service: ServiceName, port: int) -> str:
+    """The endpoints of a service of this cluster, as the ingress dials them."""
+    return f"local|{service}:{port}"
+
+
+def anchors(cluster: ClusterName) -> str:
+    """The secret that holds the issuing CAs of *cluster*."""
+    return f"anchors|{cluster}"
+
+
+def source_secret(address: str) -> str:
+    """The certificate of the workload that calls from *address*, in its canonical spelling."""
+    return f"src/{address}"
+
+
+def gateway_secret(role: str) -> str:
+    """A gateway's own certificate in *role*."""
+    return f"gateway/{role}"
+
+
+def egress_listener(port: int) -> str:
+    """The listener for every VIP that is called on *port*."""
+    return f"egress|{port}"
+
+
+def workload_ids(trust_domain: str) -> str:
+    """What the SPIFFE ID of each workload of *trust_domain* begins with."""
+    return f"spiffe://{trust_domain}/ns/"
+
+
+def gateway_ids(trust_domain: str, role: str) -> str:
+    """What the SPIFFE ID of each gateway of *trust_domain* in *role* begins with."""
+    return f"spiffe://{trust_domain}/gateway/{role}/"

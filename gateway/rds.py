@@ -1,0 +1,98 @@
+"""Routes of the ingress: a virtual host for each service port that this cluster runs, and nothing else.
+
+Only these authorities ever lead to a cluster, so that a name that does not exist cannot ask for one. Who may
+call comes with the route: a new rule acts on the next call, on open connections too, and cuts nothing.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from envoy.config.rbac.v3.rbac_pb2 import RBAC as Rules
+from envoy.config.rbac.v3.rbac_pb2 import Permission, Policy, Principal
+from envoy.config.route.v3.route_components_pb2 import (
+    DirectResponseAction,
+    RetryPolicy,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC, RBACPerRoute
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.any_pb2 import Any
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from clusters.model import CallerPattern
+from gateway import names
+from gateway.messages import FOREVER, packed
+
+READY_PATH: Final = "/readyz"
+_RBAC: Final = "envoy.filters.http.rbac"
+_CONNECT: Final = RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
+
+# The filter chain has let in the caller's trust domain already; gateways are not workloads.
+_ANY_WORKLOAD: Final = StringMatcher(safe_regex=RegexMatcher(regex="spiffe://[^/]+/ns/.+"))
+
+
+def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -> VirtualHost:
+    """Lead *authority* to *cluster*, for those that *allow* names, or any workload if it names nobody."""
+    action = RouteAction(
+        cluster=cluster,
+        timeout=FOREVER,
+        idle_timeout=FOREVER,
+        # Nothing has been sent yet when a connection fails, so another endpoint can be asked.
+        retry_policy=RetryPolicy(retry_on="connect-failure", num_retries=UInt32Value(value=3)),
+        upgrade_configs=[
+            RouteAction.UpgradeConfig(
+                upgrade_type="CONNECT", connect_config=RouteAction.UpgradeConfig.ConnectConfig()
+            )
+        ],
+    )
+    host = VirtualHost(name=authority, domains=[authority], routes=[Route(match=_CONNECT, route=action)])
+    host.typed_per_filter_config[_RBAC].CopyFrom(_callers(allow))
+    return host
+
+
+def _callers(allow: Iterable[CallerPattern]) -> Any:
+    """Rules that let in exactly *allow*."""
+    wanted = [_matcher(pattern) for pattern in sorted(allow, key=lambda p: p.text)] or [_ANY_WORKLOAD]
+    principals = [
+        Principal(authenticated=Principal.Authenticated(principal_name=matcher)) for matcher in wanted
+    ]
+    policy = Policy(permissions=[Permission(any=True)], principals=principals)
+    rules = Rules(action=Rules.ALLOW, policies={"callers": policy})
+    return packed(RBACPerRoute(rbac=RBAC(rules=rules)))
+
+
+def _matcher(pattern: CallerPattern) -> StringMatcher:
+    if pattern.is_prefix:
+        return StringMatcher(prefix=pattern.literal)
+    return StringMatcher(exact=pattern.literal)
+
+
+def unknown() -> VirtualHost:
+    """What is not a service here: 404 for a call, and an answer for those who ask whether we live."""
+    ready = Route(match=RouteMatch(path=READY_PATH), direct_response=DirectResponseAction(status=200))
+    call = Route(match=_CONNECT, direct_response=DirectResponseAction(status=404))
+    host = VirtualHost(name="unknown", domains=["*"], routes=[ready, call])
+    host.typed_per_filter_config[_RBAC].CopyFrom(packed(RBACPerRoute()))
+    return host
+
+
+def table(virtual_hosts: Iterable[bytes]) -> Any:
+    """The whole table, put together from virtual hosts that are serialized already.
+
+    A message is the concatenation of its fields, so a change of one service costs no work on the others.
+    """
+    head = RouteConfiguration(name=names.INGRESS).SerializeToString(deterministic=True)
+    wrapped = Any()
+    wrapped.Pack(RouteConfiguration())
+    wrapped.value = b"".join([head, *virtual_hosts])
+    return wrapped
+
+
+def serialized(host: VirtualHost) -> bytes:
+    """*host* as a field of a table."""
+    return RouteConfiguration(virtual_hosts=[host]).SerializeToString(deterministic=True)

@@ -1,0 +1,104 @@
+"""A gateway's whole configuration at one moment: immutable, comparable, and able to check itself.
+
+It is kept in parts, one for each service and one for what all share, so that the parts of services that did
+not change are taken over as they are, and the difference between two snapshots costs no more than what
+differs.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from clusters.model import ClusterView, ServiceName
+from gateway.delta import Resource
+from gateway.errors import DanglingReference
+from gateway.kinds import SHORT
+from gateway.spec import GatewaySpec
+
+Resources: TypeAlias = Mapping[str, Mapping[str, Resource]]
+Changes: TypeAlias = Mapping[str, Mapping[str, Resource | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """*kind* resource *name* must exist, because *owner* names it."""
+
+    kind: str
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one service, or everything that services share, adds to a gateway.
+
+    `routes` are virtual hosts, serialized; the shared part puts them together into one table.
+    """
+
+    resources: tuple[tuple[str, Resource], ...] = ()
+    routes: tuple[bytes, ...] = ()
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a gateway is to have, and the view that it was made of.
+
+    Compares by what the gateway sees: two snapshots with the same resources are equal.
+    """
+
+    spec: GatewaySpec
+    view: ClusterView = field(compare=False)
+    shared: Part
+    services: Mapping[ServiceName, Part]
+
+    def resources(self) -> Resources:
+        """Every resource by kind and name; each kind is there, if only empty."""
+        table: dict[str, dict[str, Resource]] = {kind: {} for kind in SHORT}
+        for part in self._parts():
+            for kind, resource in part.resources:
+                table[kind][resource.name] = resource
+        return table
+
+    def changes_since(self, before: "Snapshot") -> Changes:
+        """What turns *before* into this one: newer resources, and None for those that are gone."""
+        changes: dict[str, dict[str, Resource | None]] = {}
+        pairs = list(_differing(before, self))
+        for old, _ in pairs:
+            for kind, resource in old.resources:
+                changes.setdefault(kind, {})[resource.name] = None
+        kept = {(kind, r.name): r.version for old, _ in pairs for kind, r in old.resources}
+        for _, new in pairs:
+            for kind, resource in new.resources:
+                # A name may move from one service's part to another's: what is there now counts.
+                if kept.get((kind, resource.name)) == resource.version:
+                    changes[kind].pop(resource.name, None)
+                else:
+                    changes.setdefault(kind, {})[resource.name] = resource
+        return {kind: names for kind, names in changes.items() if names}
+
+    def check(self) -> None:
+        """Raise DanglingReference if something is named that is not there."""
+        there = {(kind, r.name) for part in self._parts() for kind, r in part.resources}
+        for part in self._parts():
+            for reference in part.references:
+                if (reference.kind, reference.name) not in there:
+                    raise DanglingReference(SHORT[reference.kind], reference.owner, reference.name)
+
+    def _parts(self) -> Iterator[Part]:
+        yield self.shared
+        yield from self.services.values()
+
+
+def _differing(before: Snapshot, after: Snapshot) -> Iterable[tuple[Part, Part]]:
+    """The parts that are not the same object in both, with an empty one where there is none."""
+    nothing = Part()
+    if before.shared is not after.shared:
+        yield before.shared, after.shared
+    for name, part in before.services.items():
+        newer = after.services.get(name, nothing)
+        if newer is not part:
+            yield part, newer
+    for name, part in after.services.items():
+        if name not in before.services:
+            yield nothing, part

@@ -1,0 +1,121 @@
+"""What a gateway says of itself: its name, its roles, and where it listens.
+
+It travels as the metadata of Envoy's node, from the bootstrap file to the agent, so what arrives is
+checked like any other input.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+
+from clusters.errors import ClusterError
+from clusters.model import GatewayRecord
+from gateway.errors import InvalidSpec
+
+INGRESS_PORT: Final = 15008
+_METADATA: Final = "fedgate"
+_MAX_ADDRESSES: Final = 64
+
+
+class Role(StrEnum):
+    """What a gateway is for."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+
+class Capture(StrEnum):
+    """How calls to a VIP reach the egress.
+
+    ANYIP: a route makes the whole range local, so one wildcard listener per port number takes all;
+    only in a network namespace of the gateway's own. LOOPBACK: each VIP is an address of the host
+    (127.x), and has listeners of its own.
+    """
+
+    ANYIP = "anyip"
+    LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySpec:
+    """One gateway, as it describes itself.
+
+    `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
+    of the log of incoming calls, or None.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    capture: Capture = Capture.ANYIP
+    ingress_addresses: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
+    ingress_port: int = INGRESS_PORT
+    access_log: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.roles:
+            raise InvalidSpec("roles", "want ingress, egress or both")
+        if not 1 <= len(self.ingress_addresses) <= _MAX_ADDRESSES:
+            raise InvalidSpec("ingress addresses", f"want 1 to {_MAX_ADDRESSES}")
+        try:  # the same rules as for a gateway that others dial
+            record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
+        except ClusterError as error:
+            raise InvalidSpec("name, addresses or port", str(error)) from error
+        object.__setattr__(self, "ingress_addresses", record.addresses)
+
+    @property
+    def is_ingress(self) -> bool:
+        """Whether other clusters' gateways dial it."""
+        return Role.INGRESS in self.roles
+
+    @property
+    def is_egress(self) -> bool:
+        """Whether workloads call through it."""
+        return Role.EGRESS in self.roles
+
+
+def to_metadata(spec: GatewaySpec) -> Struct:
+    """Put *spec* into the metadata of a node."""
+    metadata = Struct()
+    metadata.update(
+        {
+            _METADATA: {
+                "name": spec.name,
+                "roles": sorted(spec.roles),
+                "capture": spec.capture,
+                "ingress_addresses": list(spec.ingress_addresses),
+                "ingress_port": spec.ingress_port,
+                "access_log": spec.access_log,
+            }
+        }
+    )
+    return metadata
+
+
+def from_metadata(metadata: Struct) -> GatewaySpec:
+    """Undo `to_metadata`; raise InvalidSpec for a node that is no gateway of ours."""
+    whole: dict[str, object] = MessageToDict(metadata)
+    said = whole.get(_METADATA)
+    if not isinstance(said, dict):
+        raise InvalidSpec("metadata", f"has no {_METADATA!r}; was this Envoy started by fedgate?")
+    roles, addresses = said.get("roles"), said.get("ingress_addresses")
+    port, log = said.get("ingress_port"), said.get("access_log")
+    if not isinstance(roles, list) or not isinstance(addresses, list):
+        raise InvalidSpec("metadata", "roles and ingress_addresses are lists")
+    if not isinstance(port, float | int) or port != int(port):
+        raise InvalidSpec("ingress_port", "want a whole number")
+    if log is not None and not isinstance(log, str):
+        raise InvalidSpec("access_log", "want a path")
+    try:
+        return GatewaySpec(
+            name=str(said.get("name")),
+            roles=frozenset(Role(str(role)) for role in roles),
+            capture=Capture(str(said.get("capture"))),
+            ingress_addresses=tuple(str(address) for address in addresses),
+            ingress_port=int(port),
+            access_log=log,
+        )
+    except ValueError as error:
+        raise InvalidSpec("metadata", str(error)) from error

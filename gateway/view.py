@@ -1,0 +1,61 @@
+"""What a gateway needs to know of a cluster's view: who calls, what can be called, and where it is.
+
+The stage between `ClusterView` and a snapshot. Everything here is a question about one view, asked in
+one place, so that translation, the secrets that the agent mints and the checks that it reports agree.
+"""
+
+from collections.abc import Iterable
+
+from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, Offer, Protocol, Workload
+
+
+def sources(offer: Offer) -> dict[str, Workload]:
+    """Whose each address is: an address that two workloads claim is nobody's."""
+    claims = _claims(offer)
+    return {address: claimants[0] for address, claimants in claims.items() if len(claimants) == 1}
+
+
+def contested(offer: Offer) -> dict[str, tuple[Workload, ...]]:
+    """The addresses that more than one workload claims, and which ones do."""
+    return {address: tuple(claimants) for address, claimants in _claims(offer).items() if len(claimants) > 1}
+
+
+def _claims(offer: Offer) -> dict[str, list[Workload]]:
+    """Each address with its claimants; the same workload twice is one claimant."""
+    claims: dict[str, dict[tuple[str, str], Workload]] = {}
+    for workload in offer.workloads:
+        for address in workload.addresses:
+            claims.setdefault(address, {})[workload.namespace, workload.name] = workload
+    return {address: list(claimants.values()) for address, claimants in claims.items()}
+
+
+def reachable(members: Iterable[Member]) -> dict[ClusterName, Member]:
+    """The members that can be called: they have gateways to dial, and anchors to know them by."""
+    return {m.name: m for m in sorted(members, key=lambda m: m.name) if m.gateways and m.anchors}
+
+
+def carried_ports(imported: Import) -> tuple[int, ...]:
+    """The port numbers on which *imported* can be called: TCP alone is carried."""
+    return tuple(sorted({port.number for port in imported.ports if port.protocol is Protocol.TCP}))
+
+
+def local_ports(service: LocalService) -> dict[int, int]:
+    """The TCP ports of a local service, each with the port its endpoints listen on."""
+    return {p.port.number: p.target for p in service.ports if p.port.protocol is Protocol.TCP}
+
+
+def providers(
+    imported: Import, members: dict[ClusterName, Member], home: ClusterName, port: int
+) -> list[Member]:
+    """Who can be asked for *port* of *imported*, in the order of preference: home, then by name."""
+    ready = (o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members)
+    return [members[cluster] for cluster in sorted(set(ready), key=lambda name: (name != home, name))]
+
+
+def vips_by_port(view: ClusterView) -> dict[int, list[str]]:
+    """For each port number that some service has: the VIPs that may be called on it."""
+    table: dict[int, list[str]] = {}
+    for imported in view.imports.values():
+        for port in carried_ports(imported):
+            table.setdefault(port, []).extend(view.vips(imported))
+    return {port: sorted(addresses) for port, addresses in sorted(table.items())}
