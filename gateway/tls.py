@@ -24,7 +24,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from clusters.model import Member
 from gateway import names
-from gateway.messages import ADS, transport_socket, untyped
+from gateway.messages import ADS, Json, transport_socket, untyped
 from gateway.spec import Role
 
 _SELECTORS = "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config"
@@ -82,7 +82,7 @@ def _certificate_of_the_caller() -> TypedExtensionConfig:
     Without one the name is that of a secret that never exists, so that a mistake refuses everybody
     instead of letting everybody out as the gateway.
     """
-    mapper = {
+    mapper: Json = {
         "name": "envoy.tls.upstream_certificate_mappers.filter_state_override",
         "typed_config": {
             "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
@@ -90,7 +90,7 @@ def _certificate_of_the_caller() -> TypedExtensionConfig:
             "value": {"default_value": names.NO_SOURCE},
         },
     }
-    source = {"ads": {}, "resource_api_version": "V3"}
+    source: Json = {"ads": {}, "resource_api_version": "V3"}
     return TypedExtensionConfig(
         name="envoy.tls.certificate_selectors.on_demand_secret",
         typed_config=untyped(_SELECTORS, {"config_source": source, "certificate_mapper": mapper}),

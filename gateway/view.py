@@ -4,7 +4,7 @@ The stage between `ClusterView` and a snapshot. Everything here is a question ab
 one place, so that translation, the secrets that the agent mints and the checks that it reports agree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, Offer, Protocol, Workload
 
@@ -45,7 +45,7 @@ def local_ports(service: LocalService) -> dict[int, int]:
 
 
 def providers(
-    imported: Import, members: dict[ClusterName, Member], home: ClusterName, port: int
+    imported: Import, members: Mapping[ClusterName, Member], home: ClusterName, port: int
 ) -> list[Member]:
     """Who can be asked for *port* of *imported*, in the order of preference: home, then by name."""
     ready = (o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members)
