@@ -59,6 +59,7 @@ class Lab:
         self._hosts: dict[str, Host] = {}
         self._networks: dict[str, str] = {}
         self._anchors: list[_Anchor] = []
+        self._processes: list[Process] = []
         self.privileged = False
         self.ipv6 = Path("/proc/sys/net/ipv6").exists()
 
@@ -83,7 +84,10 @@ class Lab:
         """End every process of every host, at once; returns when none is left."""
         for anchor in self._anchors:
             anchor.close()
+        for process in self._processes:
+            process.wait()
         self._anchors.clear()
+        self._processes.clear()
         self._hosts.clear()
 
     @property
@@ -219,13 +223,15 @@ class Host:
         environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Start *argv* and leave it running, with its output in *log*."""
-        return Process(
+        process = Process(
             self.command(argv),
             name=name or Path(argv[0]).name,
             log=log,
             wrapped=True,
             environment=environment,
         )
+        self._lab._processes.append(process)
+        return process
 
     def _ip(self, line: str) -> None:
         self._lab._ip(self.pid, [line])
