@@ -7,6 +7,7 @@ rejects each response as a whole. `gateway.stream` is the half that serves a `Ca
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
 
@@ -19,15 +20,11 @@ _NO_RESOURCES: Mapping[str, "Resource"] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One named thing as it goes over the wire; equal versions mean equal content.
-
-    `companion` names the resource of the companion kind (a cluster's endpoints) when it is called otherwise.
-    """
+    """One named thing as it goes over the wire; equal versions mean equal content."""
 
     name: str
     version: str
     body: bytes
-    companion: str = ""
 
     @classmethod
     def of(cls, name: str, body: bytes) -> "Resource":
@@ -71,9 +68,21 @@ class Response:
         return {r.name: r.body for r in self.resources} | dict.fromkeys(self.removed)
 
 
+class Standing(StrEnum):
+    """How a client stands: it has all there is, has yet to answer for some, or has rejected some."""
+
+    SYNCED = "SYNCED"
+    STALE = "STALE"
+    NACK = "NACK"
+
+
 @dataclass(frozen=True, slots=True)
 class KindStatus:
-    """How far a client is with one kind. `refused` counts absent names that were not remembered."""
+    """How far a client is with one kind.
+
+    `subscribed` counts names it asked for, `held` resources it accepted, `pending` names it has yet to answer
+    for or be told of, `refused` absent names that were not remembered. `rejected` says why, by name.
+    """
 
     wildcard: bool
     subscribed: int
@@ -81,11 +90,6 @@ class KindStatus:
     pending: int
     refused: int
     rejected: Mapping[str, str]
-
-    @property
-    def settled(self) -> bool:
-        """Whether the client has answered for all there is."""
-        return self.pending == 0
 
 
 class Catalogue:

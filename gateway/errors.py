@@ -3,6 +3,8 @@
 GatewayError
 ├── InvalidSpec          a gateway that describes itself in a way that makes no sense
 ├── DanglingReference    a snapshot that names a resource which it does not have
+├── GatewayRefused       a gateway that shall have no configuration
+├── CannotListen         an address or socket that cannot be served on
 ├── EnvoyNotFound        no Envoy binary on this machine
 └── EnvoyFailed          an Envoy that refused its configuration, or that does not stay up
 """
@@ -31,6 +33,26 @@ class DanglingReference(GatewayError):
         self.kind = kind
         self.name = name
         self.missing = missing
+
+
+class GatewayRefused(GatewayError):
+    """A gateway that shall have no configuration: it is not who it says, or not one of ours."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"gateway {name!r} refused: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class CannotListen(GatewayError):
+    """An address or socket that cannot be served on."""
+
+    hint = "see who uses it with `ss -lpn`, or choose another"
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+        self.address = address
+        self.reason = reason
 
 
 class EnvoyNotFound(GatewayError):

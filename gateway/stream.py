@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 
-from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Response
+from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Response, Standing
 
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_NAMES = 10_000
@@ -25,9 +25,10 @@ MAX_NAMES = 10_000
 class Order:
     """How kinds depend on each other.
 
-    `kinds` go out in that order, others after them. `companions` says what must follow a resource whenever it
-    is sent: Envoy does not use a cluster that it was sent anew before it hears of its endpoints, and does not
-    ask for those that it has already. A removal waits until all is well with the `referrers` of its kind.
+    `kinds` go out in that order, others after them. `companions` names the kind whose resource of the same
+    name must follow whenever one is sent: Envoy does not use a cluster that it was sent anew before it hears
+    of its endpoints, and does not ask for those that it has already. A removal waits until the client has
+    answered for all of the `referrers` of its kind.
     """
 
     kinds: tuple[str, ...] = ()
@@ -83,13 +84,22 @@ class Stream:
             if flow.outstanding is None:
                 for name in tuple(flow.dirty):
                     current = self._catalogue.get(kind, name)
-                    flow.settle(name, current and current.version)
+                    flow.settle(name, current.version if current else None)
         for kind, flow in self._flows.items():
             if flow.outstanding is None and (flow.dirty or flow.greeting_due):
                 response = self._next_response(kind, flow)
                 if response is not None:
                     responses.append(response)
         return responses
+
+    @property
+    def standing(self) -> Standing:
+        """How the client stands with all its kinds taken together."""
+        if any(flow.rejected for flow in self._flows.values()):
+            return Standing.NACK
+        if any(flow.dirty or flow.outstanding for flow in self._flows.values()):
+            return Standing.STALE
+        return Standing.SYNCED
 
     def status(self) -> dict[str, KindStatus]:
         """How far the client is, for each kind that it asked for."""
@@ -188,11 +198,10 @@ class Stream:
             return
         flow = self._flows[companion_kind]
         for resource in resources:
-            name = resource.companion or resource.name
             if not flow.begun:
-                flow.awaited.add(name)
-            elif name in flow.explicit:
-                flow.demand(name)
+                flow.awaited.add(resource.name)
+            elif resource.name in flow.explicit:
+                flow.demand(resource.name)
 
 
 class _Flow:

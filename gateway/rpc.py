@@ -1,0 +1,164 @@
+"""What our gRPC servers and clients have in common: where they listen, TLS that renews itself, who is there.
+
+Messages cross as raw bytes: who reads them parses them, and who writes them has most of them ready.
+"""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, TypeAlias
+
+import grpc
+import grpc.aio
+from cryptography import x509
+
+from gateway.errors import CannotListen
+from pki.bundle import spiffe_id_of
+from pki.errors import PkiError
+from pki.spiffe import SpiffeId
+
+# A peer that went away without a word is noticed within the sum of the first two.
+KEEPALIVE: Final = (
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+# A client that comes back says the version of all that it holds in one message.
+MESSAGE_SIZES: Final = (
+    ("grpc.max_receive_message_length", 16 << 20),
+    ("grpc.max_send_message_length", 16 << 20),
+)
+_SERVER_OPTIONS: Final = (*KEEPALIVE, *MESSAGE_SIZES, ("grpc.so_reuseport", 0))
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """What one side of mutual TLS shows, and whom it believes; PEM, its own certificate first."""
+
+    chain: str
+    key: str = field(repr=False)
+    roots: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end. On a unix socket nobody shows a certificate: the file's mode is the guard."""
+
+    address: str
+    spiffe_id: SpiffeId | None = None
+    chain: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnixListener:
+    """A socket file that only its owner may use."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TlsListener:
+    """`ADDRESS:PORT` for peers with a certificate under our roots; *material* is asked at each handshake."""
+
+    address: str
+    material: Callable[[], TlsMaterial]
+
+
+Listener = UnixListener | TlsListener
+
+
+@asynccontextmanager
+async def serving(
+    handlers: Sequence[grpc.GenericRpcHandler], listeners: Sequence[Listener]
+) -> AsyncIterator[tuple[int, ...]]:
+    """Serve *handlers* until the block is left; gives the port of each listener, 0 for a unix socket."""
+    server = grpc.aio.server(handlers=handlers, options=_SERVER_OPTIONS)
+    ports = []
+    try:
+        for listener in listeners:
+            if isinstance(listener, UnixListener):
+                _listen_unix(server, listener.path)
+                ports.append(0)
+            else:
+                ports.append(_listen_tls(server, listener))
+        await server.start()
+        yield tuple(ports)
+    finally:
+        await server.stop(grace=None)
+        for listener in listeners:
+            if isinstance(listener, UnixListener):
+                listener.path.unlink(missing_ok=True)
+
+
+def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
+    """The client's side of mutual TLS."""
+    return grpc.ssl_channel_credentials(
+        material.roots.encode(), material.key.encode(), material.chain.encode()
+    )
+
+
+def peer_of(context: Context) -> Peer:
+    """Who calls; without a SPIFFE ID if the certificate carries none, or more than one."""
+    shown = context.auth_context()
+    chain = b"".join(shown.get("x509_pem_cert_chain", ())) or b"".join(shown.get("x509_pem_cert", ()))
+    spiffe_id = None
+    if chain:
+        with suppress(PkiError, ValueError):
+            spiffe_id = spiffe_id_of(x509.load_pem_x509_certificate(chain))
+    return Peer(context.peer(), spiffe_id, chain.decode())
+
+
+def _listen_tls(server: grpc.aio.Server, listener: TlsListener) -> int:
+    credentials = grpc.dynamic_ssl_server_credentials(
+        _configuration(listener.material()),
+        lambda: _configuration(listener.material()),
+        require_client_authentication=True,
+    )
+    try:
+        return server.add_secure_port(listener.address, credentials)
+    except RuntimeError as error:
+        raise CannotListen(listener.address, "the address is in use, or not of this host") from error
+
+
+def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key.encode(), material.chain.encode())], material.roots.encode()
+    )
+
+
+def _listen_unix(server: grpc.aio.Server, path: Path) -> None:
+    """Bind inside a folder that only we can enter and move the socket out when its mode is right.
+
+    So nobody can connect before the mode is set, and what a crashed process left is replaced at once.
+    """
+    if _answers(path):
+        raise CannotListen(str(path), "another process serves it")
+    try:
+        with TemporaryDirectory(dir=path.parent, prefix=".") as hidden:
+            bound = Path(hidden) / "s"
+            server.add_insecure_port(f"unix:{bound}")
+            bound.chmod(0o600)
+            bound.rename(path)
+    except OSError as error:
+        raise CannotListen(str(path), error.strerror or str(error)) from error
+    except RuntimeError as error:
+        raise CannotListen(str(path), "its path is too long, or its folder cannot be written") from error
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
