@@ -16,10 +16,16 @@ FederationError
 ├── VipsExhausted            no address is left for a new service
 ├── AdminUnreachable         no hub or agent answers where one was looked for
 ├── AdminTimedOut            one answers too slowly
+├── NobodyHere               neither runs on this machine, and none was named
 ├── NotAdmitted              its admin socket belongs to somebody else
 ├── AdminRefused             the admin API said no, and why
+├── BadAnswer                its answer is not what the contract says
 ├── NotFound                 what a command was asked about is not there
-└── WaitedInVain             what a command waited for did not come about in time
+├── WaitedInVain             what a command waited for did not come about in time
+├── LabError                 a network of the lab that could not be made
+│   └── NamespacesUnavailable  nobody lets us make namespaces here
+├── CannotDemonstrate        something that the demo needs is missing or in its way
+└── StepFailed               a step of the demo that did not work out
 """
 
 from collections.abc import Iterable
@@ -227,6 +233,17 @@ class AdminTimedOut(FederationError):
         self.where = where
 
 
+class NobodyHere(FederationError):
+    """Neither a hub nor an agent runs on this machine, and none was named."""
+
+    code = "unreachable"
+    exit_code = Exit.UNREACHABLE
+    hint = "run this where one is, as the user who runs it, or name one with --hub or --agent"
+
+    def __init__(self) -> None:
+        super().__init__("neither a hub nor an agent runs here")
+
+
 class NotAdmitted(FederationError):
     """An admin socket that belongs to somebody else."""
 
@@ -267,6 +284,17 @@ class AdminRefused(FederationError):
         self.exit_code = _EXIT_BY_STATUS.get(status, Exit.CHECK_FAILED)
 
 
+class BadAnswer(FederationError):
+    """An answer of the admin API without what the contract says is in it."""
+
+    code = "bad-answer"
+    hint = "are the command and what it asked of the same version?"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the answer has no {key!r}")
+        self.key = key
+
+
 class NotFound(FederationError):
     """What a command was asked about is not there; *known* is what is."""
 
@@ -289,6 +317,46 @@ class WaitedInVain(FederationError):
     def __init__(self, what: str, seconds: float) -> None:
         super().__init__(f"{what}, after {seconds:g} s of waiting")
         self.what = what
+
+
+# --- the lab and the demo -----------------------------------------------------------------------
+
+
+class LabError(FederationError):
+    """A network of the lab that could not be made."""
+
+    code = "lab-failed"
+
+
+class NamespacesUnavailable(LabError):
+    """The kernel, or who runs it, does not let us make namespaces."""
+
+    code = "no-namespaces"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no network namespaces here: {reason}")
+        self.reason = reason
+
+
+class CannotDemonstrate(FederationError):
+    """Something that the demo needs is missing, or in its way."""
+
+    code = "demo-impossible"
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+class StepFailed(FederationError):
+    """A step of the demo that did not work out; *log* is the tail of what the culprit said."""
+
+    code = "demo-failed"
+
+    def __init__(self, reason: str, log: str = "", hint: str = "") -> None:
+        super().__init__(reason)
+        self.log = log
+        self.hint = hint
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

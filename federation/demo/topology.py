@@ -40,8 +40,8 @@ from ipaddress import ip_interface
 from pathlib import Path
 from types import TracebackType
 
-from federation.demo.errors import LabError, NamespacesUnavailable
 from federation.demo.process import Process, children_of
+from federation.errors import LabError, NamespacesUnavailable
 
 _PROGRAMS = {"unshare": "util-linux", "nsenter": "util-linux", "mount": "mount", "ip": "iproute2"}
 _NAMESPACES = ["--mount", "--net", "--pid"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from federation.demo.errors import LabError, NamespacesUnavailable
 from federation.demo.topology import Host, Lab
+from federation.errors import LabError, NamespacesUnavailable
 
 pytestmark = pytest.mark.netns
 
