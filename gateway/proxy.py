@@ -1,0 +1,229 @@
+"""Running one Envoy as a gateway: start it, keep it up, and take it away without cutting calls.
+
+`run` is what `fedgate gateways run` does, until it is told to stop: new connections are refused then, those
+that are open may end in their own time, and after the drain timeout Envoy is stopped.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.admin import Admin
+from gateway.binary import arguments, find_envoy
+from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
+from gateway.errors import EnvoyFailed
+from gateway.spec import GatewaySpec
+
+log = logging.getLogger(__name__)
+
+_SHORTEST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 10.0
+_STEADY: Final = 30.0  # up for so long, an Envoy that ends has not failed to start
+_KILL_AFTER: Final = 5.0
+_POLL: Final = 0.1
+_LONGEST_SOCKET_PATH: Final = 107
+
+# Run in the child before Envoy: end with the parent however that ends, and take every file we may have.
+_EXEC: Final = """
+import ctypes, os, resource, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]): sys.exit("parent has ended")
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What to run, where its agent is, and the folder that it has for itself.
+
+    `concurrency` is the number of worker threads; by default there is one for each core.
+    """
+
+    spec: GatewaySpec
+    agent: Agent
+    folder: Path
+    concurrency: int | None = None
+    drain_timeout: float = 30.0
+
+
+def run(settings: ProxySettings) -> None:
+    """Run the gateway until SIGTERM or SIGINT; a second one stops it without waiting.
+
+    Raises EnvoyNotFound, and EnvoyFailed for a configuration that Envoy refuses.
+    """
+    asyncio.run(_run_until_signalled(settings))
+
+
+async def _run_until_signalled(settings: ProxySettings) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    await supervise(settings, stop, hurry)
+
+
+async def supervise(
+    settings: ProxySettings,
+    stop: asyncio.Event,
+    hurry: asyncio.Event | None = None,
+    *,
+    envoy: Path | None = None,
+) -> None:
+    """Keep an Envoy running until *stop* is set, then drain it; *hurry* ends the wait."""
+    binary = envoy or find_envoy()
+    prepare(settings)
+    await validate(binary, bootstrap_file(settings.folder))
+    command = arguments(binary, bootstrap_file(settings.folder), concurrency=settings.concurrency)
+    pause = _SHORTEST_PAUSE
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        started = loop.time()
+        async with _started(command) as process:
+            _log(logging.INFO, "gateway started", gateway=settings.spec.name, pid=process.pid)
+            await _ends_or_set(process, stop)
+            if process.returncode is None:
+                await _drain(settings, process, hurry or asyncio.Event())
+                return
+        if loop.time() - started > _STEADY:
+            pause = _SHORTEST_PAUSE
+        _log(
+            logging.ERROR,
+            "gateway ended by itself, starting it again",
+            gateway=settings.spec.name,
+            code=process.returncode,
+            pause=pause,
+        )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def prepare(settings: ProxySettings) -> None:
+    """Make the gateway's folder, for its owner alone, and write what Envoy reads."""
+    folder = settings.folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if len(os.fsencode(admin_socket(folder))) > _LONGEST_SOCKET_PATH:
+        raise EnvoyFailed(
+            f"the path of {admin_socket(folder)} is too long for a socket: use a shorter folder"
+        )
+    for path, text in files(settings.spec, settings.agent, folder).items():
+        _write(path, text)
+    admin_socket(folder).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace *path* at once, readable by its owner alone."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+        file.write(text)
+    new.replace(path)
+
+
+async def validate(envoy: Path, bootstrap: Path) -> None:
+    """Have Envoy read *bootstrap* without running it; raise EnvoyFailed with what it says against it."""
+    process = await asyncio.create_subprocess_exec(
+        *arguments(envoy, bootstrap),
+        "--mode",
+        "validate",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        raise EnvoyFailed(f"Envoy refuses {bootstrap}", output.decode(errors="replace").strip()[-2000:])
+
+
+@contextlib.asynccontextmanager
+async def _started(command: list[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An Envoy, in a session of its own so that Ctrl-C is ours to answer; gone when the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _EXEC,
+        str(os.getpid()),
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        await _stopped(process)
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    """End *process*, gently at first."""
+    if process.returncode is None:
+        process.terminate()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _KILL_AFTER)
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+async def _ends_or_set(process: asyncio.subprocess.Process, *events: asyncio.Event) -> None:
+    """Wait until *process* ends or one of *events* is set."""
+    waits = [asyncio.ensure_future(process.wait()), *(asyncio.ensure_future(e.wait()) for e in events)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _drain(settings: ProxySettings, process: asyncio.subprocess.Process, hurry: asyncio.Event) -> None:
+    """Take no new connections, and wait for the open ones: until they end, the timeout, or *hurry*."""
+    async with Admin(admin_socket(settings.folder)) as admin:
+        try:
+            await admin.post("/drain_listeners?graceful")
+            left = await _count_down(admin, process, settings.drain_timeout, hurry)
+        except EnvoyFailed as error:
+            _log(logging.WARNING, "gateway not drained", gateway=settings.spec.name, reason=str(error))
+            return
+    _log(logging.INFO, "gateway drained", gateway=settings.spec.name, connections_cut=left)
+
+
+async def _count_down(
+    admin: Admin, process: asyncio.subprocess.Process, seconds: float, hurry: asyncio.Event
+) -> int:
+    """How many calls are still open when the wait is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        left = await open_calls(admin)
+        if left == 0 or loop.time() >= deadline or hurry.is_set() or process.returncode is not None:
+            return left
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_ends_or_set(process, hurry), _POLL)
+
+
+async def open_calls(admin: Admin) -> int:
+    """The calls that go through: connections at the egress, tunnels at the ingress.
+
+    Tunnels' own connections are not counted: peers keep those open without a call in them.
+    """
+    counts = await admin.stats(r"^(tcp\.tcp\.downstream_cx_active|http\.ingress\.downstream_rq_active)$")
+    return sum(counts.values())
+
+
+def _log(level: int, event: str, **fields: object) -> None:
+    log.log(level, event, extra={"fields": fields})
