@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ADMIN_SOCKET = "admin.sock"
+ADS_SOCKET = "ads.sock"
 
 
 def home(environ: Mapping[str, str], uid: int) -> Path:
@@ -36,3 +37,8 @@ def gateway_state(name: str) -> Path:
 def admin_socket(state: Path) -> Path:
     """The admin socket of the hub or agent whose state is *state*."""
     return state / ADMIN_SOCKET
+
+
+def ads_socket(state: Path) -> Path:
+    """Where the agent whose state is *state* serves the gateways of its own machine."""
+    return state / ADS_SOCKET

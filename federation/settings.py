@@ -13,6 +13,9 @@ from clusters.model import VipRange
 HUB_PORT = 7443
 SYNC_PORT = 7444
 DEFAULT_DOMAIN = "fed.example"
+DEFAULT_LISTEN = f"0.0.0.0:{HUB_PORT}"
+DEFAULT_SYNC_LISTEN = f"0.0.0.0:{SYNC_PORT}"
+DEFAULT_DNS_LISTEN = ("127.0.0.1:53",)
 DEFAULT_VIP_RANGES = ("241.0.0.0/16", "fd5f:ed:6a7e::/112")
 
 
@@ -54,8 +57,8 @@ class HubSettings:
 
     state: Path
     domain: str = DEFAULT_DOMAIN
-    listen: str = f"0.0.0.0:{HUB_PORT}"
-    sync_listen: str = f"0.0.0.0:{SYNC_PORT}"
+    listen: str = DEFAULT_LISTEN
+    sync_listen: str = DEFAULT_SYNC_LISTEN
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
     passphrase_file: Path | None = None
@@ -87,7 +90,7 @@ class AgentSettings:
 
     state: Path
     source: Path | None = None
-    dns_listen: tuple[str, ...] = ("127.0.0.1:53",)
+    dns_listen: tuple[str, ...] = DEFAULT_DNS_LISTEN
     dns_forward: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
