@@ -14,12 +14,15 @@ FederationError
 ├── UnknownCluster           a cluster that is not in the set
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
+├── CannotListen             an address that we were told to serve on and cannot have
 ├── AdminUnreachable         no hub or agent answers where one was looked for
 ├── AdminTimedOut            one answers too slowly
 ├── NobodyHere               neither runs on this machine, and none was named
 ├── NotAdmitted              its admin socket belongs to somebody else
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
+├── WrongFederation          a state directory that belongs to another federation
+├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
 ├── WaitedInVain             what a command waited for did not come about in time
 ├── LabError                 a network of the lab that could not be made
@@ -295,6 +298,34 @@ class BadAnswer(FederationError):
         self.key = key
 
 
+# --- starting a hub or an agent -------------------------------------------------------------------
+
+
+class WrongFederation(FederationError):
+    """A state directory that belongs to another federation."""
+
+    code = "wrong-federation"
+    exit_code = Exit.CONFLICT
+    hint = "start with the domain that it was made for, or with another --state"
+
+    def __init__(self, state: str, domain: str) -> None:
+        super().__init__(f"{state} holds the authorities of another federation than {domain}")
+        self.state = state
+        self.domain = domain
+
+
+class NotJoined(FederationError):
+    """An agent without an identity."""
+
+    code = "not-joined"
+    exit_code = Exit.NOT_FOUND
+    hint = "make a token with `fedgate token create CLUSTER` at the hub, and give it to `fedgate join`"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"{state} holds no cluster's identity: this cluster has not joined")
+        self.state = state
+
+
 class NotFound(FederationError):
     """What a command was asked about is not there; *known* is what is."""
 
@@ -366,3 +397,19 @@ def _did_you_mean(name: str, known: list[str]) -> str:
     if close:
         return f"did you mean {', '.join(close)}?"
     return f"there are: {', '.join(known[:10])}{', …' if len(known) > 10 else ''}" if known else ""
+
+
+# --- serving ------------------------------------------------------------------------------------
+
+
+class CannotListen(FederationError):
+    """An address that we were told to serve on and cannot have."""
+
+    code = "cannot-listen"
+
+    def __init__(self, what: str, address: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"{what} cannot listen on {address}: {reason}")
+        self.what = what
+        self.address = address
+        self.reason = reason
+        self.hint = hint

@@ -1,0 +1,1 @@
+"""The HTTP faces of hub and agent: join, enrolment, administration."""

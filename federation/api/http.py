@@ -1,0 +1,132 @@
+"""What every HTTP face shares: answers in JSON, errors in one form, sockets that only their owner can open.
+
+An error leaves as `{"error": {"code", "message", "hint"}}` with a fitting status. What we did not
+foresee leaves as 500 without detail, and is logged.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from clusters.errors import ClusterError
+from federation.errors import Exit, FederationError
+from federation.log import Log
+from pki.errors import PkiError
+
+log = Log(__name__)
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MAX_BODY = 64 * 1024
+
+_STATUS: Mapping[Exit, int] = {
+    Exit.USAGE: 400,
+    Exit.FORBIDDEN: 403,
+    Exit.NOT_FOUND: 404,
+    Exit.CONFLICT: 409,
+    Exit.UNREACHABLE: 503,
+    Exit.TIMED_OUT: 504,
+}
+
+
+class ApiError(FederationError):
+    """An answer other than 200: *code* for programs, *message* for people."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.hint = hint
+
+
+def json_response(body: object, status: int = 200) -> web.Response:
+    """*body* as JSON; dataclasses, enums and dates are understood."""
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+async def body_as(request: web.Request, kind: type[T]) -> T:
+    """The request's JSON body as a *kind*, or a 400 that says where it is wrong."""
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.DecodeError as error:
+        raise ApiError(400, "bad-request", f"the request's body: {error}") from error
+
+
+@web.middleware
+async def errors_as_answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what a handler raises into the one form of an error answer."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _error(error.status, error.reason.lower().replace(" ", "-"), error.reason)
+    except ApiError as error:
+        return _error(error.status, error.code, str(error), error.hint)
+    except FederationError as error:
+        status = _STATUS.get(error.exit_code, 500)
+        if status >= 500:
+            log.error("request failed", path=request.path, reason=str(error))
+        return _error(status, error.code, str(error), error.hint)
+    except (ClusterError, PkiError) as error:
+        return _error(400, "invalid", str(error), error.hint)
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request failed", path=request.path)
+        return _error(500, "internal", "the request failed", "the log of this process says why")
+
+
+def _error(status: int, code: str, message: str, hint: str = "") -> web.Response:
+    return json_response({"error": {"code": code, "message": message, "hint": hint}}, status)
+
+
+def application() -> web.Application:
+    """An application that answers errors in the one form and takes small bodies only."""
+    return web.Application(middlewares=[errors_as_answers], client_max_size=MAX_BODY)
+
+
+@asynccontextmanager
+async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[None]:
+    """Serve *app* on a unix socket that only this user can open; one that was left behind is replaced."""
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        runner = await _runner(app)
+        await web.UnixSite(runner, path).start()
+    finally:
+        os.umask(before)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def served_on_tls(
+    app: web.Application, host: str, port: int, context: ssl.SSLContext
+) -> AsyncIterator[None]:
+    """Serve *app* over TLS."""
+    runner = await _runner(app)
+    await web.TCPSite(runner, host, port, ssl_context=context).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _runner(app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, handler_cancellation=True)
+    await runner.setup()
+    return runner
+
+
+async def off_the_loop(function: Callable[[], T]) -> T:
+    """Run what takes the processor for long (a key derivation) beside the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(None, function)

@@ -1,0 +1,91 @@
+"""The SVIDs that an agent mints: one for each identity, kept until about half of its life is over.
+
+Keys are made here, for workloads too: the egress gateway speaks for them. They live in memory only.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pki.authority import Authority, to_pem
+from pki.errors import CannotIssue
+from pki.profile import SVID_LIFETIME, svid
+from pki.rotation import Validity, due, renew_at
+from pki.signer import KeySigner
+from pki.spiffe import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class Svid:
+    """A certificate with its key, and the chain up to (without) the root."""
+
+    spiffe_id: SpiffeId
+    serial: int
+    validity: Validity
+    jitter: float
+    chain_pem: str = field(repr=False)
+    key_pem: str = field(repr=False)
+
+    @property
+    def renew_at(self) -> datetime:
+        """When it is replaced."""
+        return renew_at(self.validity, self.jitter)
+
+
+class Svids:
+    """The newest SVID of every identity that somebody asked for."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        lifetime: timedelta = SVID_LIFETIME,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._authority = authority
+        self._lifetime = lifetime
+        self._jitter = jitter
+        self._held: dict[SpiffeId, Svid] = {}
+
+    def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
+        """The SVID of *spiffe_id*, minted if there is none or it is due.
+
+        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised.
+        """
+        held = self._held.get(spiffe_id)
+        if held is not None and not due(now, held.validity, held.jitter):
+            return held
+        try:
+            minted = self._mint(spiffe_id, now)
+        except CannotIssue:
+            if held is None or not held.validity.covers(now):
+                raise
+            return held
+        self._held[spiffe_id] = minted
+        return minted
+
+    def all(self) -> tuple[Svid, ...]:
+        """Every SVID that may still be in use, by name."""
+        return tuple(self._held[spiffe_id] for spiffe_id in sorted(self._held))
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether some SVID is due."""
+        return any(due(now, held.validity, held.jitter) for held in self._held.values())
+
+    def drop_expired(self, now: datetime) -> None:
+        """Forget what is over: those whom nobody asks for any more are not renewed, and end here."""
+        for spiffe_id in [i for i, held in self._held.items() if not held.validity.covers(now)]:
+            del self._held[spiffe_id]
+
+    def _mint(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
+        signer = KeySigner.generate()
+        certificate = self._authority.issue(svid(spiffe_id, self._lifetime), signer.public_key(), now)
+        return Svid(
+            spiffe_id,
+            certificate.serial_number,
+            Validity.of(certificate),
+            self._jitter(),
+            to_pem([certificate, *self._authority.chain]),
+            signer.private_pem().decode(),
+        )
