@@ -15,6 +15,8 @@ FederationError
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
+├── SyncRefused              the other end of a sync stream said no; `code` says why
+├── ChangesRejected          what a peer published and may not, or that makes no sense
 ├── AdminUnreachable         no hub or agent answers where one was looked for
 ├── AdminTimedOut            one answers too slowly
 ├── NobodyHere               neither runs on this machine, and none was named
@@ -205,6 +207,31 @@ class VipsExhausted(FederationError):
         super().__init__(f"service {service}: all {capacity} addresses of the VIP range are taken")
         self.service = service
         self.capacity = capacity
+
+
+# --- the sync stream ----------------------------------------------------------------------------
+
+
+class SyncRefused(FederationError):
+    """The other end of a sync stream, or our check of it, said no; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class ChangesRejected(FederationError):
+    """What a peer published and may not, or that makes no sense: none of it was applied."""
+
+    code = "changes-rejected"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 # --- asking the admin API -----------------------------------------------------------------------

@@ -1,0 +1,114 @@
+"""The `fedgate` command: which commands there are, and how each of them ends.
+
+A command's module is loaded only when that command is asked for, so that help and completion
+start at once; the one-line summaries are therefore kept here, beside the names.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+import click
+
+from federation.failure import describe, interrupted
+
+# name: (module in federation.commands, summary), in the order in which help shows them
+SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Start": {
+        "demo": ("demo", "Watch two clusters call each other, on this machine."),
+        "hub": ("hub", "Run the hub: the control plane that all clusters share."),
+        "token": ("token", "Make, list and revoke join tokens."),
+        "join": ("join", "Join this cluster with a token from the hub, and run its agent."),
+        "agent": ("agent", "Run the agent of a cluster that has joined."),
+        "gateways": ("gateways", "Run gateways; see them and whether they are in sync."),
+        "leave": ("leave", "Take this cluster out of the clusterset."),
+    },
+    "Look": {
+        "status": ("status", "Show how this cluster's agent is doing."),
+        "clusters": ("clusters", "Show the clusters of the set."),
+        "services": ("services", "Show the services of the set."),
+        "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
+        "certs": ("certs", "Show the certificates that the agent holds."),
+        "check": ("check", "Check that everything is as it should be."),
+    },
+    "Shell": {
+        "completion": ("completion", "Print the script that completes commands in your shell."),
+    },
+}
+_ALIASES = {
+    "cluster": "clusters",
+    "service": "services",
+    "svc": "services",
+    "gateway": "gateways",
+    "gw": "gateways",
+    "tokens": "token",
+    "cert": "certs",
+}
+_COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for, and lists them without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands, in the order of the sections."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module; its object has the command's name."""
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
+            return None
+        module = import_module(f"federation.commands.{_COMMANDS[name][0]}")
+        command = getattr(module, name)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and name what comes close for a command that does not exist."""
+        name = args[0]
+        if name not in _COMMANDS and name not in _ALIASES and not name.startswith("-"):
+            raise click.NoSuchCommand(name, possibilities=_COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section, without importing one."""
+        width = max(map(len, _COMMANDS))
+        for section, entries in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name.ljust(width), summary) for name, (_, summary) in entries.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Begin with `fedgate demo`, or with `fedgate hub` on one machine and `fedgate join` on another.",
+)
+@click.version_option(package_name="fedgate", message="fedgate %(version)s")
+def fedgate() -> None:
+    """Call a service by name in whichever cluster it runs."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line *argv* and say how it ended, as an exit status."""
+    try:
+        result = fedgate.main(args=argv, prog_name="fedgate", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        return interrupted()
+    except BrokenPipeError:
+        # Whoever read us has read enough. Python would complain of this once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        failure = describe(error)
+        if failure is None:
+            raise
+        click.echo(failure.text(), err=True)
+        return failure.exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,47 @@
+"""`fedgate clusters`: the clusters of the set."""
+
+import click
+
+from federation.commands.answers import named, records
+from federation.commands.options import DefaultGroup, Side, admin_options, hub, output_option
+from federation.output import Output
+from federation.table import Table, counted, plain, when
+
+TABLE = Table(
+    "clusters",
+    (
+        plain("NAME", "name"),
+        plain("STATE", "state", state=True),
+        counted("SERVICES", "services"),
+        counted("GATEWAYS", "gateways"),
+        when("LAST-SEEN", "last_seen"),
+        when("CA-EXPIRES", "ca_expires"),
+        plain("VERSION", "version"),
+        plain("CONNECTED", "connected", wide=True),
+        plain("TRUST-DOMAIN", "trust_domain", wide=True),
+        plain("SKEW-S", "clock_skew_seconds", wide=True),
+    ),
+    empty="no clusters yet; `fedgate token create NAME` makes the token for one",
+)
+
+
+@click.group(cls=DefaultGroup)
+def clusters() -> None:
+    """Show the clusters of the set."""
+
+
+@clusters.command("list")
+@admin_options(Side.HUB)
+@output_option
+def list_clusters(output: Output) -> None:
+    """List the clusters."""
+    output.records(records(hub().get("/v1/clusters"), "clusters"), TABLE)
+
+
+@clusters.command()
+@click.argument("name")
+@admin_options(Side.HUB)
+@output_option
+def show(name: str, output: Output) -> None:
+    """Show all that the hub knows of the cluster NAME."""
+    output.record(named("cluster", name, records(hub().get("/v1/clusters"), "clusters")), TABLE)

@@ -1,0 +1,79 @@
+"""`fedgate hub`: run the hub."""
+
+from pathlib import Path
+
+import click
+
+from federation import paths
+from federation.commands.options import FILE, STATE
+from federation.commands.running import log_level_option
+from federation.settings import (
+    DEFAULT_DOMAIN,
+    DEFAULT_LISTEN,
+    DEFAULT_SYNC_LISTEN,
+    DEFAULT_VIP_RANGES,
+    HubSettings,
+)
+
+
+@click.command()
+@click.option("--state", type=STATE, help="Where its keys and registry are.")
+@click.option(
+    "--domain", default=DEFAULT_DOMAIN, show_default=True, help="The trust domain above the clusters'."
+)
+@click.option("--listen", default=DEFAULT_LISTEN, show_default=True, help="Where clusters join.")
+@click.option(
+    "--sync-listen", default=DEFAULT_SYNC_LISTEN, show_default=True, help="Where joined clusters connect."
+)
+@click.option(
+    "--advertise",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="A name or address by which clusters reach this machine; repeatable.",
+)
+@click.option(
+    "--vip-range",
+    "vip_ranges",
+    multiple=True,
+    metavar="CIDR",
+    help=f"Addresses for imported services; repeatable. [default: {', '.join(DEFAULT_VIP_RANGES)}]",
+)
+@click.option(
+    "--passphrase-file",
+    type=FILE,
+    envvar="FEDGATE_PASSPHRASE_FILE",
+    help="Seals the root key at rest.",
+)
+@click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
+@click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
+@log_level_option
+def hub(
+    state: Path | None,
+    domain: str,
+    listen: str,
+    sync_listen: str,
+    advertise: tuple[str, ...],
+    vip_ranges: tuple[str, ...],
+    passphrase_file: Path | None,
+    admin_listen: str | None,
+    admin_token_file: Path | None,
+) -> None:
+    """Run the hub: the control plane that all clusters share.
+
+    The first start makes the root certificate and the registry. A restart loses nothing, and while
+    the hub is away the clusters go on calling each other.
+    """
+    settings = HubSettings(
+        state=state or paths.hub_state(),
+        domain=domain,
+        listen=listen,
+        sync_listen=sync_listen,
+        advertise=advertise,
+        vip_ranges=vip_ranges or DEFAULT_VIP_RANGES,
+        passphrase_file=passphrase_file,
+        admin_listen=admin_listen,
+        admin_token_file=admin_token_file,
+    )
+    from federation.hub import run
+
+    run(settings)

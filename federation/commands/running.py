@@ -1,0 +1,89 @@
+"""What the long-running commands share: how much they log, and how an agent is told what to do."""
+
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from federation import log, paths
+from federation.commands.options import FILE, STATE
+from federation.settings import DEFAULT_DNS_LISTEN, AgentSettings
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _start_log(_ctx: click.Context, _param: click.Parameter, level: str) -> None:
+    log.configure(level.upper())
+
+
+def log_level_option(command: F) -> F:
+    """`--log-level`, in force before the command begins."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        show_default=True,
+        envvar="FEDGATE_LOG_LEVEL",
+        expose_value=False,
+        callback=_start_log,
+        help="What to log, on stderr.",
+    )(command)
+
+
+def agent_options(command: F) -> F:
+    """The options of whatever runs an agent; `agent_settings` takes them."""
+    options = [
+        log_level_option,
+        click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
+        click.option("--ads-listen", metavar="ADDRESS", help="Serve enrolled gateways here."),
+        click.option(
+            "--vip-range",
+            "vip_ranges",
+            multiple=True,
+            metavar="CIDR",
+            help="Instead of the federation's; repeatable.",
+        ),
+        click.option(
+            "--dns-forward",
+            multiple=True,
+            metavar="ADDRESS",
+            help="A name server for all other names; repeatable. Without one they are refused.",
+        ),
+        click.option(
+            "--dns-listen",
+            multiple=True,
+            metavar="ADDRESS",
+            help=f"Answer DNS here; repeatable. [default: {', '.join(DEFAULT_DNS_LISTEN)}]",
+        ),
+        click.option(
+            "--source",
+            type=FILE,
+            envvar="FEDGATE_SOURCE",
+            help="The YAML file that says what this cluster offers.",
+        ),
+        click.option("--state", type=STATE, help="Where the agent's keys and last view are."),
+    ]
+    return reduce(lambda wrapped, option: option(wrapped), options, command)
+
+
+def agent_settings(
+    state: Path | None,
+    source: Path | None,
+    dns_listen: tuple[str, ...],
+    dns_forward: tuple[str, ...],
+    vip_ranges: tuple[str, ...],
+    ads_listen: str | None,
+    enrol_listen: str | None,
+) -> AgentSettings:
+    """The agent that these options describe."""
+    return AgentSettings(
+        state=state or paths.agent_state(),
+        source=source,
+        dns_listen=dns_listen or DEFAULT_DNS_LISTEN,
+        dns_forward=dns_forward,
+        vip_ranges=vip_ranges,
+        ads_listen=ads_listen,
+        enrol_listen=enrol_listen,
+    )

@@ -1,0 +1,80 @@
+"""`fedgate services`: the services of the set, and which clusters offer them."""
+
+from datetime import datetime
+
+import click
+
+from clusters.model import CLUSTERSET_DOMAIN
+from federation.commands.answers import items, named, record, records
+from federation.commands.options import DefaultGroup, Side, admin_options, either, output_option
+from federation.output import Output
+from federation.table import Column, Record, Table, plain, text
+
+
+def _name(service: Record) -> str:
+    return f"{text(service.get('namespace'))}/{text(service.get('name'))}"
+
+
+def _ports(service: Record, _: datetime) -> str:
+    """`8080/TCP`; a port that no gateway carries says so."""
+    return text([_port(record(port)) for port in items(service.get("ports"))])
+
+
+def _port(port: Record) -> str:
+    carried = "" if port.get("carried", True) else "(not carried)"
+    return f"{text(port.get('number'))}/{text(port.get('protocol') or 'TCP')}{carried}"
+
+
+def _clusters(service: Record, _: datetime) -> str:
+    """`cloud(2)`: the cluster and how many endpoints are ready there."""
+    offered = map(record, items(service.get("clusters")))
+    return text([f"{text(c.get('name'))}({text(c.get('ready_endpoints'))})" for c in offered])
+
+
+TABLE = Table(
+    "services",
+    (
+        Column("NAME", lambda service, _: _name(service)),
+        Column("PORTS", _ports, flexible=True),
+        Column("CLUSTERS", _clusters, flexible=True),
+        plain("VIPS", "vips", flexible=True),
+        plain("CONFLICT", "conflict", flexible=True),
+        plain("DNS-NAME", "dns_name", wide=True, flexible=True),
+    ),
+    name=_name,
+    empty="no services yet; a cluster offers those that its agent's --source file names",
+)
+
+
+def _wanted(text: str) -> str:
+    """NAMESPACE/NAME of `shop/catalog`, `catalog.shop`, or the whole DNS name."""
+    if "/" in text:
+        return text
+    host = text.lower().removesuffix(".").removesuffix(f".svc.{CLUSTERSET_DOMAIN}").removesuffix(".svc")
+    name, dot, namespace = host.partition(".")
+    return f"{namespace}/{name}" if dot else host
+
+
+@click.group(cls=DefaultGroup)
+def services() -> None:
+    """Show the services of the set, as the hub or this cluster's agent knows them."""
+
+
+@services.command("list")
+@click.option("-n", "--namespace", help="Only those of this namespace.")
+@admin_options(Side.HUB, Side.AGENT)
+@output_option
+def list_services(namespace: str | None, output: Output) -> None:
+    """List the services."""
+    found = records(either(Side.HUB).get("/v1/services"), "services")
+    output.records([s for s in found if namespace in (None, s.get("namespace"))], TABLE)
+
+
+@services.command()
+@click.argument("name")
+@admin_options(Side.HUB, Side.AGENT)
+@output_option
+def show(name: str, output: Output) -> None:
+    """Show the service NAME: shop/catalog, catalog.shop, or the whole DNS name."""
+    found = records(either(Side.HUB).get("/v1/services"), "services")
+    output.record(named("service", _wanted(name), found, _name), TABLE)

@@ -1,0 +1,42 @@
+"""`fedgate status`: how this cluster's agent is doing, on one screen."""
+
+import click
+
+from federation.commands.answers import items, record
+from federation.commands.options import Side, admin_options, agent, output_option
+from federation.durations import relative
+from federation.output import Format, Output
+from federation.table import Json, Record, text
+
+
+@click.command()
+@admin_options(Side.AGENT)
+@output_option
+def status(output: Output) -> None:
+    """Show how this cluster's agent is doing."""
+    answer = agent().get("/v1/status")
+    if output.for_machines:
+        output.document(answer)
+    elif output.format is Format.NAME:
+        output.lines([text(answer.get("cluster"))])
+    else:
+        output.lines(_screen(answer, output))
+
+
+def _screen(answer: Record, output: Output) -> list[str]:
+    hub, source = record(answer.get("hub")), record(answer.get("source"))
+    trust_domain = text(answer.get("trust_domain"))
+    connected = "connected" if hub.get("connected") else "disconnected"
+    state, since = text(source.get("state")), hub.get("since")
+    offered = f"{_count(source.get('services'))} services, {_count(source.get('workloads'))} workloads"
+    moment = f", since {relative(since, output.now())}" if isinstance(since, str) else ""
+    return [
+        f"cluster:  {output.bold(text(answer.get('cluster')))}, trust domain {trust_domain}",
+        f"hub:      {output.paint(connected, connected)}, {text(hub.get('address'))}{moment}",
+        f"source:   {output.paint(state, state)}, {text(source.get('path'))}, {offered}",
+        *(f"          {text(problem)}" for problem in items(source.get("problems"))),
+    ]
+
+
+def _count(value: Json) -> str:
+    return str(len(value)) if isinstance(value, list) else text(value)
