@@ -42,7 +42,7 @@ class Admin:
     async def stats(self, pattern: str) -> Mapping[str, int]:
         """The counters and gauges whose names the regular expression *pattern* finds."""
         answer = json.loads(await self._request("GET", "/stats", filter=pattern, format="json"))
-        return {s["name"]: int(s["value"]) for s in answer["stats"] if "value" in s}
+        return {s["name"]: s["value"] for s in answer["stats"] if isinstance(s.get("value"), int)}
 
     async def is_live(self) -> bool:
         """Whether Envoy has all that it waits for at its start, and is not draining."""

@@ -48,6 +48,8 @@ def arguments(envoy: Path, bootstrap: Path, *, concurrency: int | None = None) -
     """
     argv = [str(envoy), "--config-path", str(bootstrap), "--disable-hot-restart"]
     argv += ["--drain-time-s", "1", "--drain-strategy", "immediate", "--log-level", "warning"]
+    argv += ["--component-log-level", "misc:error"]  # it calls the matcher of addresses unfinished, each time
+    argv += ["--file-flush-interval-msec", "100"]  # the log of calls is read while they go on
     if concurrency is not None:
         argv += ["--concurrency", str(concurrency)]
     return argv

@@ -87,10 +87,13 @@ def vip(name: str) -> Cluster:
     return cluster
 
 
-def gateways(member: Member) -> Cluster:
-    """The ingress gateways of *member*: one pool of HTTP/2 connections for each caller's identity."""
+def gateways(member: Member, home: str) -> Cluster:
+    """The ingress gateways of *member*, as dialled from the trust domain *home*.
+
+    There is one pool of HTTP/2 connections for each caller's identity.
+    """
     cluster = _on_demand(names.gateway_cluster(member.name))
-    cluster.transport_socket.CopyFrom(tls.upstream(member))
+    cluster.transport_socket.CopyFrom(tls.upstream(member, home))
     cluster.upstream_connection_options.CopyFrom(_KEEPALIVE)
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(_tunnel_protocol())
     return cluster

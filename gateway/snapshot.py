@@ -52,6 +52,11 @@ class Snapshot:
     shared: Part
     services: Mapping[ServiceName, Part]
 
+    @classmethod
+    def empty(cls, spec: GatewaySpec, view: ClusterView) -> "Snapshot":
+        """What a gateway has before it was told anything."""
+        return cls(spec, view, Part(), {})
+
     def resources(self) -> Resources:
         """Every resource by kind and name; each kind is there, if only empty."""
         table: dict[str, dict[str, Resource]] = {kind: {} for kind in SHORT}

@@ -31,11 +31,15 @@ _SELECTORS = "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_se
 _MAPPERS = "envoy.extensions.transport_sockets.tls.cert_mappers.filter_state_override.v3.Config"
 
 
-def upstream(member: Member) -> TransportSocket:
-    """Dial a gateway of *member* as the workload that calls, and accept nothing but its ingress."""
+def upstream(member: Member, home: str) -> TransportSocket:
+    """Dial a gateway of *member* as the workload that calls, and accept nothing but its ingress.
+
+    The server name says who we are, the trust domain *home*: by it the other side picks the filter chain
+    that knows our anchors.
+    """
     common = _common(member, [names.gateway_ids(member.trust_domain, Role.INGRESS)])
     common.custom_tls_certificate_selector.CopyFrom(_certificate_of_the_caller())
-    context = UpstreamTlsContext(common_tls_context=common, sni=member.trust_domain)
+    context = UpstreamTlsContext(common_tls_context=common, sni=home)
     return transport_socket("envoy.transport_sockets.tls", context)
 
 

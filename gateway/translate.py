@@ -15,6 +15,7 @@ from gateway.messages import framed, resource
 from gateway.snapshot import Part, Reference, Snapshot
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import carried_ports, local_ports, providers, reachable, sources, vips_by_port
+from pki.spiffe import trust_domain_of
 
 
 def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = None) -> Snapshot:
@@ -111,11 +112,12 @@ def _shared(
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
     if spec.is_egress:
+        home = trust_domain_of(view.home, view.federation.domain)
         made += [(LISTENER, listener) for listener in _egress_listeners(view, spec)]
         made.append((LISTENER, resource(names.TUNNEL, lds.tunnel())))
         for member in members.values():
             name = names.gateway_cluster(member.name)
-            made.append((CLUSTER, resource(name, cds.gateways(member))))
+            made.append((CLUSTER, resource(name, cds.gateways(member, home))))
             made.append((ENDPOINT, resource(name, eds.gateways(member))))
             references.append(Reference(ENDPOINT, name, name))
             references.append(Reference(SECRET, names.anchors(member.name), name))
