@@ -11,11 +11,7 @@ from typing import Final
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.backoff_pb2 import BackoffStrategy
-from envoy.config.core.v3.protocol_pb2 import (
-    Http2ProtocolOptions,
-    HttpProtocolOptions,
-    KeepaliveSettings,
-)
+from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions, KeepaliveSettings
 from envoy.config.core.v3.socket_option_pb2 import SocketOption
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import (
@@ -205,7 +201,11 @@ _TUNNEL_PROXY: Final = _filter("envoy.filters.network.tcp_proxy", _tunnelling())
 
 
 def _manager(access_log: str | None) -> HttpConnectionManager:
-    """Answer CONNECT by the table of routes; no timeout ends a stream that its ends keep."""
+    """Answer CONNECT by the table of routes; no timeout ends a stream that its ends keep.
+
+    Bounds on a connection's or a stream's whole life are not set: there are none by default, and zero
+    would not turn them off but end everything at once.
+    """
     manager = HttpConnectionManager(
         stat_prefix="ingress",
         codec_type=HttpConnectionManager.HTTP2,
@@ -214,9 +214,6 @@ def _manager(access_log: str | None) -> HttpConnectionManager:
             initial_stream_window_size=STREAM_WINDOW,
             initial_connection_window_size=CONNECTION_WINDOW,
             connection_keepalive=KeepaliveSettings(interval=KEEPALIVE_INTERVAL, timeout=KEEPALIVE_TIMEOUT),
-        ),
-        common_http_protocol_options=HttpProtocolOptions(
-            max_connection_duration=FOREVER, max_stream_duration=FOREVER
         ),
         stream_idle_timeout=FOREVER,
         request_timeout=FOREVER,
