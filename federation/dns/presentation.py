@@ -52,7 +52,7 @@ def _data(kind: RecordType, rdata: bytes) -> str:
         numbers = (int.from_bytes(rdata[at : at + 2]) for at in (0, 2, 4))
         return f"{' '.join(map(str, numbers))} {text_name(rdata[6:])}."
     if kind is RecordType.TXT:
-        return f'"{_escaped(rdata[1:], b'"\\')}"'
+        return '"' + _escaped(rdata[1:], b'"\\') + '"'
     return _soa(rdata)
 
 
