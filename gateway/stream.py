@@ -111,21 +111,20 @@ class Stream:
         What the client says it still holds is not sent again, unless something that was sent on this stream
         waits for it.
         """
+        asked = set(request.subscribe)
         flow.begun = True
-        flow.wildcard = WILDCARD in request.subscribe or not request.subscribe
+        flow.wildcard = WILDCARD in asked or not asked
         flow.greeting_due = flow.wildcard and not request.initial_versions
-        fresh = [name for name in request.subscribe if name not in request.initial_versions]
-        known = request.initial_versions.keys() - set(fresh)
-        if not flow.wildcard:
-            known &= set(request.subscribe)
-        flow.explicit.update(known & set(request.subscribe))
-        flow.held.update({name: request.initial_versions[name] for name in known})
-        flow.dirty |= known
-        flow.demanded |= known & flow.awaited
-        flow.awaited.clear()
+        for name, version in request.initial_versions.items():
+            if flow.wildcard or name in asked:
+                flow.held[name] = version
+        flow.explicit = asked & flow.held.keys()
+        flow.dirty = set(flow.held)
+        flow.demanded = flow.awaited & flow.held.keys()
+        flow.awaited = set()
         if flow.wildcard:
             flow.dirty |= self._catalogue.names(request.kind)
-        self._subscribe(request.kind, flow, fresh)
+        self._subscribe(request.kind, flow, asked - flow.held.keys())
 
     def _subscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
         """Owe the client an answer for each of *names*, also when it has heard of it before."""
@@ -265,8 +264,9 @@ class _Flow:
                 self.dirty.discard(name)
                 self.rejected.pop(name, None)
         elif version is None and name not in self.explicit:
-            # Who asks for everything need not be told of what he has never seen.
+            # Who asks for everything need not be told of what he has never had.
             self.dirty.discard(name)
+            self.rejected.pop(name, None)
 
     def sent(self, response: Response) -> None:
         self.outstanding = response
@@ -278,7 +278,7 @@ class _Flow:
         if response is None or nonce != response.nonce:
             return
         self.outstanding = None
-        versions = response.versions
+        versions = {name: version for name, version in response.versions.items() if self.wants(name)}
         if not error:
             self._accepted(versions)
         elif len(versions) > 1:
@@ -286,16 +286,14 @@ class _Flow:
             for name in versions:
                 self.demand(name)
         else:
-            self.rejected |= {
-                name: (version, error) for name, version in versions.items() if self.wants(name)
-            }
+            self.rejected |= {name: (version, error) for name, version in versions.items()}
 
     def _accepted(self, versions: Mapping[str, str | None]) -> None:
         for name, version in versions.items():
             self.rejected.pop(name, None)
             if version is None and name not in self.explicit:
                 self.held.pop(name, None)
-            elif self.wants(name):
+            else:
                 self.held[name] = version
         if self.batch is not None:
             self.batch = self.batch * 2 if self.dirty else None

@@ -1,0 +1,86 @@
+"""Keeps a link going over a connection: hears, applies, answers, and tells what changes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, field
+
+from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
+from federation.log import Log
+from federation.sync.frames import Ask, Bye, Frame, Tell
+from federation.sync.link import Link
+from gateway.delta import Catalogue, Response
+
+Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[None]]
+Send = Callable[[Frame], Awaitable[None]]
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One side's part in a connection.
+
+    The other side reads *catalogue*. What it publishes goes to *accept*, by kind: the body of each name that
+    is new, None for each that is gone. All of it is applied, or nothing and ChangesRejected (or
+    UnreadableRecord) raised; any other error ends the connection, and all is told again on the next.
+    *held* gives, by kind and name, the versions of what is here already from earlier connections.
+    """
+
+    catalogue: Catalogue
+    accept: Accept
+    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], send: Send) -> None:
+    """Speak until the other side hangs up; raise SyncRefused if it says why."""
+    outbox: list[Frame] = [*link.open()]
+    wake = asyncio.Event()
+    wake.set()
+
+    def changed(kind: str, names: Set[str]) -> None:
+        link.changed(kind, names)
+        wake.set()
+
+    async def hear() -> None:
+        async for frame in frames:
+            match frame:
+                case Ask(request):
+                    outbox.extend(link.asked(request))
+                case Tell(response):
+                    outbox.append(await _apply(link, session.accept, response))
+                case Bye(code, reason, hint):
+                    raise SyncRefused(code, reason, hint)
+                case _:
+                    raise SyncRefused("bad-frame", f"a {type(frame).__name__} in the middle of a connection")
+            wake.set()
+
+    async def speak() -> None:
+        while True:
+            await wake.wait()
+            wake.clear()
+            waiting = [*outbox, *link.flush()]
+            outbox.clear()
+            for frame in waiting:
+                await send(frame)
+
+    stop_listening = session.catalogue.listen(changed)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            speaking = tasks.create_task(speak())
+            await hear()
+            speaking.cancel()
+    except ExceptionGroup as errors:
+        # Two tasks, so at most one error matters: the first, as it ended the other.
+        raise errors.exceptions[0] from None
+    finally:
+        stop_listening()
+
+
+async def _apply(link: Link, accept: Accept, response: Response) -> Ask:
+    link.told(response)
+    try:
+        await accept(response.kind, response.changes)
+    except (ChangesRejected, UnreadableRecord) as error:
+        log.warning("changes rejected", kind=response.kind, names=len(response.changes), reason=str(error))
+        return link.rejected(response, str(error))
+    return link.applied(response)

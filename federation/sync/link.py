@@ -1,0 +1,58 @@
+"""One sync connection, without the wire: what I publish, and what I take from the other side."""
+
+from collections.abc import Iterable, Set
+
+from federation.errors import SyncRefused
+from federation.sync.frames import Ask, Tell
+from gateway.delta import Catalogue, Request, Response
+from gateway.stream import Stream
+from gateway.subscription import Subscription
+
+# More than one cluster's services; an agent takes everything and names nothing.
+_MAX_NAMES = 1_000
+
+
+class Link:
+    """Both directions of one connection.
+
+    *takes* outlive it: they know what is held already. The other side may ask for *publishes* and for
+    nothing else, so that it cannot make us remember kinds without end.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, publishes: tuple[str, ...], takes: Iterable[Subscription]
+    ) -> None:
+        self._stream = Stream(catalogue, max_names=_MAX_NAMES)
+        self._publishes = publishes
+        self._takes = {subscription.kind: subscription for subscription in takes}
+
+    def open(self) -> list[Ask]:
+        """Subscribe to all that this side takes."""
+        return [Ask(subscription.open()) for subscription in self._takes.values()]
+
+    def asked(self, request: Request) -> list[Tell]:
+        """Answer the other side's request."""
+        if request.kind not in self._publishes:
+            raise SyncRefused("kind-unknown", f"there is no {request.kind!r} here to ask for")
+        return [Tell(response) for response in self._stream.receive(request)]
+
+    def changed(self, kind: str, names: Set[str]) -> None:
+        """Note a change in the catalogue; `flush` tells of it."""
+        self._stream.changed(kind, names)
+
+    def flush(self) -> list[Tell]:
+        """What the other side can be told now."""
+        return [Tell(response) for response in self._stream.flush()]
+
+    def told(self, response: Response) -> None:
+        """Check, before it is applied, that *response* is something this side takes."""
+        if response.kind not in self._takes:
+            raise SyncRefused("kind-unknown", f"nobody here asked for {response.kind!r}")
+
+    def applied(self, response: Response) -> Ask:
+        """Acknowledge *response*."""
+        return Ask(self._takes[response.kind].accept(response))
+
+    def rejected(self, response: Response, reason: str) -> Ask:
+        """Reject *response*: nothing of it was applied."""
+        return Ask(self._takes[response.kind].reject(response, reason))

@@ -1,0 +1,70 @@
+"""What crosses between hub and agent, as resources: kinds, names, and bodies of JSON.
+
+A field that is unknown here came with a newer fedgate and is ignored; one that is missing has its default.
+"""
+
+from typing import Final, TypeAlias, TypeVar
+
+import msgspec
+
+from clusters.errors import ClusterError
+from clusters.model import Export, Federation, GatewayRecord, Import, Member
+from federation.errors import UnreadableRecord
+from gateway.delta import Resource
+
+EXPORT: Final = "fedgate.v1.Export"
+GATEWAY: Final = "fedgate.v1.Gateway"
+FEDERATION: Final = "fedgate.v1.Federation"
+MEMBER: Final = "fedgate.v1.Member"
+IMPORT: Final = "fedgate.v1.Import"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
+
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import
+R = TypeVar("R", Export, GatewayRecord, Federation, Member, Import)
+
+_encoder = msgspec.json.Encoder()
+
+
+def kind_of(record: Record) -> str:
+    """The kind that *record* travels as."""
+    match record:
+        case Export():
+            return EXPORT
+        case GatewayRecord():
+            return GATEWAY
+        case Federation():
+            return FEDERATION
+        case Member():
+            return MEMBER
+        case Import():
+            return IMPORT
+
+
+def name_of(record: Record) -> str:
+    """The name that *record* travels by: `NAMESPACE/NAME` of a service, else its own."""
+    match record:
+        case Export() | Import():
+            return str(record.service)
+        case GatewayRecord() | Member():
+            return record.name
+        case Federation():
+            return record.domain
+
+
+def encode(record: Record) -> Resource:
+    """Make *record* ready to be published."""
+    return Resource.of(name_of(record), _encoder.encode(record))
+
+
+def decode(want: type[R], name: str, body: bytes) -> R:
+    """Undo `encode`; *name* is the one that *body* came under, and must be its own."""
+    what = f"{want.__name__} {name!r}"
+    try:
+        record = msgspec.json.decode(body, type=want)
+    except (msgspec.DecodeError, UnicodeDecodeError, ClusterError) as error:
+        raise UnreadableRecord(what, str(error)) from error
+    if name_of(record) != name:
+        raise UnreadableRecord(what, f"it calls itself {name_of(record)!r}")
+    return record

@@ -1,0 +1,115 @@
+"""The hub's end of the sync stream: lets agents in and keeps a link with each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import grpc
+
+from federation.errors import FederationError, SyncRefused
+from federation.log import Log
+from federation.sync import frames, records
+from federation.sync.exchange import Session, exchange
+from federation.sync.frames import Bye, Frame, Hello, Welcome
+from federation.sync.link import Link
+from gateway.rpc import Context, Listener, Peer, peer_of, serving
+from gateway.subscription import Subscription
+
+SERVICE: Final = "fedgate.sync.v1.Sync"
+METHOD: Final = "Connect"
+HELLO_DEADLINE: Final = 5.0
+
+SessionFor = Callable[[Peer, Hello], AbstractAsyncContextManager[Session]]
+
+log = Log(__name__)
+
+
+class SyncServer:
+    """Lets in those agents for which *session_for* opens a session, one connection each.
+
+    *session_for* gives a context that lasts as long as the connection, or raises SyncRefused when it is
+    entered; it must check that `Peer.spiffe_id` is the agent's of the cluster in the hello. An agent that
+    connects again ends its former connection first: that one is dead, even if nobody has told us yet.
+    """
+
+    def __init__(
+        self,
+        session_for: SessionFor,
+        *,
+        version: str = "",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        hello_deadline: float = HELLO_DEADLINE,
+    ) -> None:
+        self._session_for = session_for
+        self._version = version
+        self._now = now
+        self._hello_deadline = hello_deadline
+        self._connections: dict[str, asyncio.Task[object] | None] = {}
+
+    def serving(self, listeners: Sequence[Listener]) -> AbstractAsyncContextManager[tuple[int, ...]]:
+        """Serve on *listeners* until the block is left; gives the port of each, 0 for a unix socket."""
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
+        return serving([grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})], listeners)
+
+    async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
+        """Serve one connection; whoever is refused hears why before it ends."""
+        peer = peer_of(context)
+        incoming = (frames.decode(message) async for message in messages)
+
+        async def send(frame: Frame) -> None:
+            await context.write(frames.encode(frame))
+
+        try:
+            await self._converse(peer, incoming, send)
+        except SyncRefused as refusal:
+            log.warning("agent refused", peer=peer.address, id=str(peer.spiffe_id), reason=refusal.reason)
+            await send(Bye(refusal.code, refusal.reason, refusal.hint))
+        except FederationError as error:
+            log.error("sync broken off", peer=peer.address, id=str(peer.spiffe_id), reason=str(error))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the hub cannot serve this now")
+
+    async def _converse(
+        self, peer: Peer, incoming: AsyncIterator[Frame], send: Callable[[Frame], Awaitable[None]]
+    ) -> None:
+        hello = await self._hello(incoming)
+        frames.check_versions("agent", hello)
+        async with self._only_connection(peer), self._session_for(peer, hello) as session:
+            log.info("agent connected", cluster=hello.cluster, peer=peer.address, version=hello.version)
+            await send(Welcome(self._now(), self._version))
+            takes = [Subscription(kind, session.held.get(kind)) for kind in records.FROM_AGENTS]
+            try:
+                await exchange(Link(session.catalogue, records.FROM_HUB, takes), session, incoming, send)
+            finally:
+                log.info("agent disconnected", cluster=hello.cluster, peer=peer.address)
+
+    async def _hello(self, incoming: AsyncIterator[Frame]) -> Hello:
+        try:
+            async with asyncio.timeout(self._hello_deadline):
+                first = await anext(incoming, None)
+        except TimeoutError as error:
+            raise SyncRefused("no-hello", f"no hello within {self._hello_deadline:g} s") from error
+        if not isinstance(first, Hello):
+            raise SyncRefused("no-hello", "the first message is not a hello")
+        return first
+
+    @asynccontextmanager
+    async def _only_connection(self, peer: Peer) -> AsyncIterator[None]:
+        """End the former connection of the same peer, and be its connection until the block is left."""
+        who = str(peer.spiffe_id or peer.address)
+        task = asyncio.current_task()
+        former = self._connections.get(who)
+        self._connections[who] = task
+        if former is not None:
+            former.cancel()
+            await asyncio.wait([former])
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._connections.get(who) is not task:
+                raise SyncRefused("superseded", "another connection of this agent has taken over") from None
+            raise
+        finally:
+            if self._connections.get(who) is task:
+                del self._connections[who]
