@@ -4,8 +4,11 @@ ClusterError
 ├── InvalidName          a cluster, namespace, service, workload or gateway name that may not exist
 ├── InvalidValue         a port, address, range or pattern that makes no sense
 ├── SourceError          a source file that cannot be used; says where and why
-└── JoinRefused          the hub, or our check of the hub, said no to a join
+├── JoinRefused          the hub, or our check of the hub, said no to a join
+└── IdentityUnusable     what a join left on the disk is missing, or cannot be used
 """
+
+from pathlib import Path
 
 
 class ClusterError(Exception):
@@ -51,5 +54,15 @@ class JoinRefused(ClusterError):
     def __init__(self, code: str, reason: str, hint: str = "") -> None:
         super().__init__(reason)
         self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class IdentityUnusable(ClusterError):
+    """What a join or an enrolment left in *state* is missing, damaged, or of a newer version."""
+
+    def __init__(self, state: Path, reason: str, hint: str) -> None:
+        super().__init__(f"{state}: {reason}")
+        self.state = state
         self.reason = reason
         self.hint = hint

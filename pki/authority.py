@@ -109,10 +109,10 @@ def to_pem(certificates: Iterable[x509.Certificate]) -> str:
     return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in certificates)
 
 
-def from_pem(pem: str) -> tuple[x509.Certificate, ...]:
+def from_pem(pem: str | bytes) -> tuple[x509.Certificate, ...]:
     """Read one or more certificates."""
     try:
-        return tuple(x509.load_pem_x509_certificates(pem.encode()))
+        return tuple(x509.load_pem_x509_certificates(pem.encode() if isinstance(pem, str) else pem))
     except ValueError as error:
         raise CertificateRefused("in PEM", "not one or more PEM certificates") from error
 

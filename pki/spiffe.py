@@ -6,11 +6,11 @@ so that a cluster's issuing CA can be bound to it by a name constraint on the ho
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from pki.errors import InvalidSpiffeId, InvalidTrustDomain
 
-GatewayRole = Literal["ingress", "egress", "both"]
+GATEWAY_ROLES: Final = ("ingress", "egress", "both")
 
 _SCHEME: Final = "spiffe://"
 _LONGEST_ID: Final = 2048
@@ -97,8 +97,10 @@ def workload_id(trust_domain: str, namespace: str, name: str) -> SpiffeId:
     return SpiffeId(trust_domain, f"/ns/{namespace}/sa/{name}")
 
 
-def gateway_id(trust_domain: str, role: GatewayRole, name: str) -> SpiffeId:
+def gateway_id(trust_domain: str, role: str, name: str) -> SpiffeId:
     """A gateway in a role. No peer accepts `both`: it is how such a gateway calls its own agent."""
+    if role not in GATEWAY_ROLES:
+        raise InvalidSpiffeId(f"{_SCHEME}{trust_domain}/gateway/{role}/{name}", "no such gateway role")
     return SpiffeId(trust_domain, f"/gateway/{role}/{name}")
 
 
