@@ -41,7 +41,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=None if environment is None else {**os.environ, **environment},
+                env=environment,
                 start_new_session=True,
             )
 

@@ -203,7 +203,10 @@ class Host:
         text: str | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run *argv* to its end, with *text* for its standard input, and return what it printed."""
+        """Run *argv* to its end, with *text* for its standard input, and return what it printed.
+
+        *environment*, when given, is all that it gets: ours is not passed on.
+        """
         return subprocess.run(
             self.command(argv),
             input=text or "",
@@ -211,7 +214,7 @@ class Host:
             text=True,
             timeout=timeout,
             check=check,
-            env=None if environment is None else {**os.environ, **environment},
+            env=environment,
         )
 
     def start(
