@@ -40,6 +40,7 @@ class Refusal(StrEnum):
     TOKEN_EXPIRED = "token-expired"  # noqa: S105
     TOKEN_REVOKED = "token-revoked"  # noqa: S105
     TOKEN_WRONG_CLUSTER = "token-wrong-cluster"  # noqa: S105
+    TOKEN_WRONG_GATEWAY = "token-wrong-gateway"  # noqa: S105
     SECRET_WRONG = "secret-wrong"  # noqa: S105
     CLUSTER_EXISTS = "cluster-exists"
     CLOCK_SKEW = "clock-skew"

@@ -4,7 +4,7 @@ A catalogue outlives its gateway's connections, so that one that comes back is s
 more. A view that cannot be translated for a gateway changes nothing there, and we say so.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -20,12 +20,11 @@ from gateway.spec import GatewaySpec, Role
 from gateway.translate import translate
 from gateway.view import sources
 from pki.errors import PkiError
-from pki.spiffe import GatewayRole, SpiffeId, gateway_id, workload_id
+from pki.spiffe import SpiffeId, gateway_id, workload_id
 
 log = Log(__name__)
 
 MAX_GATEWAYS: Final = 64
-_ROLES: Final[Mapping[Role, GatewayRole]] = {Role.INGRESS: "ingress", Role.EGRESS: "egress"}
 
 
 class Programme:
@@ -113,7 +112,7 @@ class Programmes:
         }
         for programme in programmes:
             wanted = {
-                names.gateway_secret(role): gateway_id(self._trust_domain, _ROLES[role], programme.spec.name)
+                names.gateway_secret(role): gateway_id(self._trust_domain, role, programme.spec.name)
                 for role in programme.spec.roles
             }
             if Role.EGRESS in programme.spec.roles:

@@ -130,3 +130,21 @@ async def _runner(app: web.Application) -> web.AppRunner:
 async def off_the_loop(function: Callable[[], T]) -> T:
     """Run what takes the processor for long (a key derivation) beside the event loop."""
     return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def tls_context(chain: Path, key: Path, clients: str = "") -> ssl.SSLContext:
+    """TLS 1.3 with the certificate in *chain*; a client may show one under the roots *clients*, PEM."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(chain, key)
+    if clients:
+        context.load_verify_locations(cadata=clients)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def client_certificate(request: web.Request) -> str:
+    """The certificate that the client showed and TLS verified, PEM; empty if it showed none."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    der = tls.getpeercert(binary_form=True) if tls else None
+    return ssl.DER_cert_to_PEM_cert(der) if der else ""

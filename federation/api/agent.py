@@ -1,0 +1,225 @@
+"""The agent's admin API, on a unix socket of its own: what it knows, serves and mints."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+from clusters.model import ClusterView
+from clusters.sources.file import Reading
+from federation.api.answers import Check, services_document
+from federation.api.http import ApiError, application, body_as, json_response
+from federation.dns.resolve import resolve
+from federation.svids import Svid
+from federation.sync.client import LinkState
+from gateway.ads import GatewayStatus
+from gateway.delta import Standing
+from gateway.kinds import SHORT
+from gateway.view import contested
+from pki.tokens import Token
+
+
+class Agent(Protocol):
+    """What this face needs of the agent."""
+
+    @property
+    def view(self) -> ClusterView: ...
+    @property
+    def link(self) -> LinkState: ...
+    @property
+    def reading(self) -> Reading: ...
+    @property
+    def ready(self) -> bool: ...
+    def gateways(self) -> tuple[GatewayStatus, ...]: ...
+    def svids(self) -> tuple[Svid, ...]: ...
+    def now(self) -> datetime: ...
+    def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
+    async def leave(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What does not change while an agent runs."""
+
+    trust_domain: str
+    source: str
+    forwards_to: tuple[str, ...]
+    issuing_ca_expires: datetime
+    metrics: CollectorRegistry
+
+
+class _NewToken(msgspec.Struct):
+    name: str
+    role: str = "both"
+    ttl_seconds: int = 900
+
+
+def agent_application(agent: Agent, facts: Facts) -> web.Application:
+    """The face itself."""
+
+    async def status(_: web.Request) -> web.StreamResponse:
+        return json_response(_status(agent, facts))
+
+    async def services(_: web.Request) -> web.StreamResponse:
+        view = agent.view
+        return json_response(services_document(view.imports.values(), view.vips))
+
+    async def resolution(request: web.Request) -> web.StreamResponse:
+        origin = request.query.get("from") or agent.view.home
+        if origin != agent.view.home:
+            raise ApiError(
+                404,
+                "not-here",
+                f"this is the agent of {agent.view.home}, not of {origin}",
+                "ask the hub: --hub",
+            )
+        name, kind = request.query.get("name", ""), request.query.get("type") or None
+        return json_response(resolve(agent.view, name, kind, facts.forwards_to).document())
+
+    async def gateways(_: web.Request) -> web.StreamResponse:
+        return json_response({"gateways": [_gateway(status) for status in agent.gateways()]})
+
+    async def certs(_: web.Request) -> web.StreamResponse:
+        return json_response({"certs": [_cert(svid, agent.now()) for svid in agent.svids()]})
+
+    async def create_token(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, _NewToken)
+        token = agent.create_gateway_token(asked.name, asked.role, timedelta(seconds=asked.ttl_seconds))
+        return json_response(
+            {
+                "token": token.text,
+                "id": token.id,
+                "name": asked.name,
+                "role": asked.role,
+                "expires": token.expires,
+            }
+        )
+
+    async def leave(_: web.Request) -> web.StreamResponse:
+        await agent.leave()
+        return json_response({"cluster": agent.view.home, "left": True})
+
+    async def check(_: web.Request) -> web.StreamResponse:
+        return json_response({"checks": list(_checks(agent, facts))})
+
+    app = application()
+    app.router.add_get("/v1/status", status)
+    app.router.add_get("/v1/services", services)
+    app.router.add_get("/v1/resolve", resolution)
+    app.router.add_get("/v1/gateways", gateways)
+    app.router.add_get("/v1/certs", certs)
+    app.router.add_post("/v1/gateway-tokens", create_token)
+    app.router.add_post("/v1/leave", leave)
+    app.router.add_get("/v1/check", check)
+    add_health(app, lambda: agent.ready, facts.metrics)
+    return app
+
+
+def _status(agent: Agent, facts: Facts) -> dict[str, object]:
+    view, link, reading = agent.view, agent.link, agent.reading
+    return {
+        "cluster": view.home,
+        "trust_domain": facts.trust_domain,
+        "ready": agent.ready,
+        "hub": link,
+        "source": {
+            "path": facts.source,
+            "state": reading.state,
+            "problems": reading.problems,
+            "services": len(view.offer.services),
+            "workloads": len(view.offer.workloads),
+            "gateways": len(view.offer.gateways),
+        },
+        "imports": len(view.imports),
+        "members": sorted(view.members),
+        "vip_ranges": [r.cidr for r in view.vip_ranges],
+        "issuing_ca_expires": facts.issuing_ca_expires,
+    }
+
+
+def _gateway(status: GatewayStatus) -> dict[str, object]:
+    return {
+        "name": status.spec.name,
+        "roles": sorted(status.spec.roles),
+        "state": status.standing,
+        "detail": status.detail,
+        "connected": True,
+        "since": status.since,
+        "resources": {SHORT[kind]: held.held for kind, held in status.kinds.items() if kind in SHORT},
+        "address": status.peer.address,
+    }
+
+
+def _cert(svid: Svid, now: datetime) -> dict[str, object]:
+    return {
+        "spiffe_id": str(svid.spiffe_id),
+        "kind": svid.spiffe_id.path.split("/")[1].replace("ns", "workload"),
+        "serial": f"{svid.serial:x}",
+        "not_before": svid.validity.not_before,
+        "not_after": svid.validity.not_after,
+        "renews_at": svid.renew_at,
+        "state": "valid" if svid.validity.covers(now) else "expired",
+    }
+
+
+def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
+    """What an operator would look at first, in that order."""
+    view, link, reading = agent.view, agent.link, agent.reading
+    if link.connected:
+        yield Check("hub", "ok", f"connected to {link.address}")
+    else:
+        yield Check("hub", "warn", f"not connected to {link.address}: {link.reason}", link.hint)
+    if reading.state == "good":
+        yield Check("source", "ok", f"{facts.source}: {len(view.offer.services)} services")
+    else:
+        yield Check("source", "fail", f"{facts.source}: {'; '.join(reading.problems)}", "correct the file")
+    clash = contested(view.offer)
+    if clash:
+        claims = "; ".join(
+            f"{a} by {' and '.join(f'{w.namespace}/{w.name}' for w in who)}" for a, who in clash.items()
+        )
+        hint = "an address of two workloads is nobody's: give it to one of them"
+        yield Check("workloads", "fail", f"claimed twice: {claims}", hint)
+    else:
+        yield Check("workloads", "ok", f"{len(view.offer.workloads)} workloads, each address claimed once")
+    for status in agent.gateways():
+        verdict: Literal["ok", "fail"] = "ok" if status.standing is not Standing.NACK else "fail"
+        detail = f"{status.spec.name} {status.standing} {status.detail}".rstrip()
+        yield Check(
+            "gateway", verdict, detail, "" if verdict == "ok" else "the last good version stays in use"
+        )
+    if not agent.gateways():
+        yield Check("gateways", "warn", "none is connected", "run one with `fedgate gateways run`")
+    for member in view.members.values():
+        if not member.anchors:
+            yield Check("member", "fail", f"{member.name} has no issuing CA that leads to our root")
+        elif not member.gateways:
+            hint = "add `gateways:` to its source file" if member.name == view.home else ""
+            yield Check("member", "warn", f"{member.name} has no gateways to dial", hint)
+    left = facts.issuing_ca_expires - agent.now()
+    if left < timedelta(days=3):
+        hint = "join again with `fedgate join --rejoin` before it ends"
+        yield Check("issuing CA", "warn" if left > timedelta(0) else "fail", f"ends in {left}", hint)
+    else:
+        yield Check("issuing CA", "ok", f"valid for {left.days} more days")
+
+
+def add_health(app: web.Application, ready: Callable[[], bool], metrics: CollectorRegistry) -> None:
+    """`/healthz`, `/readyz` and `/metrics`, the same for hub and agent."""
+
+    async def healthz(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not ready\n")
+
+    async def exposition(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=generate_latest(metrics), content_type="text/plain", charset="utf-8")
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", exposition)

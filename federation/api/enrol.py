@@ -1,0 +1,147 @@
+"""The agent's HTTPS face for gateways on other machines: they enrol with a token, then renew by certificate.
+
+Tokens live in memory: an agent that restarts forgets those that were not used.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from aiohttp import web
+from cryptography import x509
+
+from clusters.admission import (
+    ENROL_PATH,
+    RENEW_PATH,
+    ROOT_PATH,
+    EnrolAnswer,
+    EnrolRequest,
+    Refusal,
+    RenewAnswer,
+    RenewRequest,
+)
+from clusters.identity import ClusterIdentity
+from federation.api.http import ApiError, application, body_as, client_certificate, json_response
+from federation.log import Log
+from pki.authority import to_pem
+from pki.bundle import check_svid, spki_sha256
+from pki.csr import verify_csr
+from pki.errors import PkiError
+from pki.profile import svid
+from pki.spiffe import gateway_id
+from pki.tokens import Token, TokenKind, new_token, secret_hash
+
+log = Log(__name__)
+
+_MAX_TOKENS: Final = 1000
+_MAKE_ANOTHER: Final = "make another with `fedgate gateways token NAME`"
+
+
+@dataclass(frozen=True, slots=True)
+class _Issued:
+    name: str
+    role: str
+    secret_hash: str
+    expires: datetime
+    used: bool = False
+
+
+class Enrolment:
+    """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
+
+    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime]) -> None:
+        self._identity = identity
+        self._now = now
+        self._issued: dict[str, _Issued] = {}
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The federation's roots, each PEM."""
+        return tuple(to_pem([root]) for root in self._identity.roots)
+
+    def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
+        """Make a token with which gateway *name* may enrol in *role*, once."""
+        now = self._now()
+        trust_domain = self._identity.membership.trust_domain
+        gateway_id(trust_domain, role, name)
+        self._issued = {i: issued for i, issued in self._issued.items() if issued.expires > now}
+        if len(self._issued) >= _MAX_TOKENS:
+            raise ApiError(
+                409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
+            )
+        pins = tuple(spki_sha256(root) for root in self._identity.roots)
+        token = new_token(TokenKind.GATEWAY, name, trust_domain, addresses, pins, now + ttl, role)
+        self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
+        return token
+
+    def redeem(self, request: EnrolRequest) -> tuple[str, ...]:
+        """Spend a token on the certificate that it is for; gives the chain, each PEM."""
+        issued = self._issued.get(request.token_id)
+        if issued is None:
+            raise _refused(Refusal.TOKEN_UNKNOWN, "this agent made no such token, or has restarted since")
+        if not hmac.compare_digest(issued.secret_hash, secret_hash(request.secret)):
+            raise _refused(Refusal.SECRET_WRONG, "the token's secret is wrong")
+        if issued.used:
+            raise _refused(Refusal.TOKEN_USED, "the token was used already")
+        if self._now() >= issued.expires:
+            raise _refused(Refusal.TOKEN_EXPIRED, f"the token expired at {issued.expires:%H:%M:%S} UTC")
+        if (issued.name, issued.role) != (request.name, request.role):
+            raise _refused(
+                Refusal.TOKEN_WRONG_GATEWAY, f"the token is for gateway {issued.name} in role {issued.role}"
+            )
+        chain = self._certify(request.csr, issued.role, issued.name)
+        self._issued[request.token_id] = replace(issued, used=True)
+        log.info("gateway enrolled", gateway=issued.name, role=issued.role)
+        return chain
+
+    def renew(self, shown: str, csr: str) -> tuple[str, ...]:
+        """The next certificate of the gateway that showed the certificate *shown*."""
+        membership, anchors = self._identity.membership, [self._identity.authority.certificate]
+        try:
+            held = check_svid(shown, anchors, membership.trust_domain, self._now())
+            kind, role, name = held.path.removeprefix("/").split("/")
+            if kind != "gateway":
+                raise ValueError(kind)
+        except (PkiError, ValueError) as error:
+            raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may renew here") from error
+        return self._certify(csr, role, name)
+
+    def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
+        authority = self._identity.authority
+        profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
+        certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
+        return tuple(to_pem([c]) for c in (certificate, *authority.chain))
+
+
+def enrol_application(
+    enrolment: Enrolment, identity: ClusterIdentity, ads: Callable[[], str]
+) -> web.Application:
+    """The face itself; *ads* says where an enrolled gateway finds its configuration."""
+
+    async def root(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="".join(enrolment.roots), content_type="application/x-pem-file")
+
+    async def enrol(request: web.Request) -> web.StreamResponse:
+        chain = enrolment.redeem(await body_as(request, EnrolRequest))
+        membership = identity.membership
+        return json_response(
+            EnrolAnswer(chain, enrolment.roots, ads(), membership.domain, membership.trust_domain)
+        )
+
+    async def renew(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, RenewRequest)
+        return json_response(
+            RenewAnswer(enrolment.renew(client_certificate(request), asked.csr), enrolment.roots)
+        )
+
+    app = application()
+    app.router.add_get(ROOT_PATH, root)
+    app.router.add_post(ENROL_PATH, enrol)
+    app.router.add_post(RENEW_PATH, renew)
+    return app
+
+
+def _refused(code: Refusal, reason: str) -> ApiError:
+    return ApiError(403, code, reason, _MAKE_ANOTHER)

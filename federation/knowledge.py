@@ -1,0 +1,168 @@
+"""What an agent knows: the one place where its view changes, by its source and by the hub.
+
+What the hub says is checked here before it counts: a record that is not what it claims to be is
+rejected, and an issuing CA that does not lead to our root, or could sign for others, is not believed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cryptography import x509
+
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Export,
+    Federation,
+    Import,
+    Member,
+    Offer,
+    ServiceName,
+    VipRange,
+    cluster_name,
+)
+from federation.errors import ChangesRejected
+from federation.last_view import Received
+from federation.log import Log
+from federation.sync import records
+from pki.bundle import check_issuing_ca
+from pki.errors import PkiError
+from pki.spiffe import trust_domain_of
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A change of the view, and the services that it touches."""
+
+    view: ClusterView
+    services: frozenset[ServiceName] = frozenset()
+
+
+class Knowledge:
+    """The newest view, and everyone who follows it. For one event loop."""
+
+    def __init__(
+        self,
+        home: ClusterName,
+        received: Received,
+        roots: tuple[x509.Certificate, ...],
+        vip_ranges: tuple[VipRange, ...],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._roots = roots
+        self._own_ranges = vip_ranges
+        self._now = now
+        self._followers: list[Callable[[Learned], None]] = []
+        self.view = ClusterView(
+            home,
+            received.federation,
+            vip_ranges or received.federation.vip_ranges,
+            members={m.name: self._believed(m) for m in received.members.values()},
+            imports=received.imports,
+        )
+        self._members = dict(received.members)
+
+    @property
+    def received(self) -> Received:
+        """What the hub has told, as it told it."""
+        return Received(self.view.federation, self._members, self.view.imports)
+
+    def held(self) -> Mapping[str, Mapping[str, str]]:
+        """The version of every record that came from the hub, by kind and name."""
+        received = self.received
+        return {
+            records.FEDERATION: _versions((received.federation,)),
+            records.MEMBER: _versions(tuple(received.members.values())),
+            records.IMPORT: _versions(tuple(received.imports.values())),
+        }
+
+    def follow(self, follower: Callable[[Learned], None]) -> None:
+        """Call *follower* with every change from now on."""
+        self._followers.append(follower)
+
+    def offer(self, offer: Offer) -> None:
+        """Take what the source says now."""
+        before = self.view.offer.services
+        changed = {
+            name
+            for name in before.keys() | offer.services.keys()
+            if before.get(name) != offer.services.get(name)
+        }
+        self._learn(replace(self.view, offer=offer), frozenset(changed))
+
+    async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
+        """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
+        match kind:
+            case records.IMPORT:
+                self._accept_imports(changes)
+            case records.MEMBER:
+                self._accept_members(changes)
+            case records.FEDERATION:
+                self._accept_federation(changes)
+
+    def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
+        imports = dict(self.view.imports)
+        for name, body in changes.items():
+            if body is None:
+                imports.pop(ServiceName.parse(name), None)
+            else:
+                imported = records.decode(Import, name, body)
+                imports[imported.service] = imported
+        services = frozenset(ServiceName.parse(name) for name in changes)
+        self._learn(replace(self.view, imports=imports), services)
+
+    def _accept_members(self, changes: Mapping[str, bytes | None]) -> None:
+        told, members = dict(self._members), dict(self.view.members)
+        for name, body in changes.items():
+            if body is None:
+                told.pop(ClusterName(name), None)
+                members.pop(ClusterName(name), None)
+                continue
+            member = records.decode(Member, name, body)
+            if member.trust_domain != trust_domain_of(cluster_name(name), self.view.federation.domain):
+                raise ChangesRejected(f"{name} claims the trust domain {member.trust_domain}")
+            told[member.name], members[member.name] = member, self._believed(member)
+        self._members = told
+        self._learn(replace(self.view, members=members))
+
+    def _accept_federation(self, changes: Mapping[str, bytes | None]) -> None:
+        for name, body in changes.items():
+            if body is None or name != self.view.federation.domain:
+                raise ChangesRejected(f"this cluster is of the federation {self.view.federation.domain}")
+            federation = records.decode(Federation, name, body)
+            ranges = self._own_ranges or federation.vip_ranges
+            self._learn(
+                replace(self.view, federation=federation, vip_ranges=ranges), frozenset(self.view.imports)
+            )
+
+    def _believed(self, member: Member) -> Member:
+        """*member* with those issuing CAs that our root answers for, and that can sign for it alone."""
+        believed = []
+        for chain in member.anchors:
+            try:
+                check_issuing_ca(chain, self._roots, member.trust_domain, self._now())
+            except PkiError as error:
+                log.warning("issuing CA not believed", cluster=member.name, reason=str(error))
+            else:
+                believed.append(chain)
+        return replace(member, anchors=tuple(believed))
+
+    def _learn(self, view: ClusterView, services: frozenset[ServiceName] = frozenset()) -> None:
+        self.view = view
+        for follower in self._followers:
+            follower(Learned(view, services))
+
+
+def exports(offer: Offer) -> Mapping[ServiceName, Export]:
+    """What this cluster tells the hub of its services: the ports, and how much is ready."""
+    return {
+        name: Export(name, tuple(sorted(p.port for p in service.ports)), len(service.endpoints))
+        for name, service in offer.services.items()
+    }
+
+
+def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:
+    return {resource.name: resource.version for resource in map(records.encode, held)}
