@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import click
+from click.shell_completion import shell_complete
 
+from federation.errors import Exit
 from federation.failure import describe, interrupted
 
 # name: (module in federation.commands, summary), in the order in which help shows them
@@ -19,7 +21,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "demo": ("demo", "Watch two clusters call each other, on this machine."),
         "hub": ("hub", "Run the hub: the control plane that all clusters share."),
         "token": ("token", "Make, list and revoke join tokens."),
-        "join": ("join", "Join this cluster with a token from the hub, and run its agent."),
+        "join": ("join", "Join this cluster to a clusterset, and run its agent."),
         "agent": ("agent", "Run the agent of a cluster that has joined."),
         "gateways": ("gateways", "Run gateways; see them and whether they are in sync."),
         "leave": ("leave", "Take this cluster out of the clusterset."),
@@ -27,7 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Show how this cluster's agent is doing."),
         "clusters": ("clusters", "Show the clusters of the set."),
-        "services": ("services", "Show the services of the set."),
+        "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "certs": ("certs", "Show the certificates that the agent holds."),
         "check": ("check", "Check that everything is as it should be."),
@@ -45,6 +47,8 @@ _ALIASES = {
     "tokens": "token",
     "cert": "certs",
 }
+COMPLETE_VARIABLE = "_FEDGATE_COMPLETE"
+_BROKEN_PIPE = 128 + 13
 _COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -94,21 +98,27 @@ def fedgate() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line *argv* and say how it ended, as an exit status."""
     try:
-        result = fedgate.main(args=argv, prog_name="fedgate", standalone_mode=False)
+        if instruction := os.environ.get(COMPLETE_VARIABLE):
+            return shell_complete(fedgate, {}, "fedgate", COMPLETE_VARIABLE, instruction)
+        # Not by `fedgate.main`, which answers Ctrl-C and a closed pipe in its own way.
+        with fedgate.make_context("fedgate", list(sys.argv[1:] if argv is None else argv)) as context:
+            result = fedgate.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
-        return 2
+        return Exit.USAGE
     except (KeyboardInterrupt, click.Abort):
         return interrupted()
     except BrokenPipeError:
-        # Whoever read us has read enough. Python would complain of this once more while it exits.
+        # Whoever read us has read enough. Python would complain of it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _BROKEN_PIPE
     except Exception as error:
         failure = describe(error)
         if failure is None:
             raise
         click.echo(failure.text(), err=True)
         return failure.exit_code
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) else Exit.OK

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import stat
 import time
 from collections.abc import Callable
@@ -139,24 +140,22 @@ class _UnixConnection(http.client.HTTPConnection):
 def _connection(where: Endpoint, timeout: float) -> http.client.HTTPConnection:
     if where.path is not None:
         return _UnixConnection(where.path, timeout)
-    import ssl  # 10 ms that the usual unix socket need not pay
-
     context = ssl.create_default_context(cafile=str(where.ca_file) if where.ca_file else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return _TlsConnection(where, timeout, context.wrap_socket)
+    return _TlsConnection(where, timeout, context)
 
 
 class _TlsConnection(http.client.HTTPConnection):
     """HTTP over TLS, checked against the hub's own name when its own root is given."""
 
-    def __init__(self, where: Endpoint, timeout: float, wrap: Callable[..., socket.socket]) -> None:
+    def __init__(self, where: Endpoint, timeout: float, context: ssl.SSLContext) -> None:
         super().__init__(where.host, where.port, timeout=timeout)
-        self._wrap = wrap
+        self._context = context
         self._name = _HUB_TLS_NAME if where.ca_file else where.host
 
     def connect(self) -> None:
         super().connect()
-        self.sock = self._wrap(self.sock, server_hostname=self._name)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self._name)
 
 
 def _secret(path: Path) -> str:

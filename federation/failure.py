@@ -60,7 +60,7 @@ def describe(error: Exception) -> Failure | None:
 
 
 def interrupted() -> int:
-    """End after Ctrl-C: only a terminal that shows `^C` gets its line ended."""
+    """End after Ctrl-C in silence; a terminal shows `^C`, and gets its line ended."""
     if sys.stderr.isatty():
         click.echo(err=True)
     return _INTERRUPTED

@@ -26,7 +26,10 @@ TABLE = Table(
 
 @click.group(cls=DefaultGroup)
 def certs() -> None:
-    """Show the certificates that the agent holds. Keys are never shown."""
+    """Show the certificates that the agent holds.
+
+    Their keys are never shown.
+    """
 
 
 @certs.command("list")

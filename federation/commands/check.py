@@ -21,9 +21,9 @@ _SECOND = 1.0
 @admin_options(Side.HUB, Side.AGENT)
 @output_option
 def check(wait: timedelta, output: Output) -> int:
-    """Check the hub and the agent on this machine, or those that are named.
+    """Check that everything is as it should be.
 
-    Exits with 1 when a check fails; a warning is no failure.
+    Asks the hub and the agent on this machine, or those that are named. Exits with 1 when a check fails; a warning is no failure.
     """
     admins = named_or_here()
     if not admins:

@@ -32,9 +32,9 @@ def full_name(text: str) -> str:
 @admin_options(Side.HUB, Side.AGENT)
 @output_option
 def resolve(name: str, origin: str | None, qtype: str | None, output: Output) -> int:
-    """Explain what DNS answers for NAME, and why.
+    """Explain what DNS answers for a name, and why.
 
-    NAME is a DNS name, or short: shop/catalog. This cluster's agent is asked, or the hub with --from.
+    NAME is a DNS name, or short as in shop/catalog. This cluster's agent is asked, or the hub with --from.
     Exits with 3 for a name that does not exist.
     """
     wanted = qtype.upper() if qtype else None

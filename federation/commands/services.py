@@ -57,7 +57,10 @@ def _wanted(text: str) -> str:
 
 @click.group(cls=DefaultGroup)
 def services() -> None:
-    """Show the services of the set, as the hub or this cluster's agent knows them."""
+    """Show the services of the set, and who offers them.
+
+    The hub is asked, or this cluster's agent where there is no hub.
+    """
 
 
 @services.command("list")
