@@ -28,11 +28,11 @@ class InvalidSpec(GatewayError):
 class DanglingReference(GatewayError):
     """A snapshot that names a resource which it does not have; it is not to be published."""
 
-    def __init__(self, kind: str, name: str, missing: str) -> None:
-        super().__init__(f"{kind} {name!r} names {missing!r}, which does not exist")
+    def __init__(self, owner: str, kind: str, name: str) -> None:
+        super().__init__(f"{owner!r} names {name!r} ({kind}), which does not exist")
+        self.owner = owner
         self.kind = kind
         self.name = name
-        self.missing = missing
 
 
 class GatewayRefused(GatewayError):

@@ -88,7 +88,7 @@ class Snapshot:
         for part in self._parts():
             for reference in part.references:
                 if (reference.kind, reference.name) not in there:
-                    raise DanglingReference(SHORT[reference.kind], reference.owner, reference.name)
+                    raise DanglingReference(reference.owner, SHORT[reference.kind], reference.name)
 
     def _parts(self) -> Iterator[Part]:
         yield self.shared

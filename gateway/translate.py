@@ -122,7 +122,7 @@ def _shared(
             references.append(Reference(ENDPOINT, name, name))
             references.append(Reference(SECRET, names.anchors(member.name), name))
     known = [member for _, member in sorted(view.members.items()) if member.anchors]
-    if spec.is_ingress:
+    if spec.is_ingress and known:  # Envoy takes no listener without a filter chain
         made.append((LISTENER, resource(names.INGRESS, lds.ingress(spec, known))))
         routes = [route for part in services.values() for route in part.routes]
         table = rds.table([*routes, rds.serialized(rds.unknown())])
