@@ -1,0 +1,81 @@
+"""Where each record lives in the store.
+
+    fedgate/federation                            what is the same for everybody
+    fedgate/clusters/CLUSTER                      a member and its anchors
+    fedgate/status/CLUSTER                        when it was last seen, its version, its clock
+    fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/gateways/CLUSTER/GATEWAY
+    fedgate/exports/CLUSTER/NAMESPACE/SERVICE
+    fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
+    fedgate/vips/next                             the lowest VIP index that was never used
+    fedgate/vips/freed/INDEX                      an index whose last exporter left
+    fedgate/tokens/TOKEN
+
+Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
+A cluster's name is in front of what is its own, so that one prefix holds it all.
+"""
+
+from clusters.model import ClusterName, ServiceName
+
+ROOT = "fedgate/"
+FEDERATION = f"{ROOT}federation"
+CLUSTERS = f"{ROOT}clusters/"
+SERVICES = f"{ROOT}services/"
+TOKENS = f"{ROOT}tokens/"
+VIPS_NEXT = f"{ROOT}vips/next"
+VIPS_FREED = f"{ROOT}vips/freed/"
+
+
+def cluster(name: ClusterName) -> str:
+    """A member and its anchors."""
+    return f"{CLUSTERS}{name}"
+
+
+def status(name: ClusterName) -> str:
+    """What was last seen of a member."""
+    return f"{ROOT}status/{name}"
+
+
+def alive(name: ClusterName) -> str:
+    """There while the member is connected."""
+    return f"{ROOT}alive/{name}"
+
+
+def gateways(name: ClusterName) -> str:
+    """The prefix of all gateways of a member."""
+    return f"{ROOT}gateways/{name}/"
+
+
+def gateway(name: ClusterName, gateway_name: str) -> str:
+    """One gateway of a member."""
+    return f"{gateways(name)}{gateway_name}"
+
+
+def exports(name: ClusterName) -> str:
+    """The prefix of all that a member exports."""
+    return f"{ROOT}exports/{name}/"
+
+
+def export(name: ClusterName, exported: ServiceName) -> str:
+    """One export of a member."""
+    return f"{exports(name)}{exported}"
+
+
+def service(name: ServiceName) -> str:
+    """A service's VIP index, and who exports it."""
+    return f"{SERVICES}{name}"
+
+
+def token(token_id: str) -> str:
+    """A join token."""
+    return f"{TOKENS}{token_id}"
+
+
+def freed(index: int) -> str:
+    """A VIP index whose last exporter left."""
+    return f"{VIPS_FREED}{index:010}"
+
+
+def parts(key: str) -> tuple[str, ...]:
+    """Take a key apart, for a `match`: `("exports", "onprem", "shop", "catalog")`."""
+    return tuple(key.removeprefix(ROOT).split("/"))

@@ -1,0 +1,169 @@
+"""Who is in the clusterset: joining, being there, leaving."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from clusters.model import ClusterName
+from federation.errors import ClusterExists, UnknownCluster
+from federation.registry import keyspace
+from federation.registry.ledger import Held, Ledger, Plan
+from federation.registry.offers import Offers, active
+from federation.registry.records import (
+    AliveRecord,
+    ClusterRecord,
+    ClusterState,
+    StatusRecord,
+    TokenRecord,
+)
+from federation.registry.store import LeaseId
+from federation.registry.tokens import admit
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """What a cluster shows at the door. With *rejoin* it means to replace the cluster of that name."""
+
+    token_id: str
+    secret_hash: str
+    cluster: ClusterName
+    rejoin: bool = False
+
+
+class Members:
+    """The clusters of the registry."""
+
+    def __init__(self, ledger: Ledger, offers: Offers) -> None:
+        self._ledger = ledger
+        self._offers = offers
+
+    async def list(self) -> list[ClusterRecord]:
+        """All members, by name."""
+        held = await self._ledger.list(keyspace.CLUSTERS, ClusterRecord)
+        return [h.record for h in held if h.record and h.record.state is ClusterState.ACTIVE]
+
+    async def get(self, name: ClusterName) -> ClusterRecord:
+        """One member; `UnknownCluster` when it is none."""
+        return active(name, await self._read(name))
+
+    # --- joining
+
+    async def may_join(self, request: JoinRequest, now: datetime) -> None:
+        """Say no as `join` would: ask before signing anything. A yes promises nothing yet."""
+        await self._admitted(request, now)
+
+    async def join(
+        self, request: JoinRequest, trust_domain: str, anchor: str, now: datetime
+    ) -> ClusterRecord:
+        """Spend the token and write the cluster down, known by *anchor* alone, in one transaction.
+
+        Of two that show the same token one gets in; the other one is told that it was used.
+        """
+        record = ClusterRecord(request.cluster, trust_domain, (anchor,), now)
+
+        async def plan() -> Plan[ClusterRecord]:
+            token, held, cluster = await self._admitted(request, now)
+            spent = held.put(replace(token, used_at=now))
+            return Plan(record, [spent, cluster.put(record)], [held.unchanged, cluster.unchanged])
+
+        return await self._ledger.transact(f"join of cluster {request.cluster}", plan)
+
+    async def _admitted(
+        self, request: JoinRequest, now: datetime
+    ) -> tuple[TokenRecord, Held[TokenRecord], Held[ClusterRecord]]:
+        held = await self._ledger.read(keyspace.token(request.token_id), TokenRecord)
+        token = admit(held.record, request.token_id, request.secret_hash, request.cluster, now)
+        cluster = await self._read(request.cluster)
+        if cluster.record and cluster.record.state is ClusterState.LEAVING:
+            await self._sweep(request.cluster, now)
+            cluster = await self._read(request.cluster)
+        if cluster.record and not request.rejoin:
+            raise ClusterExists(request.cluster)
+        return token, held, cluster
+
+    async def set_anchors(self, name: ClusterName, anchors: tuple[str, ...]) -> ClusterRecord:
+        """Replace the issuing CAs by which the cluster's SVIDs are known."""
+
+        async def plan() -> Plan[ClusterRecord]:
+            held = await self._read(name)
+            record = replace(active(name, held), anchors=anchors)
+            return Plan(record, [held.put(record)], [held.unchanged])
+
+        return await self._ledger.transact(f"anchors of cluster {name}", plan)
+
+    # --- being there
+
+    async def seen(self, name: ClusterName, status: StatusRecord) -> None:
+        """Write down what was last seen of the cluster: when it comes and goes, and now and then between."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            active(name, member)
+            held = await self._ledger.read(keyspace.status(name), StatusRecord)
+            return Plan(None, [held.put(status)], [member.unchanged])
+
+        await self._ledger.transact(f"status of cluster {name}", plan)
+
+    async def connect(self, name: ClusterName, ttl: float, now: datetime) -> LeaseId:
+        """Say that the cluster is connected, for *ttl* seconds unless the lease is kept alive.
+
+        When an older connection is still held to be there, the mark passes to the new one.
+        """
+        lease = await self._ledger.store.grant(ttl)
+
+        async def plan() -> Plan[LeaseId]:
+            member = await self._read(name)
+            active(name, member)
+            held = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
+
+        try:
+            return await self._ledger.transact(f"connection of cluster {name}", plan)
+        except BaseException:
+            await self._ledger.store.revoke(lease)
+            raise
+
+    async def keep_alive(self, lease: LeaseId) -> None:
+        """The cluster is still there; `LeaseNotFound` when it was given up: connect again."""
+        await self._ledger.store.keep_alive(lease)
+
+    async def disconnect(self, lease: LeaseId) -> None:
+        """The connection is over."""
+        await self._ledger.store.revoke(lease)
+
+    # --- leaving
+
+    async def leave(self, name: ClusterName, now: datetime) -> None:
+        """Take the cluster out, at once, and then sweep up what it left. Safe to repeat after a crash."""
+
+        async def plan() -> Plan[None]:
+            held = await self._read(name)
+            if held.record is None:
+                raise UnknownCluster(name)
+            leaving = replace(held.record, state=ClusterState.LEAVING)
+            return Plan(None, [held.put(leaving)], [held.unchanged])
+
+        await self._ledger.transact(f"leave of cluster {name}", plan)
+        await self._sweep(name, now)
+
+    async def finish_leaving(self, now: datetime) -> None:
+        """Sweep up after the clusters whose leave was cut short."""
+        for held in await self._ledger.list(keyspace.CLUSTERS, ClusterRecord):
+            if held.record and held.record.state is ClusterState.LEAVING:
+                await self._sweep(held.record.name, now)
+
+    async def _sweep(self, name: ClusterName, now: datetime) -> None:
+        """The cluster's own record goes last, so that a sweep that is cut short is taken up again."""
+        await self._offers.withdraw_all(name, now)
+
+        async def plan() -> Plan[None]:
+            held = await self._read(name)
+            if held.record is None or held.record.state is not ClusterState.LEAVING:
+                return Plan(None)
+            status = await self._ledger.read(keyspace.status(name), StatusRecord)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            return Plan(None, [held.delete(), status.delete(), alive.delete()], [held.unchanged])
+
+        await self._ledger.transact(f"leave of cluster {name}", plan)
+
+    async def _read(self, name: ClusterName) -> Held[ClusterRecord]:
+        return await self._ledger.read(keyspace.cluster(name), ClusterRecord)

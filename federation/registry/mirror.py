@@ -1,0 +1,80 @@
+"""The registry in memory: one task that follows the store, batch by batch.
+
+What it holds is right even when history was compacted away under it: it then lists everything and
+takes in the difference. A record that makes no sense is logged and skipped, and what was known
+under its key stays.
+"""
+
+from collections.abc import AsyncIterator
+
+from clusters.errors import ClusterError
+from federation.errors import Compacted, UnreadableRecord
+from federation.log import Log
+from federation.registry import keyspace
+from federation.registry.clusterset import NOTHING, Change, Clusterset
+from federation.registry.store import Batch, Store
+
+log = Log(__name__)
+
+
+class Mirror:
+    """Keeps `clusterset` in step with *store*, for as long as somebody iterates over `changes`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._revisions: dict[str, int] = {}
+        self.clusterset = Clusterset()
+
+    async def changes(self) -> AsyncIterator[Change]:
+        """Yield what may look different, after each revision that changed something, for ever.
+
+        The first one comes when all that is stored has been read, and comes even when that is nothing.
+        """
+        revision, change = await self._list()
+        yield change
+        while True:
+            try:
+                async for batch in self._store.watch(keyspace.ROOT, revision):
+                    if change := self._apply(batch):
+                        yield change
+            except Compacted as error:
+                log.info("registry listed anew", after=error.after_revision, compacted=error.compacted)
+            revision, change = await self._list()
+            if change:
+                yield change
+
+    def _apply(self, batch: Batch) -> Change:
+        return Change.joined(
+            self._take(event.key, event.now.value if event.now else None, batch.revision)
+            for event in batch.events
+        )
+
+    async def _list(self) -> tuple[int, Change]:
+        """Take in everything as it is, and say after which revision to watch from here on."""
+        changes: list[Change] = []
+        listed: set[str] = set()
+        page = await self._store.range(keyspace.ROOT)
+        revision = page.revision
+        while True:
+            for item in page.items:
+                listed.add(item.key)
+                changes.append(self._take(item.key, item.value, item.mod_revision))
+            if not page.more:
+                break
+            page = await self._store.range(keyspace.ROOT, after_key=page.items[-1].key)
+        changes += [self._take(key, None, revision) for key in self._revisions.keys() - listed]
+        return revision, Change.joined(changes)
+
+    def _take(self, key: str, value: bytes | None, revision: int) -> Change:
+        """Take in what *key* has been since *revision*; what a later page has told already is old news."""
+        if revision <= self._revisions.get(key, 0):
+            return NOTHING
+        if value is None:
+            self._revisions.pop(key, None)
+        else:
+            self._revisions[key] = revision
+        try:
+            return self.clusterset.apply(key, value)
+        except (UnreadableRecord, ClusterError) as error:
+            log.warning("record skipped", key=key, reason=str(error))
+            return NOTHING

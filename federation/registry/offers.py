@@ -1,0 +1,119 @@
+"""What each cluster offers: its exports and its gateways, and the VIP index of every service."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from clusters.model import ClusterName, Export, GatewayRecord, ServiceName
+from federation.errors import UnknownCluster
+from federation.registry import keyspace
+from federation.registry.drafts import Known, draft
+from federation.registry.ledger import Held, Ledger, Plan, everything, slices
+from federation.registry.records import (
+    ClusterRecord,
+    ClusterState,
+    ExportRecord,
+    FreedIndex,
+    NextIndex,
+    ServiceRecord,
+)
+from federation.registry.store import MAX_OPERATIONS, Delete
+
+SERVICES_AT_ONCE = 24
+"""How many services go into one transaction: each may take four operations, and one is for them all."""
+
+GATEWAYS_AT_ONCE = MAX_OPERATIONS - 1
+
+
+class Offers:
+    """The exports and gateways of the registry; *capacity* is how many services have an address."""
+
+    def __init__(self, ledger: Ledger, capacity: int) -> None:
+        self._ledger = ledger
+        self._capacity = capacity
+        self._turn = asyncio.Lock()
+
+    async def set_exports(
+        self, cluster: ClusterName, changed: Mapping[ServiceName, Export | None], now: datetime
+    ) -> None:
+        """Write down the exports of *cluster* that are new or different; `None` for one that is gone.
+
+        A service keeps the time of its first export there, by the hub's clock, and its VIP index. A
+        new one gets an index, and one that lost its last exporter gives its own up, in the same
+        transaction. Many services take several transactions.
+        """
+        for some in slices(changed.items(), SERVICES_AT_ONCE):
+            await self._set(cluster, dict(some), now, member=True)
+
+    async def set_gateways(self, cluster: ClusterName, changed: Mapping[str, GatewayRecord | None]) -> None:
+        """Write down the gateways of *cluster* that are new or different; `None` for one that is gone."""
+        for some in slices(changed.items(), GATEWAYS_AT_ONCE):
+            await self._set_gateways(cluster, dict(some))
+
+    async def withdraw_all(self, cluster: ClusterName, now: datetime) -> None:
+        """Remove all that is under the name of a *cluster* that is leaving."""
+        prefix = keyspace.exports(cluster)
+        exported = [item.key.removeprefix(prefix) async for item in everything(self._ledger.store, prefix)]
+        for some in slices(exported, SERVICES_AT_ONCE):
+            gone = {ServiceName.parse(name): None for name in some}
+            await self._set(cluster, gone, now, member=False)
+        gateways = [item.key async for item in everything(self._ledger.store, keyspace.gateways(cluster))]
+        for keys in slices(gateways, GATEWAYS_AT_ONCE):
+            await self._ledger.store.commit([Delete(key) for key in keys])
+
+    async def _set(
+        self,
+        cluster: ClusterName,
+        changed: Mapping[ServiceName, Export | None],
+        now: datetime,
+        *,
+        member: bool,
+    ) -> None:
+        async def plan() -> Plan[None]:
+            still_member = [(await self._member(cluster)).unchanged] if member else []
+            planned = draft(cluster, changed, await self._known(cluster, changed), now, self._capacity)
+            return Plan(None, planned.operations, [*planned.when, *still_member])
+
+        async with self._turn:
+            await self._ledger.transact(f"exports of cluster {cluster}", plan)
+
+    async def _set_gateways(self, cluster: ClusterName, changed: Mapping[str, GatewayRecord | None]) -> None:
+        keys = {keyspace.gateway(cluster, name): record for name, record in changed.items()}
+
+        async def plan() -> Plan[None]:
+            member = await self._member(cluster)
+            held = await self._ledger.read_many(list(keys), GatewayRecord)
+            different = [(held[key], record) for key, record in keys.items() if held[key].record != record]
+            operations = [one.put(record) if record else one.delete() for one, record in different]
+            return Plan(None, operations, [member.unchanged])
+
+        await self._ledger.transact(f"gateways of cluster {cluster}", plan)
+
+    async def _known(self, cluster: ClusterName, changed: Mapping[ServiceName, Export | None]) -> Known:
+        """Read what bears on *changed*; the free indexes only when some service is new."""
+        exports = await self._ledger.read_many(
+            [keyspace.export(cluster, service) for service in changed], ExportRecord
+        )
+        services = await self._ledger.read_many(
+            [keyspace.service(service) for service in changed], ServiceRecord
+        )
+        by_service = dict(zip(changed, services.values(), strict=True))
+        is_new = any(export and not by_service[service].record for service, export in changed.items())
+        return Known(
+            dict(zip(changed, exports.values(), strict=True)),
+            by_service,
+            await self._ledger.read(keyspace.VIPS_NEXT, NextIndex),
+            await self._ledger.list(keyspace.VIPS_FREED, FreedIndex) if is_new else (),
+        )
+
+    async def _member(self, cluster: ClusterName) -> Held[ClusterRecord]:
+        held = await self._ledger.read(keyspace.cluster(cluster), ClusterRecord)
+        active(cluster, held)
+        return held
+
+
+def active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
+    """The record of a member; `UnknownCluster` when it is none, or is leaving."""
+    if held.record is None or held.record.state is not ClusterState.ACTIVE:
+        raise UnknownCluster(name)
+    return held.record

@@ -1,0 +1,119 @@
+"""What the registry writes down, besides the nouns of `clusters.model`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from clusters.model import ClusterName, Export, ServiceName
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A moment with its time zone; it is always the hub's clock that says it."""
+
+
+class ClusterState(StrEnum):
+    """Whether a cluster counts."""
+
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    """It is out already; its records are being swept up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """A cluster that has joined, and by which issuing CAs its SVIDs are known."""
+
+    name: ClusterName
+    trust_domain: str
+    anchors: tuple[str, ...]
+    joined_at: Instant
+    state: ClusterState = ClusterState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRecord:
+    """What was last seen of a cluster."""
+
+    last_seen: Instant
+    version: str = ""
+    clock_skew_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AliveRecord:
+    """A cluster is connected, since then."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """A cluster's export, and since when the hub knows it: the oldest wins a conflict."""
+
+    export: Export
+    first_exported_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """A service's place in every VIP range, and who exports it.
+
+    Nobody exports it any more when `exporters` is empty. The record then waits, so that a service
+    that comes back has its old addresses, until another service needs the index.
+    """
+
+    index: int
+    exporters: tuple[ClusterName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NextIndex:
+    """The lowest VIP index that was never used."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreedIndex:
+    """A VIP index that nobody uses, the service whose it was, and since when."""
+
+    index: int
+    service: ServiceName
+    freed_at: Instant
+
+
+class TokenState(StrEnum):
+    """What has become of a join token."""
+
+    UNUSED = "unused"
+    USED = "used"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A join token, by the hash of its secret."""
+
+    id: str
+    secret_hash: str
+    cluster: ClusterName
+    created: Instant
+    expires: Instant
+    used_at: Instant | None = None
+    revoked_at: Instant | None = None
+
+    def state(self, now: datetime) -> TokenState:
+        """What has become of it by *now*."""
+        if self.used_at:
+            return TokenState.USED
+        if self.revoked_at:
+            return TokenState.REVOKED
+        return TokenState.EXPIRED if now >= self.expires else TokenState.UNUSED
+
+    @property
+    def ended_at(self) -> datetime:
+        """From when on it opened no door."""
+        return self.used_at or self.revoked_at or self.expires
