@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clusters.model import canonical_address
-from federation.dns.message import HEADER, TCP_LIMIT, Query
+from federation.dns.message import HEADER, TCP_LIMIT, Query, Rcode
 from federation.settings import host_port
 
 DNS_PORT = 53
+_CANNOT_TELL = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 
 
 class Upstream(NamedTuple):
@@ -49,18 +50,22 @@ class Forwarder:
             self._free += 1
 
     async def _ask_in_turn(self, packet: bytes, query: Query) -> bytes | None:
-        first = self._first
+        """Ask until one knows; an upstream that only says that it cannot tell is the last resort."""
+        first, unhelpful = self._first, None
         for step in range(len(self.upstreams)):
             turn = (first + step) % len(self.upstreams)
             question = secrets.token_bytes(2) + packet[2:]
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = await _ask(self.upstreams[turn], question, query)
+                    answer = query.ident + (await _ask(self.upstreams[turn], question, query))[2:]
             except (OSError, EOFError):  # among the first is TimeoutError
                 continue
+            if answer[3] & 0xF in _CANNOT_TELL:
+                unhelpful = unhelpful or answer
+                continue
             self._first = turn
-            return query.ident + answer[2:]
-        return None
+            return answer
+        return unhelpful
 
 
 async def _ask(upstream: Upstream, packet: bytes, query: Query) -> bytes:

@@ -1,0 +1,204 @@
+"""The file source's format: what a text offers, and everything that is wrong with it."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusters.errors import SourceError
+from clusters.model import (
+    CallerPattern,
+    GatewayRecord,
+    Locality,
+    LocalService,
+    Offer,
+    Port,
+    Protocol,
+    ServiceName,
+    ServicePort,
+    Workload,
+)
+from clusters.sources.offer import parse_offer
+
+EXAMPLE = """
+services:
+  - namespace: shop
+    name: catalog
+    ports: [{port: 8080, targetPort: 18080, name: http, protocol: TCP, appProtocol: kubernetes.io/h2c}]
+    endpoints: [10.0.0.21, "FD00:0::21"]
+    allow: ["spiffe://onprem.fed.example/ns/shop/sa/*"]
+workloads:
+  - {namespace: shop, name: frontend, addresses: [10.0.0.11]}
+gateways:
+  - {name: gw-1, addresses: [192.0.2.10], port: 15009, locality: {region: eu, zone: a}}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(SourceError) as refused:
+        parse_offer(text, "offer.yaml")
+    return list(refused.value.problems)
+
+
+def problem(text: str) -> str:
+    (only,) = problems(text)
+    return only
+
+
+def a_service(**fields: str) -> str:
+    """One service in flow style, so that a test changes the field it is about."""
+    written = {"namespace": "shop", "name": "catalog", "ports": "[80]"} | fields
+    return "services: [{" + ", ".join(f"{key}: {value}" for key, value in written.items() if value) + "}]"
+
+
+def test_a_whole_offer_is_read() -> None:
+    catalog = LocalService(
+        ServiceName("shop", "catalog"),
+        (ServicePort(Port(8080, "http", Protocol.TCP, "kubernetes.io/h2c"), 18080),),
+        ("10.0.0.21", "fd00::21"),
+        (CallerPattern("spiffe://onprem.fed.example/ns/shop/sa/*"),),
+    )
+    assert parse_offer(EXAMPLE, "offer.yaml") == Offer(
+        {catalog.service: catalog},
+        (Workload("shop", "frontend", ("10.0.0.11",)),),
+        (GatewayRecord("gw-1", ("192.0.2.10",), 15009, Locality("eu", "a")),),
+    )
+
+
+def test_a_port_may_be_a_plain_number_and_the_rest_left_out() -> None:
+    offer = parse_offer(a_service(ports="[80]"), "offer.yaml")
+    (service,) = offer.services.values()
+    assert service.ports == (ServicePort(Port(80), 80),)
+    assert service.endpoints == ()
+    assert service.allow == ()
+
+
+def test_a_target_port_is_the_port_unless_it_says_otherwise() -> None:
+    (service,) = parse_offer(a_service(ports="[{port: 80}]"), "offer.yaml").services.values()
+    assert service.ports == (ServicePort(Port(80), 80),)
+
+
+def test_words_that_yaml_takes_for_something_else_are_names() -> None:
+    offer = parse_offer(a_service(namespace="no", name="on"), "offer.yaml")
+    assert set(offer.services) == {ServiceName("no", "on")}
+
+
+def test_empty_lists_offer_nothing() -> None:
+    assert parse_offer("services: []\nworkloads: []", "offer.yaml") == Offer()
+
+
+@pytest.mark.parametrize("cut", ["", "# services\n", "services:\n", "services:\nworkloads: []"])
+def test_a_file_that_is_cut_short_is_not_an_empty_offer(cut: str) -> None:
+    assert "has no value" in problem(cut)
+
+
+def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then() -> None:
+    claims = (f"{{namespace: shop, name: {name}, addresses: [10.0.0.1]}}" for name in ("cart", "pay"))
+    text = f"workloads: [{', '.join(claims)}]"
+    assert len(parse_offer(text, "offer.yaml").workloads) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"namespace": "Shop"}, "1:24 services[0].namespace: 'Shop': want 1-63 of a-z"),
+        ({"namespace": ""}, "services[0].namespace: missing"),
+        ({"namespace": "[a]"}, "services[0].namespace: want a string"),
+        ({"nmae": "x"}, "services[0].nmae: unknown field; did you mean name?"),
+        ({"colour": "x"}, "services[0].colour: unknown field; want namespace, name, ports, endpoints, allow"),
+        ({"ports": ""}, "services[0].ports: missing"),
+        ({"ports": "[]"}, "services[0].ports: empty; want one port at least"),
+        ({"ports": "80"}, "services[0].ports: want a list; write [] for none"),
+        (
+            {"ports": "['80']"},
+            "services[0].ports[0]: '80': want a whole number, in digits and without quotes",
+        ),
+        ({"ports": "[0x50]"}, "services[0].ports[0]: '0x50': want a whole number"),
+        ({"ports": "[65536]"}, "services[0].ports[0]: 65536: want 1-65535"),
+        ({"ports": "[80, 443]"}, "services[0].ports: several ports want a name each"),
+        ({"ports": "[{port: 80, name: a}, {port: 81, name: a}]"}, "no two the same"),
+        ({"ports": "[{port: 80, name: a}, {port: 80, name: b}]"}, "services[0].ports[1]: given twice"),
+        (
+            {"ports": "[{port: 80, targetport: 1}]"},
+            "ports[0].targetport: unknown field; did you mean targetPort?",
+        ),
+        ({"ports": "[{targetPort: 80}]"}, "services[0].ports[0].port: missing"),
+        ({"ports": "[{port: 80, protocol: tcp}]"}, "ports[0].protocol: 'tcp': want TCP, UDP, SCTP"),
+        ({"ports": "[{port: 80, appProtocol: a b}]"}, "ports[0].appProtocol: 'a b': want letters"),
+        ({"endpoints": "[10.0.0.300]"}, "endpoints[0]: '10.0.0.300': not an IPv4 or IPv6 address"),
+        ({"endpoints": "[10.0.0.0/24]"}, "endpoints[0]: '10.0.0.0/24': not an IPv4 or IPv6 address"),
+        ({"endpoints": "[0.0.0.0]"}, "endpoints[0]: '0.0.0.0': not the address of a host"),
+        ({"endpoints": "['ff02::1']"}, "endpoints[0]: 'ff02::1': not the address of a host"),
+        ({"endpoints": "['fe80::1%eth0']"}, "endpoints[0]: 'fe80::1%eth0': has a zone"),
+        ({"endpoints": "['::ffff:10.0.0.1']"}, "endpoints[0]: '::ffff:10.0.0.1': write 10.0.0.1"),
+        ({"endpoints": "['fd00::1', 'fd00:0::1']"}, "endpoints[1]: given twice; the first is at 1:70"),
+        ({"allow": "[http://x]"}, "services[0].allow[0]: 'http://x': want a SPIFFE ID"),
+        ({"allow": "[]"}, "services[0].allow: empty; leave the field out to let every workload in"),
+    ],
+)
+def test_a_wrong_field_of_a_service_is_told(fields: dict[str, str], told: str) -> None:
+    assert told in problem(a_service(**fields))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("service: []", "1:1 service: unknown field; did you mean services?"),
+        ("[]", "1:1: want a mapping with services, workloads, gateways"),
+        ("services: [hello]", "1:12 services[0]: want a mapping with namespace"),
+        ("workloads: [{namespace: shop, name: a_b}]", "1:37 workloads[0].name: 'a_b': want 1-63"),
+        ("gateways: [{name: g}]", "1:12 gateways[0].addresses: missing"),
+        (
+            "gateways: [{name: g, addresses: []}]",
+            "gateways[0].addresses: empty; other clusters could not dial",
+        ),
+        (
+            "gateways: [{name: g, addresses: ['::1'], locality: eu}]",
+            "locality: want a mapping with region, zone",
+        ),
+        ("gateways: [{name: g, addresses: ['::1'], port: -1}]", "gateways[0].port: -1: want 1-65535"),
+        ("services: [{a: *b}]", "1:16: alias *b"),
+    ],
+)
+def test_a_wrong_document_is_told(text: str, told: str) -> None:
+    assert told in "\n".join(problems(text))
+
+
+@pytest.mark.parametrize(
+    ("section", "item"),
+    [
+        ("services", "{namespace: a, name: b, ports: [80]}"),
+        ("workloads", "{namespace: a, name: b}"),
+        ("gateways", "{name: a, addresses: [10.0.0.1]}"),
+    ],
+)
+def test_the_same_thing_twice_is_told_at_the_second(section: str, item: str) -> None:
+    text = f"{section}:\n- {item}\n- {item}\n"
+    assert problem(text) == f"3:3 {section}[1]: given twice; the first is at 2:3"
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = "services:\n- {namespace: A, name: b, ports: [x]}\n- 1\nworkloads:\n- {namespace: c}\nfoo: 1\n"
+    assert [line.split(" ")[0] for line in problems(text)] == ["2:15", "2:35", "3:3", "5:3", "6:1"]
+
+
+def test_of_very_many_problems_the_first_are_told_and_the_rest_counted() -> None:
+    told = problems("workloads:\n" + "- 1\n" * 1000)
+    assert len(told) == 51
+    assert told[-1] == "and 950 more"
+
+
+def test_the_error_names_the_file_and_what_becomes_of_it() -> None:
+    with pytest.raises(SourceError, match=r"offer\.yaml: 1:12 services\[0\]") as refused:
+        parse_offer("services: [1]", "offer.yaml")
+    assert "last good version" in refused.value.hint
+
+
+@given(st.data())
+def test_a_damaged_file_is_refused_and_never_crashes_the_reader(data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(EXAMPLE)))
+    until = data.draw(st.integers(at, min(len(EXAMPLE), at + 8)))
+    damaged = EXAMPLE[:at] + data.draw(st.text(alphabet="a:-[]{}&*'\"\n 0", max_size=4)) + EXAMPLE[until:]
+    with suppress(SourceError):
+        parse_offer(damaged, "offer.yaml")
