@@ -124,7 +124,7 @@ def _objection(issuer: x509.Certificate, profile: Profile, now: datetime) -> str
         return f"it is valid from {begins} to {ends}, and now is {now}"
     extensions = issuer.extensions
     below = extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    if profile.path_length is not None and below is not None and profile.path_length >= below:
+    if profile.is_ca and below is not None and (profile.path_length or 0) >= below:
         return f"its path length is {below}"
     try:
         constraints = extensions.get_extension_for_class(x509.NameConstraints).value

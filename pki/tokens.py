@@ -214,7 +214,7 @@ def _split_prefix(text: str) -> tuple[TokenKind, str]:
         raise TokenCut(len(text), None)
     if _PREFIX.match(text):
         raise NotAToken(
-            "this version of fedgate does not know its format", "use the fedgate that made it, or newer"
+            "its format is unknown to this version", "use the version of fedgate that made it"
         )
     raise NotAToken(f"it does not begin with {' or '.join(beginnings)}", hint)
 

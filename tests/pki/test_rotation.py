@@ -1,0 +1,46 @@
+"""When to renew: at about half of the validity, and for as long as it takes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki.rotation import Validity, due, renew_at
+from tests.authorities import NOW, Authorities
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = Validity(START, START + timedelta(days=1))
+jitters = st.floats(0, 1, exclude_max=True)
+
+
+def test_nothing_is_due_before_and_everything_is_after_about_half() -> None:
+    assert not due(START + timedelta(hours=10), DAY, jitter=0)
+    assert due(START + timedelta(hours=13, minutes=13), DAY, jitter=0.999)
+
+
+@given(jitters)
+def test_the_moment_stays_within_a_twentieth_of_the_middle(jitter: float) -> None:
+    assert 0.45 <= DAY.elapsed(renew_at(DAY, jitter)) <= 0.55
+
+
+@given(jitters, st.timedeltas(timedelta(0), timedelta(days=3)))
+def test_what_is_due_stays_due(jitter: float, late: timedelta) -> None:
+    assert due(renew_at(DAY, jitter) + late, DAY, jitter)
+
+
+def test_jitter_spreads_what_was_issued_together() -> None:
+    moments = {renew_at(DAY, n / 10) for n in range(10)}
+    assert max(moments) - min(moments) >= timedelta(hours=2)
+
+
+def test_the_validity_of_a_certificate_is_what_it_states() -> None:
+    validity = Validity.of(Authorities().hub_ca.certificate)
+    assert validity == Validity(NOW - timedelta(minutes=5), NOW + timedelta(days=90))
+    assert validity.covers(NOW)
+    assert not validity.covers(NOW + timedelta(days=91))
+
+
+def test_a_validity_that_ends_before_it_begins_is_none() -> None:
+    with pytest.raises(ValueError, match="before it begins"):
+        Validity(START, START)
