@@ -14,8 +14,12 @@ from federation.durations import relative
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Record: TypeAlias = Mapping[str, Json]
 
-_GOOD = frozenset({"active", "connected", "ok", "ready", "synced", "unused", "valid", "joined", "noerror"})
-_BAD = frozenset({"fail", "nack", "failed", "lost", "refused", "broken", "evicted", "disconnected", "no"})
+_GOOD = frozenset(
+    {"active", "connected", "ok", "ready", "synced", "unused", "valid", "joined", "noerror", "good"}
+)
+_BAD = frozenset(
+    {"fail", "nack", "failed", "lost", "refused", "broken", "evicted", "disconnected", "unread", "nxdomain"}
+)
 _GREEN, _YELLOW, _RED, _RESET = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _GAP = 3
 _NARROWEST = 12

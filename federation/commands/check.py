@@ -23,7 +23,8 @@ _SECOND = 1.0
 def check(wait: timedelta, output: Output) -> int:
     """Check that everything is as it should be.
 
-    Asks the hub and the agent on this machine, or those that are named. Exits with 1 when a check fails; a warning is no failure.
+    Asks the hub and the agent on this machine, or those that are named. Exits with 1 when a check
+    fails; a warning is no failure.
     """
     admins = named_or_here()
     if not admins:

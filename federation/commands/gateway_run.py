@@ -5,24 +5,19 @@ from pathlib import Path
 
 import click
 
-from federation import paths
 from federation.commands.options import FILE, STATE, Duration
 from federation.commands.running import log_level_option
 from federation.commands.secret_input import read_token
 from pki.tokens import TokenKind
 
-DEFAULT_LISTEN = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
-
 
 @click.command("run")
 @click.argument("arguments", nargs=-1, metavar="")
-@click.option("--name", default="gateway", show_default=True, help="Its name in this cluster.")
+@click.option("--name", help="Its name in this cluster. [default: gateway, or as enrolled]")
 @click.option(
     "--role",
     type=click.Choice(["ingress", "egress", "both"]),
-    default="both",
-    show_default=True,
-    help="Take calls from other clusters in, let this cluster's calls out, or both.",
+    help="Let other clusters' calls in, this cluster's out, or both. [default: both, or as enrolled]",
 )
 @click.option(
     "--agent",
@@ -63,8 +58,8 @@ DEFAULT_LISTEN = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
 @log_level_option
 def run(
     arguments: tuple[str, ...],
-    name: str,
-    role: str,
+    name: str | None,
+    role: str | None,
     agent: Path | None,
     enrol: bool,
     token_file: Path | None,
@@ -78,38 +73,16 @@ def run(
 ) -> None:
     """Run one gateway until it is told to stop; then drain it.
 
-    A gateway on the agent's own machine needs no more than --name and --role. On another machine it
-    enrols: `fedgate gateways token NAME` makes the token.
+    On the agent's own machine it needs nothing more. On another one it enrols first, with a token
+    from `fedgate gateways token NAME`; after that, --name or --state is enough to run it again.
     """
-    from gateway.bootstrap import UnixAgent
-    from gateway.proxy import ProxySettings
-    from gateway.proxy import run as run_proxy
-    from gateway.spec import Capture, GatewaySpec, Role
+    if enrol and agent:
+        raise click.UsageError("--enrol is for an agent on another machine, --agent for one on this")
+    line = read_token(TokenKind.GATEWAY, arguments, token_file) if enrol or arguments else None
+    from federation.gateway_process import Asked, Behaviour, run_gateway
+    from gateway.spec import Capture
 
-    if arguments or enrol:
-        read_token(TokenKind.GATEWAY, arguments, token_file)
-    spec = GatewaySpec(
-        name=name,
-        roles=frozenset(Role) if role == "both" else frozenset({Role(role)}),
-        capture=Capture(capture),
-        ingress_addresses=listen or DEFAULT_LISTEN,
-        ingress_port=port,
-        access_log=str(access_log.absolute()) if access_log else None,
+    run_gateway(
+        Asked(name, role, state, agent, line),
+        Behaviour(Capture(capture), listen, port, access_log, concurrency, drain_timeout.total_seconds()),
     )
-    folder = (state or paths.gateway_state(name)).absolute()
-    run_proxy(
-        ProxySettings(
-            spec, UnixAgent(_local_agent(agent)), folder, concurrency, drain_timeout.total_seconds()
-        )
-    )
-
-
-def _local_agent(named: Path | None) -> Path:
-    """The ADS socket of the agent *named* by its state folder or one of its sockets, or of this machine's."""
-    if named is None:
-        return paths.ads_socket(paths.agent_state()).absolute()
-    if named.suffix != ".sock":
-        return paths.ads_socket(named).absolute()
-    if named.name == paths.ADMIN_SOCKET:
-        return named.with_name(paths.ADS_SOCKET).absolute()
-    return named.absolute()

@@ -125,9 +125,7 @@ def token(name: str, role: str, ttl: timedelta, quiet: bool, output: Output) -> 
     elif output.format is Format.NAME:
         output.lines([text(made.get("id"))])
     else:
-        output.lines(
-            [f"echo {text(made.get('token'))} | fedgate gateways run --enrol --name {name} --role {role}"]
-        )
+        output.lines([f"echo {text(made.get('token'))} | fedgate gateways run --enrol"])
         output.say(f"paste this on the gateway's machine, within {short(ttl)}; it works once")
 
 

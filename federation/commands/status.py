@@ -33,9 +33,17 @@ def _screen(answer: Record, output: Output) -> list[str]:
     return [
         f"cluster:  {output.bold(text(answer.get('cluster')))}, trust domain {trust_domain}",
         f"hub:      {output.paint(connected, connected)}, {text(hub.get('address'))}{moment}",
+        *_why(hub),
         f"source:   {output.paint(state, state)}, {text(source.get('path'))}, {offered}",
         *(f"          {text(problem)}" for problem in items(source.get("problems"))),
     ]
+
+
+def _why(hub: Record) -> list[str]:
+    """Why the hub is not connected, and what to do."""
+    if hub.get("connected"):
+        return []
+    return [f"          {text(hub[key])}" for key in ("reason", "hint") if hub.get(key)]
 
 
 def _count(value: Json) -> str:

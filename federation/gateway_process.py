@@ -1,0 +1,104 @@
+"""What `fedgate gateways run` does: find out who this gateway and its agent are, then run it."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from clusters.enrol import RECORD_FILE, Enrolled, enrol, load_enrolment
+from clusters.errors import InvalidValue
+from federation import paths
+from federation.enrolled import kept_fresh, remote_agent
+from gateway.bootstrap import Agent, UnixAgent
+from gateway.proxy import ProxySettings, run
+from gateway.spec import Capture, GatewaySpec, Role
+from pki import keystore
+from pki.tokens import TokenKind, parse_token
+
+_DEFAULT_NAME: Final = "gateway"
+_DEFAULT_ROLE: Final = "both"
+_ENVOY_FOLDER: Final = "envoy"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which gateway was asked for; None leaves it to the enrolment or to the default.
+
+    With *token* it enrols first. Without, it is the gateway that enrolled in *state* before, or else
+    one on the machine of its agent.
+    """
+
+    name: str | None = None
+    role: str | None = None
+    state: Path | None = None
+    agent: Path | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the gateway is to run, whoever it is."""
+
+    capture: Capture
+    listen: tuple[str, ...]
+    port: int
+    access_log: Path | None
+    concurrency: int | None
+    drain_timeout: float
+
+
+def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
+    """Run the gateway until it is told to stop. Two may not share one folder."""
+    enrolled = enrolment(asked)
+    folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
+    with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
+        run(settings(asked, behaviour, enrolled, folder))
+
+
+def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, folder: Path) -> ProxySettings:
+    """Put together what Envoy is to be run as."""
+    name = enrolled.enrolment.name if enrolled else asked.name or _DEFAULT_NAME
+    role = enrolled.enrolment.role if enrolled else asked.role or _DEFAULT_ROLE
+    roles = frozenset(Role) if role == "both" else frozenset({Role(role)})
+    log = str(behaviour.access_log.absolute()) if behaviour.access_log else None
+    spec = GatewaySpec(name, roles, behaviour.capture, ingress_port=behaviour.port, access_log=log)
+    if behaviour.listen:
+        spec = GatewaySpec(name, roles, behaviour.capture, behaviour.listen, behaviour.port, log)
+    agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
+    return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout)
+
+
+def enrolment(asked: Asked) -> Enrolled | None:
+    """Enrol, or find the enrolment that is there already; None for a gateway beside its agent."""
+    if asked.token is not None:
+        # Read here too, so that a token for somebody else is not spent.
+        token = parse_token(asked.token, TokenKind.GATEWAY, datetime.now(UTC))
+        _check_same(asked, token.subject, token.role)
+        return enrol(asked.token, asked.state or paths.gateway_state(token.subject))
+    if asked.agent is not None or not (_state(asked) / RECORD_FILE).exists():
+        return None
+    found = load_enrolment(_state(asked))
+    _check_same(asked, found.enrolment.name, found.enrolment.role)
+    return found
+
+
+def local_agent(named: Path | None) -> Path:
+    """The ADS socket of the agent *named* by its state folder or one of its sockets, or of this machine's."""
+    if named is None:
+        return paths.ads_socket(paths.agent_state()).absolute()
+    if named.suffix != ".sock":
+        return paths.ads_socket(named).absolute()
+    return (paths.ads_socket(named.parent) if named.name == paths.ADMIN_SOCKET else named).absolute()
+
+
+def _state(asked: Asked) -> Path:
+    return asked.state or paths.gateway_state(asked.name or _DEFAULT_NAME)
+
+
+def _check_same(asked: Asked, name: str, role: str) -> None:
+    """A name or role that was asked for must be the one that the agent has given."""
+    if asked.name not in (None, name):
+        raise InvalidValue("gateway", asked.name, f"the token is for {name}; leave --name out")
+    if asked.role not in (None, role):
+        raise InvalidValue("role", asked.role, f"gateway {name} was given the role {role}; leave --role out")
