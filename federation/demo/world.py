@@ -77,7 +77,6 @@ class Site:
     caller: Machine
     server: Machine
     underlay: tuple[str, ...]
-    inside: tuple[str, ...]
     callers: tuple[str, ...]
     endpoints: tuple[str, ...]
     dns: tuple[str, ...]
@@ -161,7 +160,6 @@ def on_loopback() -> World:
             caller=machine,
             server=machine,
             underlay=(f"{block}.1",),
-            inside=(f"{block}.1",),
             callers=("127.0.0.1",),
             endpoints=(f"{block}.21",),
             dns=(f"{block}.1:{_LOOPBACK_DNS_PORT}",),
@@ -241,7 +239,6 @@ def _site_in(lab: Lab, cluster: str, workload: str, service: str, underlay: tupl
         app,
         server,
         underlay=tuple(_usable(lab, *underlay)),
-        inside=inside,
         callers=callers,
         endpoints=endpoints,
         dns=tuple(f"[{a}]:53" if ":" in a else f"{a}:53" for a in inside),

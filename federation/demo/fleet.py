@@ -1,0 +1,216 @@
+"""The demo's programs: real `fedgate` commands and sample services, started, waited for and stopped.
+
+Whatever is waited for, a program that ends meanwhile or takes too long ends the wait with the last lines of
+its log.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from federation.client import Admin, endpoint
+from federation.demo.process import Process
+from federation.demo.samples import READY
+from federation.demo.world import GRPC, HTTP, TCP, Machine, Site, World
+from federation.errors import FederationError, StepFailed
+from federation.settings import HUB_PORT, SYNC_PORT
+
+T = TypeVar("T")
+
+PYTHON = (sys.executable, "-P", "-m")
+FEDGATE = (*PYTHON, "federation")
+_SAMPLES = ("-http", "-grpc", "-tcp")
+_POLL = 0.02
+_PATIENCE = 20.0
+_GRACE = 3.0
+
+
+class Fleet:
+    """All programs of one demo; *folder* has their state, their files and their logs."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.folder = folder
+        self._logs = folder / "logs"
+        self._processes: list[Process] = []
+        self._logs.mkdir(parents=True)
+
+    # --- where things are ---
+
+    @property
+    def hub_state(self) -> Path:
+        """The hub's state, and so its admin socket."""
+        return self.folder / "hub"
+
+    def agent_state(self, site: Site) -> Path:
+        """The state of *site*'s agent, and so its admin socket."""
+        return self.folder / site.cluster
+
+    def access_log(self, site: Site) -> Path:
+        """Where *site*'s ingress writes down whom it let in."""
+        return self._logs / f"{site.cluster}-calls.jsonl"
+
+    @property
+    def control(self) -> list[Process]:
+        """The `fedgate` commands: those to blame when the clusterset does not come together."""
+        return [process for process in self._processes if not process.name.endswith(_SAMPLES)]
+
+    # --- starting ---
+
+    def start_hub(self) -> Process:
+        """Start the hub and wait until it is ready."""
+        address = self.world.hub_address
+        options = ["--state", str(self.hub_state), "--advertise", address]
+        options += ["--listen", f"{address}:{HUB_PORT}", "--sync-listen", f"{address}:{SYNC_PORT}"]
+        hub = self._fedgate("hub", self.world.hub, ["hub", *options])
+        self._wait_ready("hub", self.hub_state, hub)
+        return hub
+
+    def start_samples(self, site: Site) -> list[Process]:
+        """Start the services that *site* runs."""
+        return [
+            self._start(
+                f"{site.cluster}-{kind}",
+                site.server,
+                [*PYTHON, "federation.demo.samples", kind, "--name", site.answers_as]
+                + [word for address in site.endpoints for word in ("--listen", _at(address, port))],
+            )
+            for kind, port in (("http", HTTP), ("grpc", GRPC), ("tcp", TCP))
+        ]
+
+    def wait_listening(self, samples: Sequence[Process]) -> None:
+        """Wait until sample services listen."""
+        for sample in samples:
+            self.wait_for(f"{sample.name} listened", partial(_says_ready, sample), [sample])
+
+    def make_token(self, site: Site) -> Path:
+        """Have the hub make a join token for *site*; return the file that it is in."""
+        made = self.run_fedgate(
+            self.world.hub, ["token", "create", site.cluster, "--hub", str(self.hub_state), "-o", "json"]
+        )
+        path = self.folder / f"{site.cluster}.token"
+        path.touch(mode=0o600)
+        path.write_text(str(json.loads(made)["token"]))
+        return path
+
+    def join(self, site: Site, token: Path) -> Process:
+        """Join *site*, and wait until its agent is ready."""
+        source = self.folder / f"{site.cluster}.yaml"
+        source.write_text(yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None))
+        state = self.agent_state(site)
+        options = ["--token-file", str(token), "--state", str(state), "--source", str(source)]
+        options += [word for address in site.dns for word in ("--dns-listen", address)]
+        options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
+        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, ["join", *options])
+        self._wait_ready("agent", state, agent)
+        return agent
+
+    def start_gateway(self, site: Site, agent: Process) -> Process:
+        """Start *site*'s gateway, and wait until it has taken all that its agent has for it."""
+        state = self.agent_state(site)
+        options = ["--name", "gw-1", "--role", "both", "--agent", str(state), "--capture", site.capture]
+        options += [
+            "--access-log",
+            str(self.access_log(site)),
+            "--state",
+            str(self.folder / f"{site.cluster}-gw"),
+        ]
+        options += [word for address in site.underlay for word in ("--listen", address)]
+        options += ["--concurrency", "1", "--drain-timeout", "1s"]
+        gateway = self._fedgate(f"{site.cluster}-gateway", site.gateway, ["gateways", "run", *options])
+        admin = Admin(endpoint("agent", str(state)), 2)
+
+        def synced() -> bool | None:
+            gateways = admin.get("/v1/gateways").get("gateways")
+            states = (
+                [g.get("state") for g in gateways if isinstance(g, dict)]
+                if isinstance(gateways, list)
+                else []
+            )
+            return True if states == ["SYNCED"] else None
+
+        self.wait_for(f"{site.cluster}'s gateway is in sync", synced, [gateway, agent])
+        return gateway
+
+    # --- waiting and running ---
+
+    def wait_for(
+        self,
+        what: str,
+        probe: Callable[[], T | None],
+        culprits: Sequence[Process],
+        patience: float = _PATIENCE,
+    ) -> T:
+        """Ask *probe* again and again until it answers; *culprits* are the ones to blame if it never does."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                if (answer := probe()) is not None:
+                    return answer
+            except FederationError:
+                pass  # nobody answers there yet
+            for process in culprits:
+                if process.returncode is not None:
+                    raise StepFailed(
+                        f"{process.name} ended with status {process.returncode} before {what}", process.tail()
+                    )
+            if time.monotonic() > deadline:
+                raise StepFailed(f"waited {patience:.0f} s in vain until {what}", culprits[0].tail())
+            time.sleep(_POLL)
+
+    def run_fedgate(self, machine: Machine, words: Sequence[str]) -> str:
+        """Run a `fedgate` command to its end and return what it printed."""
+        done = machine.run([*FEDGATE, *words], check=False, environment=environment())
+        if done.returncode:
+            raise StepFailed(
+                f"`fedgate {' '.join(words[:2])}` ended with {done.returncode}", done.stderr.strip()
+            )
+        return done.stdout
+
+    def stop(self) -> None:
+        """Ask every program to end, the last one first, and end those that do not in time."""
+        for process in reversed(self._processes):
+            process.signal(signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.stop(timeout=0)
+
+    def _wait_ready(self, who: str, state: Path, process: Process) -> None:
+        admin = Admin(endpoint(who, str(state)), 2)
+        self.wait_for(f"{process.name} was ready", lambda: admin.get("/readyz"), [process])
+
+    def _fedgate(self, name: str, machine: Machine, words: Sequence[str]) -> Process:
+        return self._start(name, machine, [*FEDGATE, *words])
+
+    def _start(self, name: str, machine: Machine, argv: Sequence[str]) -> Process:
+        process = machine.start(argv, log=self._logs / f"{name}.log", name=name, environment=environment())
+        self._processes.append(process)
+        return process
+
+
+def _says_ready(sample: Process) -> bool | None:
+    return READY in sample.tail().splitlines() or None
+
+
+def environment() -> dict[str, str]:
+    """What programs of the demo get: nothing that points them at a hub or agent outside of it."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("FEDGATE_")}
+    if envoy := os.environ.get("FEDGATE_ENVOY"):
+        kept["FEDGATE_ENVOY"] = envoy
+    return kept
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
