@@ -82,11 +82,12 @@ async def serving(
 ) -> AsyncIterator[tuple[int, ...]]:
     """Serve *handlers* until the block is left; gives the port of each listener, 0 for a unix socket."""
     server = grpc.aio.server(handlers=handlers, options=_SERVER_OPTIONS)
-    ports = []
+    ports, sockets = [], []
     try:
         for listener in listeners:
             if isinstance(listener, UnixListener):
                 _listen_unix(server, listener.path)
+                sockets.append(listener.path)
                 ports.append(0)
             else:
                 ports.append(_listen_tls(server, listener))
@@ -94,9 +95,8 @@ async def serving(
         yield tuple(ports)
     finally:
         await server.stop(grace=None)
-        for listener in listeners:
-            if isinstance(listener, UnixListener):
-                listener.path.unlink(missing_ok=True)
+        for path in sockets:
+            path.unlink(missing_ok=True)
 
 
 def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
@@ -109,7 +109,8 @@ def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
 def peer_of(context: Context) -> Peer:
     """Who calls; without a SPIFFE ID if the certificate carries none, or more than one."""
     shown = context.auth_context()
-    chain = b"".join(shown.get("x509_pem_cert_chain", ())) or b"".join(shown.get("x509_pem_cert", ()))
+    # A server's chain begins behind the peer's own certificate.
+    chain = b"".join((*shown.get("x509_pem_cert", ()), *shown.get("x509_pem_cert_chain", ())))
     spiffe_id = None
     if chain:
         with suppress(PkiError, ValueError):

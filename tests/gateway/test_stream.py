@@ -68,8 +68,9 @@ def test_who_asks_for_no_name_or_for_the_wildcard_gets_everything(names: tuple[s
     assert said(stream(catalogue(a="1", b="1")).receive(ask(*names))) == ["cluster +a@1 +b@1"]
 
 
-def test_who_asks_for_everything_is_answered_also_when_there_is_nothing() -> None:
-    assert said(stream(Catalogue()).receive(ask())) == ["cluster"]
+@pytest.mark.parametrize("names", [(), (WILDCARD,)])
+def test_who_asks_for_everything_is_answered_also_when_there_is_nothing(names: tuple[str, ...]) -> None:
+    assert said(stream(Catalogue()).receive(ask(*names))) == ["cluster"]
 
 
 def test_who_asks_for_a_name_gets_that_and_hears_of_no_other() -> None:
@@ -222,6 +223,9 @@ def test_a_rejected_version_is_not_sent_again_but_the_next_one_is() -> None:
     assert client.standing.name == "NACK"
     assert client.status()[CLUSTER].rejected == {"a": "no such filter"}
     put(served, a="2")
+    put(served, a="1")
+    assert client.flush() == []
+    put(served, a="2")
     (sent,) = client.flush()
     assert said([sent]) == ["cluster +a@2"]
     client.receive(ack(sent))
@@ -248,6 +252,18 @@ def test_a_rejected_resource_that_goes_away_leaves_no_complaint_behind() -> None
     client.receive(nack(sent))
     remove(served, "a")
     assert client.flush() == []
+    assert client.standing.name == "SYNCED"
+
+
+def test_a_rejected_resource_that_goes_away_is_said_to_be_gone_to_who_asked_for_it_by_name() -> None:
+    served = catalogue(a="1")
+    client = stream(served)
+    (sent,) = client.receive(ask("a"))
+    client.receive(nack(sent))
+    remove(served, "a")
+    (sent,) = client.flush()
+    assert said([sent]) == ["cluster -a"]
+    client.receive(ack(sent))
     assert client.standing.name == "SYNCED"
 
 
@@ -299,7 +315,7 @@ def test_who_comes_back_up_to_date_gets_nothing() -> None:
 def test_who_comes_back_by_name_gets_only_what_changed_of_those_names() -> None:
     served = catalogue(same="1", newer="2", other="1")
     client = stream(served)
-    versions = {"same": "1", "newer": "1", "gone": "1"}
+    versions = {"same": "1", "newer": "1", "gone": "1", "unasked": "1"}
     back = Request(CLUSTER, subscribe=("same", "newer", "gone", "never"), initial_versions=versions)
     (sent,) = client.receive(back)
     assert said([sent]) == ["cluster +newer@2 -gone -never"]
@@ -371,6 +387,12 @@ def test_a_cluster_goes_away_only_after_what_referred_to_it_has_been_taken() -> 
     (listener,) = client.flush()
     assert said([listener]) == ["listener +all@2"]
     assert said(client.receive(ack(listener))) == ["cluster -a"]
+
+
+def test_a_name_asked_for_is_said_to_be_absent_whatever_else_is_under_way() -> None:
+    client = stream(catalogue(LISTENER, all="1"))
+    client.receive(ask(kind=LISTENER))
+    assert said(client.receive(ask("late"))) == ["cluster -late"]
 
 
 def test_a_referrer_that_turns_out_unchanged_holds_up_no_removal() -> None:
