@@ -47,7 +47,7 @@ class Leases:
         self._looked = now
         if stalled > STALL:
             for life in self._lives.values():
-                life.deadline += stalled
+                life.deadline = min(life.deadline + stalled, now + life.ttl)
         ended = [lease for lease, life in self._lives.items() if now >= life.deadline]
         for lease in ended:
             del self._lives[lease]

@@ -34,11 +34,12 @@ class ClusterRecord:
 
 @dataclass(frozen=True, slots=True)
 class StatusRecord:
-    """What was last seen of a cluster."""
+    """What was last seen of a cluster; `vip_ranges` are its own, if it does not use the federation's."""
 
     last_seen: Instant
     version: str = ""
     clock_skew_seconds: float = 0.0
+    vip_ranges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
