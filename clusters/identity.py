@@ -104,6 +104,12 @@ def has_joined(state: Path) -> bool:
     return (state / MEMBERSHIP_FILE).exists()
 
 
+def forget_identity(state: Path) -> None:
+    """Take the identity out of *state*; the membership first, so that a crash leaves nobody half a member."""
+    for name in (MEMBERSHIP_FILE, KEY_FILE, CHAIN_FILE, ROOTS_FILE):
+        (state / name).unlink(missing_ok=True)
+
+
 class _Record(msgspec.Struct, frozen=True):
     """`agent.json`. New fields get a default; a change that older versions must not miss, a new schema."""
 

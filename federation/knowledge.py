@@ -93,6 +93,11 @@ class Knowledge:
         }
         self._learn(replace(self.view, offer=offer), frozenset(changed))
 
+    def forget(self) -> None:
+        """Know nobody and nothing but what is offered here: this cluster has left."""
+        self._members = {}
+        self._learn(replace(self.view, members={}, imports={}), frozenset(self.view.imports))
+
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
         match kind:

@@ -13,8 +13,8 @@ from clusters.model import VipRange
 HUB_PORT = 7443
 SYNC_PORT = 7444
 DEFAULT_DOMAIN = "fed.example"
-DEFAULT_LISTEN = f"0.0.0.0:{HUB_PORT}"
-DEFAULT_SYNC_LISTEN = f"0.0.0.0:{SYNC_PORT}"
+DEFAULT_LISTEN = f"[::]:{HUB_PORT}"
+DEFAULT_SYNC_LISTEN = f"[::]:{SYNC_PORT}"
 DEFAULT_DNS_LISTEN = ("127.0.0.1:53",)
 DEFAULT_VIP_RANGES = ("241.0.0.0/16", "fd5f:ed:6a7e::/112")
 
@@ -31,7 +31,8 @@ def host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
         raise InvalidValue("address", text, "want HOST:PORT, or [IPV6]:PORT")
     if port and not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise InvalidValue("address", text, "the port must be 0-65535")
-    host = host.removeprefix("[").removesuffix("]")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     if not host or any(c.isspace() or c in "/[]" for c in host):
         raise InvalidValue("address", text, "want HOST:PORT, or [IPV6]:PORT")
     return host, int(port) if port else default_port or 0

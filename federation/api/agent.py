@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
 
 from clusters.model import ClusterView
 from clusters.sources.file import Reading
 from federation.api.answers import Check, services_document
+from federation.api.health import add_health
 from federation.api.http import ApiError, application, body_as, json_response
+from federation.api.metrics import counters, gauge, gauges
 from federation.dns.resolve import resolve
+from federation.dns.server import DnsServer
 from federation.svids import Svid
 from federation.sync.client import LinkState
 from gateway.ads import GatewayStatus
@@ -36,7 +39,6 @@ class Agent(Protocol):
     def ready(self) -> bool: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def svids(self) -> tuple[Svid, ...]: ...
-    def now(self) -> datetime: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
     async def leave(self) -> None: ...
 
@@ -49,7 +51,7 @@ class Facts:
     source: str
     forwards_to: tuple[str, ...]
     issuing_ca_expires: datetime
-    metrics: CollectorRegistry
+    dns: DnsServer
 
 
 class _NewToken(msgspec.Struct):
@@ -58,8 +60,8 @@ class _NewToken(msgspec.Struct):
     ttl_seconds: int = 900
 
 
-def agent_application(agent: Agent, facts: Facts) -> web.Application:
-    """The face itself."""
+def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> web.Application:
+    """The face itself; after a leave it says *stop*."""
 
     async def status(_: web.Request) -> web.StreamResponse:
         return json_response(_status(agent, facts))
@@ -84,7 +86,7 @@ def agent_application(agent: Agent, facts: Facts) -> web.Application:
         return json_response({"gateways": [_gateway(status) for status in agent.gateways()]})
 
     async def certs(_: web.Request) -> web.StreamResponse:
-        return json_response({"certs": [_cert(svid, agent.now()) for svid in agent.svids()]})
+        return json_response({"certs": [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
@@ -101,6 +103,7 @@ def agent_application(agent: Agent, facts: Facts) -> web.Application:
 
     async def leave(_: web.Request) -> web.StreamResponse:
         await agent.leave()
+        stop()
         return json_response({"cluster": agent.view.home, "left": True})
 
     async def check(_: web.Request) -> web.StreamResponse:
@@ -115,7 +118,7 @@ def agent_application(agent: Agent, facts: Facts) -> web.Application:
     app.router.add_post("/v1/gateway-tokens", create_token)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
-    add_health(app, lambda: agent.ready, facts.metrics)
+    add_health(app, lambda: agent.ready, lambda: _metrics(agent, facts))
     return app
 
 
@@ -200,7 +203,7 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         elif not member.gateways:
             hint = "add `gateways:` to its source file" if member.name == view.home else ""
             yield Check("member", "warn", f"{member.name} has no gateways to dial", hint)
-    left = facts.issuing_ca_expires - agent.now()
+    left = facts.issuing_ca_expires - datetime.now(UTC)
     if left < timedelta(days=3):
         hint = "join again with `fedgate join --rejoin` before it ends"
         yield Check("issuing CA", "warn" if left > timedelta(0) else "fail", f"ends in {left}", hint)
@@ -208,18 +211,25 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check("issuing CA", "ok", f"valid for {left.days} more days")
 
 
-def add_health(app: web.Application, ready: Callable[[], bool], metrics: CollectorRegistry) -> None:
-    """`/healthz`, `/readyz` and `/metrics`, the same for hub and agent."""
-
-    async def healthz(_: web.Request) -> web.StreamResponse:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.StreamResponse:
-        return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not ready\n")
-
-    async def exposition(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=generate_latest(metrics), content_type="text/plain", charset="utf-8")
-
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", exposition)
+def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
+    view, gateways, svids = agent.view, agent.gateways(), agent.svids()
+    yield gauge("fedgate_agent_hub_connected", "Whether the hub is connected.", agent.link.connected)
+    yield gauge("fedgate_agent_source_good", "Whether the source is in use.", agent.reading.state == "good")
+    yield gauge("fedgate_agent_imports", "Services of the clusterset that are known.", len(view.imports))
+    yield gauge("fedgate_agent_members", "Clusters that are known, this one too.", len(view.members))
+    yield gauge("fedgate_agent_svids", "SVIDs that may be in use.", len(svids))
+    expiry = min((svid.validity.not_after.timestamp() for svid in svids), default=0.0)
+    yield gauge("fedgate_agent_svid_expiry_seconds", "When the first SVID ends, Unix time.", expiry)
+    ends = facts.issuing_ca_expires.timestamp()
+    yield gauge("fedgate_agent_issuing_ca_expiry_seconds", "When the issuing CA ends, Unix time.", ends)
+    synced = [((g.spec.name,), float(g.standing is Standing.SYNCED)) for g in gateways]
+    text = "Whether a gateway has all that it is to have."
+    yield gauges("fedgate_gateway_synced", text, ("gateway",), synced)
+    rejected = [
+        ((g.spec.name, SHORT.get(kind, kind)), float(len(held.rejected)))
+        for g in gateways
+        for kind, held in g.kinds.items()
+    ]
+    text = "Resources that a gateway rejects."
+    yield gauges("fedgate_gateway_rejected", text, ("gateway", "kind"), rejected)
+    yield counters("fedgate_dns_questions", "Questions to the name server.", "outcome", facts.dns.tally)

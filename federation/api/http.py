@@ -18,6 +18,7 @@ from aiohttp import web
 from clusters.errors import ClusterError
 from federation.errors import Exit, FederationError
 from federation.log import Log
+from gateway.errors import CannotListen
 from pki.errors import PkiError
 
 log = Log(__name__)
@@ -112,9 +113,13 @@ async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[No
 async def served_on_tls(
     app: web.Application, host: str, port: int, context: ssl.SSLContext
 ) -> AsyncIterator[None]:
-    """Serve *app* over TLS."""
+    """Serve *app* over TLS; `::` takes calls of both families, as it does in gRPC."""
     runner = await _runner(app)
-    await web.TCPSite(runner, host, port, ssl_context=context).start()
+    try:
+        await web.TCPSite(runner, None if host == "::" else host, port, ssl_context=context).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise CannotListen(f"{host}:{port}", error.strerror or str(error)) from error
     try:
         yield
     finally:

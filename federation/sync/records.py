@@ -18,7 +18,11 @@ FEDERATION: Final = "fedgate.v1.Federation"
 MEMBER: Final = "fedgate.v1.Member"
 IMPORT: Final = "fedgate.v1.Import"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY)
+# An agent that publishes this wants its cluster out; the hub then hangs up with the code LEFT.
+LEAVE: Final = "fedgate.v1.Leave"
+LEFT: Final = "left"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
 Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import

@@ -1,0 +1,222 @@
+"""The hub's admin API: clusters, services and tokens, on a unix socket of its own and, if asked, on TCP."""
+
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+from prometheus_client.metrics_core import Metric
+
+from clusters.admission import SKEW_WARNED
+from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
+from federation.api.answers import Check, services_document
+from federation.api.health import add_health
+from federation.api.http import ApiError, Handler, application, body_as, json_response
+from federation.api.metrics import gauge, gauges
+from federation.dns.resolve import resolve
+from federation.errors import UnknownCluster
+from federation.hub_authority import HubAuthority
+from federation.registry.clusterset import Clusterset
+from federation.registry.records import TokenRecord
+from federation.registry.registry import Registry
+from pki import keystore
+from pki.authority import from_pem
+from pki.tokens import TokenKind, new_token, secret_hash
+
+_LONGEST_TTL = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What this face needs of the hub; *addresses* are those that a token sends newcomers to."""
+
+    authority: HubAuthority
+    registry: Registry
+    clusterset: Clusterset
+    addresses: tuple[str, ...]
+    now: Callable[[], datetime]
+
+    def ready(self) -> bool:
+        """Whether the registry has been read."""
+        return self.clusterset.federation is not None
+
+
+class _NewToken(msgspec.Struct):
+    cluster: str
+    ttl_seconds: int = 900
+
+
+def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application:
+    """The face itself; with *token_file* only for who shows the bearer token that is in there."""
+
+    async def clusters(_: web.Request) -> web.StreamResponse:
+        return json_response({"clusters": [_cluster(hub, name) for name in hub.clusterset.clusters]})
+
+    async def services(_: web.Request) -> web.StreamResponse:
+        imports = hub.clusterset.imports()
+        return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
+
+    async def create_token(request: web.Request) -> web.StreamResponse:
+        return json_response(await _create_token(hub, await body_as(request, _NewToken)))
+
+    async def tokens(_: web.Request) -> web.StreamResponse:
+        return json_response({"tokens": [_token(hub, t) for t in await hub.registry.tokens.list()]})
+
+    async def revoke(request: web.Request) -> web.StreamResponse:
+        revoked = await hub.registry.tokens.revoke(request.match_info["id"], hub.now())
+        return json_response(_token(hub, revoked))
+
+    async def resolution(request: web.Request) -> web.StreamResponse:
+        query = request.query
+        view = _view(hub, _member(hub, query.get("from", "")))
+        return json_response(resolve(view, query.get("name", ""), query.get("type") or None).document())
+
+    async def check(_: web.Request) -> web.StreamResponse:
+        return json_response({"checks": list(_checks(hub))})
+
+    app = application()
+    if token_file is not None:
+        app.middlewares.append(_bearer(token_file))
+    app.router.add_get("/v1/clusters", clusters)
+    app.router.add_get("/v1/services", services)
+    app.router.add_post("/v1/tokens", create_token)
+    app.router.add_get("/v1/tokens", tokens)
+    app.router.add_delete("/v1/tokens/{id}", revoke)
+    app.router.add_get("/v1/resolve", resolution)
+    app.router.add_get("/v1/check", check)
+    add_health(app, hub.ready, lambda: _metrics(hub))
+    return app
+
+
+def _bearer(token_file: Path) -> Callable[..., object]:
+    wanted = b"Bearer " + keystore.read(token_file).strip()
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        shown = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(shown, wanted):
+            raise ApiError(
+                401, "unauthorized", "the admin API asks for its bearer token", "--admin-token-file"
+            )
+        return await handler(request)
+
+    return admit
+
+
+async def _create_token(hub: Hub, asked: _NewToken) -> dict[str, object]:
+    ttl = timedelta(seconds=asked.ttl_seconds)
+    if not timedelta(0) < ttl <= _LONGEST_TTL:
+        raise ApiError(400, "bad-ttl", f"a token is good for 1 second to {_LONGEST_TTL.days} days")
+    cluster, now = cluster_name(asked.cluster), hub.now()
+    token = new_token(
+        TokenKind.JOIN, cluster, hub.authority.domain, hub.addresses, hub.authority.pins, now + ttl
+    )
+    await hub.registry.tokens.add(
+        TokenRecord(token.id, secret_hash(token.secret), cluster, now, token.expires)
+    )
+    return {"token": token.text, "id": token.id, "cluster": cluster, "expires": token.expires}
+
+
+def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
+    return {
+        "id": token.id,
+        "cluster": token.cluster,
+        "state": token.state(hub.now()),
+        "created": token.created,
+        "expires": token.expires,
+    }
+
+
+def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
+    member, record, status = (
+        hub.clusterset.member(name),
+        hub.clusterset.record(name),
+        hub.clusterset.status(name),
+    )
+    connected = hub.clusterset.connected(name)
+    return {
+        "name": name,
+        "state": "connected" if connected else "away" if status else "joined",
+        "services": len(hub.clusterset.exports(name)),
+        "gateways": len(member.gateways) if member else 0,
+        "last_seen": hub.now() if connected else status.last_seen if status else None,
+        "ca_expires": _ca_expires(record.anchors) if record else None,
+        "version": status.version if status else "",
+        "connected": connected,
+        "trust_domain": record.trust_domain if record else "",
+        "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
+    }
+
+
+def _ca_expires(anchors: Iterable[str]) -> datetime | None:
+    """When the last of a cluster's issuing CAs ends."""
+    return max((from_pem(chain)[0].not_valid_after_utc for chain in anchors), default=None)
+
+
+def _member(hub: Hub, name: str) -> ClusterName:
+    """The member that the question is about."""
+    if not name:
+        raise ApiError(400, "from-missing", "from which cluster?", "say --from CLUSTER")
+    if hub.clusterset.record(ClusterName(name)) is None:
+        raise UnknownCluster(name)
+    return ClusterName(name)
+
+
+def _view(hub: Hub, home: ClusterName) -> ClusterView:
+    """The clusterset as *home* sees it."""
+    federation, status = hub.clusterset.federation, hub.clusterset.status(home)
+    if federation is None:
+        raise ApiError(503, "not-ready", "the hub is still starting", "ask again in a moment")
+    own = tuple(VipRange(cidr) for cidr in status.vip_ranges) if status else ()
+    return ClusterView(
+        home,
+        federation,
+        own or federation.vip_ranges,
+        members={m.name: m for m in hub.clusterset.members()},
+        imports={i.service: i for i in hub.clusterset.imports()},
+    )
+
+
+def _checks(hub: Hub) -> Iterable[Check]:
+    """What an operator would look at first, in that order."""
+    yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
+    left = hub.authority.hub_ca.certificate.not_valid_after_utc - hub.now()
+    verdict: Literal["ok", "warn"] = "ok" if left > timedelta(days=30) else "warn"
+    yield Check("hub CA", verdict, f"valid for {left.days} more days")
+    for name in hub.clusterset.clusters:
+        yield from _cluster_checks(hub, name)
+    for imported in hub.clusterset.imports():
+        if imported.conflict:
+            hint = "make the clusters that export it agree"
+            yield Check("service", "warn", f"{imported.service}: {imported.conflict}", hint)
+
+
+def _cluster_checks(hub: Hub, name: ClusterName) -> Iterable[Check]:
+    cluster = _cluster(hub, name)
+    if cluster["connected"]:
+        yield Check("cluster", "ok", f"{name} is connected")
+    else:
+        yield Check("cluster", "warn", f"{name} is not connected", "look at its agent: `fedgate check` there")
+    if not cluster["gateways"]:
+        yield Check("cluster", "warn", f"{name} has no gateways", "add `gateways:` to its source file")
+    skew = float(str(cluster["clock_skew_seconds"]))
+    if abs(skew) > SKEW_WARNED:
+        yield Check(
+            "cluster", "warn", f"{name}'s clock is {skew:+.1f} s off the hub's", "use NTP in both places"
+        )
+
+
+def _metrics(hub: Hub) -> Iterable[Metric]:
+    clusterset = hub.clusterset
+    names = clusterset.clusters
+    connected = [((name,), float(clusterset.connected(name))) for name in names]
+    yield gauges("fedgate_cluster_connected", "Whether a cluster is connected.", ("cluster",), connected)
+    offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
+    yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
+    yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
+    ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()
+    yield gauge("fedgate_hub_ca_expiry_seconds", "When the hub CA ends, Unix time.", ends)

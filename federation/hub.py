@@ -1,0 +1,158 @@
+"""The hub, put together: authorities, registry, joins, the members' streams, administration."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from clusters.model import Federation, VipRange
+from federation import paths
+from federation.api.http import served_on_socket, served_on_tls, tls_context
+from federation.api.hub import Hub, hub_application
+from federation.api.join import Door, join_application
+from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
+from federation.lifecycle import Stop
+from federation.log import Log
+from federation.registry.clusterset import Change
+from federation.registry.mirror import Mirror
+from federation.registry.registry import Registry
+from federation.registry.sqlite import SqliteStore
+from federation.registry.store import Store
+from federation.sessions import Broadcast, Sessions
+from federation.settings import HubSettings, host_port
+from federation.sync.server import SyncServer
+from gateway.rpc import TlsListener, TlsMaterial
+from pki import keystore
+from pki.authority import from_pem
+from pki.rotation import Validity, due
+
+log = Log(__name__)
+
+_DATABASE: Final = "registry.db"
+_UPKEEP_SECONDS: Final = 600.0
+_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
+
+
+def utc_now() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
+def run(settings: HubSettings) -> None:
+    """Run the hub until it is told to stop."""
+    with keystore.exclusive(settings.state):
+        uvloop.run(_serve(settings))
+
+
+class _Certificate:
+    """The hub's own certificate, as both of its TLS servers show it."""
+
+    def __init__(self, state: Path, authority: HubAuthority, names: tuple[str, ...]) -> None:
+        self._state = state
+        self._authority = authority
+        self._names = names
+        authority.write_certificate(state, names, utc_now())
+        self.tls = tls_context(state / CERTIFICATE, state / KEY)
+
+    def material(self) -> TlsMaterial:
+        """What the sync stream's server shows, and whom it believes."""
+        chain, key = (keystore.read(self._state / name).decode() for name in (CERTIFICATE, KEY))
+        return TlsMaterial(chain, key, "".join(self._authority.roots))
+
+    async def renew(self) -> None:
+        """Replace it about half-way through its life, for ever."""
+        while True:
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            (certificate, *_) = from_pem(keystore.read(self._state / CERTIFICATE).decode())
+            if due(utc_now(), Validity.of(certificate), jitter=0.5):
+                self._authority.write_certificate(self._state, self._names, utc_now())
+                self.tls.load_cert_chain(self._state / CERTIFICATE, self._state / KEY)
+                log.info("hub certificate renewed")
+
+
+async def _serve(settings: HubSettings) -> None:
+    """Start everything, administration last, and run until told to stop."""
+    stop, state = Stop(), settings.state
+    authority = open_or_create(state, settings.domain, settings.passphrase_file, utc_now(), _first_start)
+    advertised = _advertised(settings)
+    certificate = _Certificate(state, authority, tuple(host for host, _ in advertised))
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(state / _DATABASE)
+        stack.push_async_callback(store.close)
+        registry = await _registry(settings, authority, store)
+        mirror = Mirror(store)
+        broadcast = Broadcast(mirror.clusterset)
+        changes = mirror.changes()
+        broadcast.follow(await anext(changes))
+
+        sessions = Sessions(registry, mirror.clusterset, broadcast.catalogue, utc_now)
+        sync = SyncServer(sessions.session, version=version("fedgate"))
+        listener = TlsListener(settings.sync_listen, certificate.material)
+        (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
+        sync_addresses = tuple(_joined(host, sync_port) for host, _ in advertised)
+        door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
+        await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
+
+        addresses = tuple(_joined(host, port) for host, port in advertised)
+        hub = Hub(authority, registry, mirror.clusterset, addresses, utc_now)
+        await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
+        if settings.admin_listen:
+            face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
+            await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
+        log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
+        await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+
+
+async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
+    """The registry, with what is the same for everybody written down."""
+    ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
+    registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
+    await registry.set_federation(Federation(settings.domain, authority.roots, ranges))
+    await registry.tidy(utc_now())
+    return registry
+
+
+async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
+    async for change in changes:
+        broadcast.follow(change)
+
+
+async def _tidy(registry: Registry) -> None:
+    while True:
+        await asyncio.sleep(_UPKEEP_SECONDS)
+        await registry.tidy(utc_now())
+
+
+def _first_start() -> None:
+    log.info("first start: root and hub CA made", next="fedgate token create CLUSTER")
+
+
+def _advertised(settings: HubSettings) -> list[tuple[str, int]]:
+    """Where members are told to find this hub: as the operator says, else as well as we can tell."""
+    host, port = host_port(settings.listen)
+    if settings.advertise:
+        return [host_port(address, port) for address in settings.advertise]
+    if host not in _WILDCARDS:
+        return [(host, port)]
+    guessed = _own_address()
+    log.warning("address guessed", advertised=guessed, hint="say --advertise HOST if members cannot reach it")
+    return [(guessed, port)]
+
+
+def _own_address() -> str:
+    """The address from which this machine would call out; nothing is sent to find it."""
+    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect((somewhere, 9))
+            return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,39 @@
+"""How a long-running part runs: until it is told to stop, or until something in it cannot go on."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stop:
+    """Told to stop by SIGTERM, by Ctrl-C, or from inside."""
+
+    def __init__(self) -> None:
+        self._told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._told.set)
+
+    def tell(self) -> None:
+        """Stop, soon."""
+        self._told.set()
+
+    async def run(self, *parts: Coroutine[object, object, object]) -> None:
+        """Run *parts* side by side until told to stop; the first error of one ends all and is raised as it is."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(part) for part in parts]
+                await self._told.wait()
+                for task in tasks:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
+
+
+def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of errors: what ended the others."""
+    error = errors.exceptions[0]
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,170 @@
+"""The hub's end of every agent's stream: what agents are told, and what is taken from them.
+
+All members are told the same, so there is one catalogue for all. What an agent says goes into the
+registry under its own cluster's name, which is the one in its certificate.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Final
+
+from clusters.admission import SKEW_REFUSED
+from clusters.model import ClusterName, Export, GatewayRecord, ServiceName
+from federation.errors import FederationError, SyncRefused, UnknownCluster
+from federation.log import Log
+from federation.registry.clusterset import Change, Clusterset
+from federation.registry.records import ClusterRecord, StatusRecord
+from federation.registry.registry import Registry
+from federation.sync import records
+from federation.sync.exchange import Session
+from federation.sync.frames import Hello
+from gateway.delta import Catalogue, Resource
+from gateway.rpc import Peer
+from pki.authority import from_pem
+from pki.bundle import check_svid
+from pki.errors import PkiError
+from pki.spiffe import agent_id
+
+log = Log(__name__)
+
+LEASE_SECONDS: Final = 9.0
+_HEARTBEAT: Final = LEASE_SECONDS / 3
+
+
+class Broadcast:
+    """The catalogue that every agent reads, kept in step with the clusterset."""
+
+    def __init__(self, clusterset: Clusterset) -> None:
+        self._clusterset = clusterset
+        self.catalogue = Catalogue()
+
+    def follow(self, change: Change) -> None:
+        """Bring the catalogue to what the clusterset says now of what *change* names."""
+        if change.federation and self._clusterset.federation:
+            told = records.encode(self._clusterset.federation)
+            self.catalogue.replace(records.FEDERATION, {told.name: told})
+        self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
+        self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
+
+    def _member(self, name: ClusterName) -> Resource | None:
+        member = self._clusterset.member(name)
+        return records.encode(member) if member else None
+
+    def _import(self, name: ServiceName) -> Resource | None:
+        imported = self._clusterset.import_(name)
+        return records.encode(imported) if imported else None
+
+
+class Sessions:
+    """Lets agents in and writes down what they say."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        clusterset: Clusterset,
+        catalogue: Catalogue,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._clusterset = clusterset
+        self._catalogue = catalogue
+        self._now = now
+
+    @asynccontextmanager
+    async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
+        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
+        cluster, skew = hello.cluster, (hello.clock - self._now()).total_seconds()
+        self._check(peer, await self._record(cluster))
+        if abs(skew) > SKEW_REFUSED:
+            raise SyncRefused(
+                "clock-skew",
+                f"the agent's clock is {skew:+.0f} s off the hub's",
+                "set the clock, best by NTP",
+            )
+
+        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
+            await self._accept(cluster, kind, changes)
+
+        heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
+        try:
+            yield Session(self._catalogue, accept, self._held(cluster))
+        finally:
+            heartbeat.cancel()
+            with suppress(asyncio.CancelledError):
+                await heartbeat
+
+    async def _record(self, cluster: ClusterName) -> ClusterRecord:
+        try:
+            return await self._registry.members.get(cluster)
+        except UnknownCluster as error:
+            raise SyncRefused("not-a-member", str(error), "join again with a new token") from error
+
+    def _check(self, peer: Peer, record: ClusterRecord) -> None:
+        """TLS has led the certificate to our root; here it is led to an issuing CA that still counts."""
+        anchors = [from_pem(chain)[0] for chain in record.anchors]
+        try:
+            proven = check_svid(peer.chain, anchors, record.trust_domain, self._now())
+        except PkiError as error:
+            raise SyncRefused(
+                "not-this-cluster",
+                f"the certificate is not {record.name}'s as it joined last: {error}",
+                "if this cluster was joined again elsewhere, that one counts now",
+            ) from error
+        if proven != agent_id(record.trust_domain):
+            raise SyncRefused("not-an-agent", f"{proven} is not the agent of {record.name}")
+
+    def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
+        """The versions of what the registry has of *cluster*, so that only what changed is sent."""
+        member = self._clusterset.member(cluster)
+        exports = map(records.encode, self._clusterset.exports(cluster).values())
+        gateways = map(records.encode, member.gateways if member else ())
+        return {
+            records.EXPORT: {export.name: export.version for export in exports},
+            records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
+        }
+
+    async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
+        match kind:
+            case records.EXPORT:
+                exports = {
+                    ServiceName.parse(name): None if body is None else records.decode(Export, name, body)
+                    for name, body in changes.items()
+                }
+                await self._registry.offers.set_exports(cluster, exports, self._now())
+            case records.GATEWAY:
+                gateways = {
+                    name: None if body is None else records.decode(GatewayRecord, name, body)
+                    for name, body in changes.items()
+                }
+                await self._registry.offers.set_gateways(cluster, gateways)
+            case records.LEAVE if changes:
+                await self._registry.members.leave(cluster, self._now())
+                log.info("cluster left", cluster=cluster)
+                raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
+
+    async def _heartbeat(self, hello: Hello, skew: float) -> None:
+        """Say that the cluster is there for as long as its connection is."""
+        cluster, lease = hello.cluster, None
+        try:
+            while True:
+                try:
+                    if lease is None:
+                        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, self._now())
+                        await self._seen(hello, skew)
+                    else:
+                        await self._registry.members.keep_alive(lease)
+                except FederationError as error:
+                    log.warning("lease lost", cluster=cluster, reason=str(error))
+                    lease = None
+                await asyncio.sleep(_HEARTBEAT)
+        finally:
+            with suppress(FederationError):
+                await self._seen(hello, skew)
+                if lease is not None:
+                    await self._registry.members.disconnect(lease)
+
+    async def _seen(self, hello: Hello, skew: float) -> None:
+        status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
+        await self._registry.members.seen(hello.cluster, status)
