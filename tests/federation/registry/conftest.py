@@ -23,6 +23,7 @@ class Bench:
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[Bench]:
     now = 0.0
+    store = await SqliteStore.open(folder / "registry.db", lambda: now)
 
     async def let_pass(seconds: float) -> None:
         nonlocal now
@@ -31,7 +32,6 @@ async def sqlite(folder: Path) -> AsyncIterator[Bench]:
             now = min(now + 0.5, end)
             await store.expire()
 
-    store = await SqliteStore.open(folder / "registry.db", lambda: now)
     yield Bench(store, let_pass)
     await store.close()
 

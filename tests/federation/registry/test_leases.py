@@ -51,11 +51,11 @@ def test_time_in_which_we_stood_still_counts_against_nobody() -> None:
     assert looks(leases, 100, 110) == [(101, ONE)]
 
 
-def test_a_lease_that_was_made_in_a_stall_has_its_time() -> None:
+def test_a_stall_gives_no_lease_more_than_its_time() -> None:
     leases = Leases(0)
     leases.add(ONE, 3, 99)
     assert leases.take_overdue(100) == []
-    assert looks(leases, 100.5, 110) == [(102, ONE)]
+    assert looks(leases, 100.5, 110) == [(103, ONE)]
 
 
 def test_a_slow_look_is_no_stall() -> None:

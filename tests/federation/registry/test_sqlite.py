@@ -1,4 +1,4 @@
-"""What is SQLite's own: the file, its locks, restarts, crashes, and time that passes while nobody is there."""
+"""What is SQLite's own: the file and its lock, restarts, crashes, and time that passes meanwhile."""
 
 import asyncio
 import os
@@ -224,14 +224,18 @@ asyncio.run(main())
 """
 
 
-async def test_a_hub_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "registry.db")], stdout=subprocess.PIPE, text=True
-    ) as writer:
+def killed_writer(path: Path) -> list[int]:
+    """Run a process that commits without end, kill it, and say which revisions it had acknowledged."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout
         acknowledged = [int(writer.stdout.readline()) for _ in range(100)]
         writer.send_signal(signal.SIGKILL)
-        acknowledged += [int(line) for line in writer.stdout if line.endswith("\n")]
+        return acknowledged + [int(line) for line in writer.stdout if line.endswith("\n")]
+
+
+async def test_a_hub_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+    acknowledged = await asyncio.to_thread(killed_writer, tmp_path / "registry.db")
     async with opened(tmp_path) as store:
         page = await store.range("", limit=1_000_000)
         assert page.revision >= acknowledged[-1] >= 100

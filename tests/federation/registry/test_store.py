@@ -269,7 +269,7 @@ async def test_a_watch_that_is_far_behind_misses_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_replaying_a_watch_gives_what_a_range_gives(store: Store, seed: int) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     for _ in range(60):
         keys = chance.sample("abcdefgh", chance.randint(1, 4))
         await store.commit(
