@@ -73,7 +73,7 @@ def open_or_create(
         _create(state, domain, passphrase, now)
         made()
     (root,) = from_pem(keystore.read(state / _ROOT[0]).decode())
-    if root.subject != profile.root(domain).subject:
+    if set(profile.root(domain).subject) - set(root.subject):
         raise WrongFederation(str(state), domain)
     signer = _unsealed(state / _HUB_CA[1], passphrase)
     (certificate,) = from_pem(keystore.read(state / _HUB_CA[0]).decode())

@@ -22,7 +22,7 @@ class Stop:
         self._told.set()
 
     async def run(self, *parts: Coroutine[object, object, object]) -> None:
-        """Run *parts* side by side until told to stop; the first error of one ends all and is raised as it is."""
+        """Run *parts* side by side until told to stop; the first error of one ends all, and is raised."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part) for part in parts]

@@ -81,7 +81,7 @@ class Sessions:
             raise SyncRefused(
                 "clock-skew",
                 f"the agent's clock is {skew:+.0f} s off the hub's",
-                "set the clock, best by NTP",
+                "set it, best by NTP",
             )
 
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:

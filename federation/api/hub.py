@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
@@ -92,7 +93,7 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     return app
 
 
-def _bearer(token_file: Path) -> Callable[..., object]:
+def _bearer(token_file: Path) -> Middleware:
     wanted = b"Bearer " + keystore.read(token_file).strip()
 
     @web.middleware
@@ -132,16 +133,13 @@ def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
 
 
 def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
-    member, record, status = (
-        hub.clusterset.member(name),
-        hub.clusterset.record(name),
-        hub.clusterset.status(name),
-    )
-    connected = hub.clusterset.connected(name)
+    known = hub.clusterset
+    member, record, status = known.member(name), known.record(name), known.status(name)
+    connected = known.connected(name)
     return {
         "name": name,
         "state": "connected" if connected else "away" if status else "joined",
-        "services": len(hub.clusterset.exports(name)),
+        "services": len(known.exports(name)),
         "gateways": len(member.gateways) if member else 0,
         "last_seen": hub.now() if connected else status.last_seen if status else None,
         "ca_expires": _ca_expires(record.anchors) if record else None,

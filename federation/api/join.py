@@ -16,7 +16,7 @@ from clusters.admission import (
 )
 from clusters.admission import JoinRequest as Asked
 from clusters.errors import InvalidName
-from clusters.model import cluster_name
+from clusters.model import ClusterName, cluster_name
 from federation.api.http import ApiError, application, body_as, json_response, off_the_loop
 from federation.hub_authority import HubAuthority
 from federation.log import Log
@@ -102,7 +102,7 @@ def _check_clock(asked: Asked, now: datetime) -> None:
         )
 
 
-def _cluster(asked: Asked) -> str:
+def _cluster(asked: Asked) -> ClusterName:
     try:
         return cluster_name(asked.cluster)
     except InvalidName as error:
