@@ -80,12 +80,14 @@ class Standing(StrEnum):
 class KindStatus:
     """How far a client is with one kind.
 
-    `subscribed` counts names it asked for, `held` resources it accepted, `pending` names it has yet to answer
-    for or be told of, `refused` absent names that were not remembered. `rejected` says why, by name.
+    `subscribed` counts names it asked for, `sent` resources that went out on this connection, `held` those it
+    has accepted, `pending` names it has yet to answer for or be told of, `refused` absent names that were not
+    remembered. `rejected` says why, by name.
     """
 
     wildcard: bool
     subscribed: int
+    sent: int
     held: int
     pending: int
     refused: int

@@ -218,6 +218,7 @@ class _Flow:
         "outstanding",
         "refused",
         "rejected",
+        "sent_count",
         "wildcard",
     )
 
@@ -239,6 +240,7 @@ class _Flow:
         # How many resources a response may have while a bad one is being searched for.
         self.batch: int | None = None
         self.refused = 0
+        self.sent_count = 0
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.explicit
@@ -271,6 +273,7 @@ class _Flow:
     def sent(self, response: Response) -> None:
         self.outstanding = response
         self.greeting_due = False
+        self.sent_count += len(response.resources)
 
     def answered(self, nonce: str, error: str) -> None:
         """Take an ACK or a NACK; one that is not for the newest response says nothing."""
@@ -304,6 +307,7 @@ class _Flow:
         return KindStatus(
             wildcard=self.wildcard,
             subscribed=len(self.explicit),
+            sent=self.sent_count,
             held=sum(version is not None for version in self.held.values()),
             pending=len(self.dirty) + max(unanswered, outstanding is not None),
             refused=self.refused,
