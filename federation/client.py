@@ -1,7 +1,7 @@
 """The admin API from the caller's side: one request, one answer, over a unix socket or TLS.
 
 Synchronous and on the standard library alone, because a command asks once and must start at once.
-Each call has one deadline for all of it, however slowly the other side drips.
+Each call has one deadline, which an answer that drips cannot stretch.
 """
 
 import http.client
@@ -91,9 +91,12 @@ class Admin:
             headers["Content-Type"] = "application/json"
         connection = _connection(self.where, self._timeout)
         try:
+            connection.connect()
+            # Kept, because http.client forgets the socket of an answer that ends with the connection.
+            wire = connection.sock
             connection.request(method, target, content, headers)
-            response = connection.getresponse()
-            answer = self._read(connection, response, deadline)
+            with connection.getresponse() as response:
+                answer = self._read(wire, response, deadline)
         except TimeoutError as error:
             raise AdminTimedOut(self.where.who, str(self.where), self._timeout) from error
         except PermissionError as error:
@@ -104,9 +107,7 @@ class Admin:
             connection.close()
         return _judge(self.where, response.status, answer)
 
-    def _read(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, deadline: float
-    ) -> bytes:
+    def _read(self, wire: socket.socket, response: http.client.HTTPResponse, deadline: float) -> bytes:
         """Read the whole answer, and let no single read outlive the deadline of all."""
         parts: list[bytes] = []
         while part := response.read1(_CHUNK):
@@ -114,8 +115,7 @@ class Admin:
             left = deadline - self._clock()
             if left <= 0:
                 raise TimeoutError
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
+            wire.settimeout(left)
         return b"".join(parts)
 
     def _authorization(self) -> dict[str, str]:
