@@ -18,7 +18,7 @@ from federation.demo.clients import CLIENTS, Spoken
 from federation.demo.fleet import PYTHON, environment
 from federation.demo.lookup import Resolved
 from federation.demo.samples import Answer
-from federation.demo.world import GRPC, HTTP, TCP, Site
+from federation.demo.world import Ports, Site
 
 _LOGGED_WITHIN = 3.0
 _POLL = 0.02
@@ -65,22 +65,24 @@ class Call:
         }
 
 
-def kinds() -> tuple[Kind, ...]:
+def kinds(ports: Ports) -> tuple[Kind, ...]:
     """The ways to call that this machine has programs for: curl where it is, Python's for the rest."""
     curl = shutil.which("curl") is not None
     return (
-        *((Kind("HTTP/1.1", HTTP, "curl"),) if curl else ()),
-        Kind("HTTP/1.1", HTTP, "http1"),
-        Kind("HTTP/2", HTTP, "curl") if curl and _curl_speaks_http2() else Kind("HTTP/2", HTTP, "http2"),
-        Kind("gRPC", GRPC, "grpc"),
-        Kind("WebSocket", HTTP, "websocket"),
-        Kind("TCP", TCP, "tcp"),
+        *((Kind("HTTP/1.1", ports.http, "curl"),) if curl else ()),
+        Kind("HTTP/1.1", ports.http, "http1"),
+        Kind("HTTP/2", ports.http, "curl")
+        if curl and _curl_speaks_http2()
+        else Kind("HTTP/2", ports.http, "http2"),
+        Kind("gRPC", ports.grpc, "grpc"),
+        Kind("WebSocket", ports.http, "websocket"),
+        Kind("TCP", ports.tcp, "tcp"),
     )
 
 
 def resolve(site: Site, name: str) -> Resolved:
     """What *name* resolves to for *site*'s caller."""
-    server = [] if site.resolves else ["--server", site.dns[0]]
+    server = [] if site.resolves else ["--server", site.name_servers[0]]
     argv = [*PYTHON, "federation.demo.lookup", name, *server]
     return Resolved.parse(site.caller.run(argv, environment=environment()).stdout)
 

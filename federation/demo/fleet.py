@@ -20,9 +20,8 @@ import yaml
 from federation.client import Admin, endpoint
 from federation.demo.process import Process
 from federation.demo.samples import READY
-from federation.demo.world import GRPC, HTTP, TCP, Machine, Site, World
+from federation.demo.world import Machine, Site, World, at
 from federation.errors import FederationError, StepFailed
-from federation.settings import HUB_PORT, SYNC_PORT
 
 T = TypeVar("T")
 
@@ -68,9 +67,9 @@ class Fleet:
 
     def start_hub(self) -> Process:
         """Start the hub and wait until it is ready."""
-        address = self.world.hub_address
-        options = ["--state", str(self.hub_state), "--advertise", address]
-        options += ["--listen", f"{address}:{HUB_PORT}", "--sync-listen", f"{address}:{SYNC_PORT}"]
+        address, ports = self.world.hub_address, self.world.ports
+        options = ["--state", str(self.hub_state), "--advertise", at(address, ports.hub)]
+        options += ["--listen", at(address, ports.hub), "--sync-listen", at(address, ports.sync)]
         hub = self._fedgate("hub", self.world.hub, ["hub", *options])
         self._wait_ready("hub", self.hub_state, hub)
         return hub
@@ -82,9 +81,9 @@ class Fleet:
                 f"{site.cluster}-{kind}",
                 site.server,
                 [*PYTHON, "federation.demo.samples", kind, "--name", site.answers_as]
-                + [word for address in site.endpoints for word in ("--listen", _at(address, port))],
+                + [word for address in site.endpoints for word in ("--listen", at(address, port))],
             )
-            for kind, port in (("http", HTTP), ("grpc", GRPC), ("tcp", TCP))
+            for kind, port in (("http", site.ports.http), ("grpc", site.ports.grpc), ("tcp", site.ports.tcp))
         ]
 
     def wait_listening(self, samples: Sequence[Process]) -> None:
@@ -108,7 +107,7 @@ class Fleet:
         source.write_text(yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None))
         state = self.agent_state(site)
         options = ["--token-file", str(token), "--state", str(state), "--source", str(source)]
-        options += [word for address in site.dns for word in ("--dns-listen", address)]
+        options += [word for address in site.name_servers for word in ("--dns-listen", address)]
         options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
         agent = self._fedgate(f"{site.cluster}-agent", site.gateway, ["join", *options])
         self._wait_ready("agent", state, agent)
@@ -125,6 +124,7 @@ class Fleet:
             str(self.folder / f"{site.cluster}-gw"),
         ]
         options += [word for address in site.underlay for word in ("--listen", address)]
+        options += ["--port", str(site.ports.ingress)]
         options += ["--concurrency", "1", "--drain-timeout", "1s"]
         gateway = self._fedgate(f"{site.cluster}-gateway", site.gateway, ["gateways", "run", *options])
         admin = Admin(endpoint("agent", str(state)), 2)
@@ -210,7 +210,3 @@ def environment() -> dict[str, str]:
     if envoy := os.environ.get("FEDGATE_ENVOY"):
         kept["FEDGATE_ENVOY"] = envoy
     return kept
-
-
-def _at(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

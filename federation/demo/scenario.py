@@ -54,7 +54,7 @@ def show_calls(fleet: Fleet, stage: Stage, report: Report) -> None:
     with stage.step("cloud: fedgate join, and a gateway") as step:
         fleet.start_gateway(cloud, fleet.join(cloud, token))
         step.says = "cloud has joined; its agent and gateway are up"
-    ways = kinds()
+    ways = kinds(cloud.ports)
     with stage.step(f"a first call from onprem to {cloud.answers_as}") as step:
         attempts = _first_call(fleet, ways[0], onprem, cloud)
         report.join_to_first_call = time.perf_counter() - began

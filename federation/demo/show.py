@@ -19,7 +19,7 @@ from federation.demo.fleet import Fleet
 from federation.demo.scenario import SCENARIOS, Report
 from federation.demo.stage import Stage
 from federation.demo.topology import Lab
-from federation.demo.world import HTTP, Site, World, in_namespaces, on_loopback
+from federation.demo.world import Site, World, in_namespaces, on_loopback
 from federation.errors import CannotDemonstrate, LabError, StepFailed
 from federation.output import Format, Output, detect_terminal
 
@@ -185,7 +185,7 @@ def _stay(fleet: Fleet, stage: Stage) -> None:
         name = callee.service.dns_name
         dialled = None if caller.resolves else resolve(caller, name).addresses[0]
         stage.say(f"  # {caller.workload}@{caller.cluster} calls {callee.answers_as}")
-        stage.say(f"  {_line(caller, ['curl', *connect_to(dialled), url(name, HTTP)])}")
+        stage.say(f"  {_line(caller, ['curl', *connect_to(dialled), url(name, callee.ports.http)])}")
     agent = ["--agent", str(fleet.agent_state(onprem))]
     stage.say("  # what the hub and the agent know")
     for words in (

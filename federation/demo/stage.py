@@ -70,7 +70,8 @@ class Stage:
         clear = _CLEAR_LINE if self._live else ""
         room = _WIDTH - len(_INDENT) - len(took) - 1
         first, *others = textwrap.wrap(text, room) or [""]
-        self._write(f"{clear}  {self._output.mark(status)} {first:<{room}} {took}\n")
+        lead = "  " if self._output.terminal.unicode else " "  # in ASCII a mark has two letters
+        self._write(f"{clear}{lead}{self._output.mark(status)} {first:<{room}} {took}\n")
         self.say(*(f"{_INDENT}{line}" for line in others))
 
     def _write(self, text: str) -> None:

@@ -9,16 +9,16 @@
    app .11           app .11          calls
    server .21        server .21       runs the sample services
 
-On loopback each part has an address 127.N.x.y of its own instead, each site a VIP range in 127.0.0.0/8, and
+On loopback each part has an address 127.77.x.y of its own instead, each site a VIP range in 127.0.0.0/8, and
 whoever calls from this machine calls from 127.0.0.1: so that is the address of both sites' workload.
 """
 
-import errno
 import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -26,13 +26,22 @@ from clusters.model import ServiceName
 from federation.demo.process import Process
 from federation.demo.topology import Lab
 from federation.errors import CannotDemonstrate
-from federation.settings import DEFAULT_DOMAIN, DEFAULT_VIP_RANGES, HUB_PORT
+from federation.settings import DEFAULT_DOMAIN, DEFAULT_VIP_RANGES, HUB_PORT, SYNC_PORT
 
 NAMESPACE = "shop"
-INGRESS_PORT = 15008
-HTTP, GRPC, TCP = 8080, 9090, 7070
 
-_LOOPBACK_DNS_PORT = 10053  # 53 is not for everybody
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Who listens on which port; on hosts of their own, these."""
+
+    hub: int = HUB_PORT
+    sync: int = SYNC_PORT
+    ingress: int = 15008
+    dns: int = 53
+    http: int = 8080
+    grpc: int = 9090
+    tcp: int = 7070
 
 
 class Machine(Protocol):
@@ -80,9 +89,15 @@ class Site:
     callers: tuple[str, ...]
     endpoints: tuple[str, ...]
     dns: tuple[str, ...]
+    ports: Ports
     capture: str
     resolves: bool
     vip_ranges: tuple[str, ...] = ()
+
+    @property
+    def name_servers(self) -> tuple[str, ...]:
+        """Where its agent answers DNS, as ADDRESS:PORT."""
+        return tuple(at(address, self.ports.dns) for address in self.dns)
 
     @property
     def caller_id(self) -> str:
@@ -102,9 +117,9 @@ class Site:
                     "namespace": self.service.namespace,
                     "name": self.service.name,
                     "ports": [
-                        {"port": HTTP, "name": "http"},
-                        {"port": GRPC, "name": "grpc"},
-                        {"port": TCP, "name": "tcp"},
+                        {"port": self.ports.http, "name": "http"},
+                        {"port": self.ports.grpc, "name": "grpc"},
+                        {"port": self.ports.tcp, "name": "tcp"},
                     ],
                     "endpoints": list(self.endpoints),
                 }
@@ -112,17 +127,18 @@ class Site:
             "workloads": [
                 {"namespace": NAMESPACE, "name": self.workload, "addresses": list(self.callers)},
             ],
-            "gateways": [{"name": "gw-1", "addresses": list(self.underlay), "port": INGRESS_PORT}],
+            "gateways": [{"name": "gw-1", "addresses": list(self.underlay), "port": self.ports.ingress}],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The hub's machine and the two sites. `mode` is `namespaces` or `loopback`."""
+    """The hub's machine, and the two sites. `mode` is `namespaces` or `loopback`."""
 
     mode: str
     hub: Machine
     hub_address: str
+    ports: Ports
     onprem: Site
     cloud: Site
 
@@ -134,24 +150,24 @@ class World:
 
 def in_namespaces(lab: Lab) -> World:
     """Build the world of hosts in *lab*."""
-    hub = lab.host("hub")
+    hub, ports = lab.host("hub"), Ports()
     lab.connect("underlay", {hub: ["192.0.2.1/24", "2001:db8:2::1/64"]})
     return World(
         "namespaces",
         hub,
         "192.0.2.1",
-        _site_in(lab, "onprem", "frontend", "orders", ("192.0.2.10", "2001:db8:2::10")),
-        _site_in(lab, "cloud", "reports", "catalog", ("192.0.2.20", "2001:db8:2::20")),
+        ports,
+        _site_in(lab, ports, "onprem", "frontend", "orders", ("192.0.2.10", "2001:db8:2::10")),
+        _site_in(lab, ports, "cloud", "reports", "catalog", ("192.0.2.20", "2001:db8:2::20")),
     )
 
 
 def on_loopback() -> World:
-    """Find a free second octet, and give everything in the world an address below it."""
-    octet = _free_octet()
-    machine = ThisMachine()
+    """Give everything an address of this machine's own, and ports that nobody has."""
+    machine, ports = ThisMachine(), _free_ports()
 
     def site(number: int, cluster: str, workload: str, service: str) -> Site:
-        block = f"127.{octet}.{number}"
+        block = f"127.77.{number}"
         return Site(
             cluster,
             workload,
@@ -162,19 +178,26 @@ def on_loopback() -> World:
             underlay=(f"{block}.1",),
             callers=("127.0.0.1",),
             endpoints=(f"{block}.21",),
-            dns=(f"{block}.1:{_LOOPBACK_DNS_PORT}",),
+            dns=(f"{block}.1",),
+            ports=ports,
             capture="loopback",
             resolves=False,
-            vip_ranges=(f"127.{octet}.{100 + number}.0/24",),
+            vip_ranges=(f"127.77.{100 + number}.0/24",),
         )
 
     return World(
         "loopback",
         machine,
-        f"127.{octet}.0.1",
+        "127.77.0.1",
+        ports,
         site(1, "onprem", "frontend", "orders"),
         site(2, "cloud", "reports", "catalog"),
     )
+
+
+def at(address: str, port: int) -> str:
+    """`192.0.2.1:80` or `[2001:db8::1]:80`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class ThisMachine:
@@ -216,7 +239,9 @@ class ThisMachine:
         return Process([*leash, *argv], name=name or Path(argv[0]).name, log=log, environment=environment)
 
 
-def _site_in(lab: Lab, cluster: str, workload: str, service: str, underlay: tuple[str, str]) -> Site:
+def _site_in(
+    lab: Lab, ports: Ports, cluster: str, workload: str, service: str, underlay: tuple[str, str]
+) -> Site:
     gateway, app, server = (lab.host(f"{cluster}-{part}") for part in ("gateway", "app", "server"))
     inside, callers, endpoints = (tuple(_usable(lab, f"10.0.0.{n}", f"fd00::{n}")) for n in (1, 11, 21))
     lab.connect("underlay", {gateway: [f"{underlay[0]}/24", f"{underlay[1]}/64"]})
@@ -241,7 +266,8 @@ def _site_in(lab: Lab, cluster: str, workload: str, service: str, underlay: tupl
         underlay=tuple(_usable(lab, *underlay)),
         callers=callers,
         endpoints=endpoints,
-        dns=tuple(f"[{a}]:53" if ":" in a else f"{a}:53" for a in inside),
+        dns=inside,
+        ports=ports,
         capture="anyip",
         resolves=True,
     )
@@ -251,18 +277,24 @@ def _usable(lab: Lab, *addresses: str) -> list[str]:
     return [address for address in addresses if lab.ipv6 or ":" not in address]
 
 
-def _free_octet() -> int:
-    """A second octet below which no other demo runs."""
-    for octet in range(77, 127):
-        with socket.socket() as probe:
-            try:
-                probe.bind((f"127.{octet}.0.1", HUB_PORT))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    continue
-                raise CannotDemonstrate(
-                    f"cannot listen on 127.{octet}.0.1: {error.strerror}",
-                    "the demo needs Linux's 127.0.0.0/8",
-                ) from error
-        return octet
-    raise CannotDemonstrate("every address from 127.77.0.1 to 127.126.0.1 is taken", "end some demos")
+def _free_ports() -> Ports:
+    """The usual ports, but for those that somebody has on any address of this machine."""
+    usual = replace(Ports(), dns=10053)  # 53 is not for everybody
+    with ExitStack() as held:  # all at once, so that no two of them are the same
+        return Ports(*(free_port(port, held) for port in astuple(usual)))
+
+
+def free_port(wanted: int, held: ExitStack) -> int:
+    """*wanted* if it is free for both TCP and UDP, else one that the kernel chooses."""
+    for port in (wanted, 0, 0, 0):
+        tcp, udp = (
+            held.enter_context(socket.socket()),
+            held.enter_context(socket.socket(type=socket.SOCK_DGRAM)),
+        )
+        try:
+            tcp.bind(("", port))
+            udp.bind(tcp.getsockname())
+        except OSError:
+            continue
+        return int(tcp.getsockname()[1])
+    raise CannotDemonstrate("this machine has no free port", "see what `ss -ltn` lists")
