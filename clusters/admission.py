@@ -10,6 +10,8 @@ either side may be the newer one, and `protocol` says when that is no longer eno
     any refusal      4xx          → Refused
 """
 
+# ruff: noqa: S105 - a refusal that is named after a token is no secret
+
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
@@ -35,13 +37,13 @@ SKEW_REFUSED: Final = 60.0
 class Refusal(StrEnum):
     """Why the other end said no."""
 
-    TOKEN_UNKNOWN = "token-unknown"  # noqa: S105 - names of refusals, not secrets
-    TOKEN_USED = "token-used"  # noqa: S105
-    TOKEN_EXPIRED = "token-expired"  # noqa: S105
-    TOKEN_REVOKED = "token-revoked"  # noqa: S105
-    TOKEN_WRONG_CLUSTER = "token-wrong-cluster"  # noqa: S105
-    TOKEN_WRONG_GATEWAY = "token-wrong-gateway"  # noqa: S105
-    SECRET_WRONG = "secret-wrong"  # noqa: S105
+    TOKEN_UNKNOWN = "token-unknown"
+    TOKEN_USED = "token-used"
+    TOKEN_EXPIRED = "token-expired"
+    TOKEN_REVOKED = "token-revoked"
+    TOKEN_WRONG_CLUSTER = "token-wrong-cluster"
+    TOKEN_WRONG_GATEWAY = "token-wrong-gateway"
+    SECRET_WRONG = "secret-wrong"
     CLUSTER_EXISTS = "cluster-exists"
     CLOCK_SKEW = "clock-skew"
     PROTOCOL_UNSUPPORTED = "protocol-unsupported"

@@ -29,6 +29,7 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.errors import IdentityUnusable, JoinRefused
+from clusters.identity import refuse_newer
 from clusters.join import TIMEOUT, utc_now
 from clusters.pinned import Server, open_known, open_pinned
 from pki import keystore
@@ -125,15 +126,16 @@ def load_enrolment(state: Path) -> Enrolled:
     """Read what `enrol` kept in *state*."""
     keystore.recover(state)
     try:
-        enrolment = msgspec.json.decode(keystore.read(state / RECORD_FILE), type=Enrolment)
+        record = keystore.read(state / RECORD_FILE)
+        refuse_newer(state, record, known=_SCHEMA)
+        enrolment = msgspec.json.decode(record, type=Enrolment)
         chain = from_pem(keystore.read(state / CHAIN_FILE))
     except FileNotFoundError as error:
         raise IdentityUnusable(state, "no gateway has enrolled with this state", _ENROL_AGAIN) from error
-    except (PkiError, msgspec.MsgspecError) as error:
-        raise IdentityUnusable(state, str(error), getattr(error, "hint", "") or _ENROL_AGAIN) from error
-    if enrolment.schema > _SCHEMA:
-        reason = f"written by a newer fedgate (schema {enrolment.schema}; this one knows {_SCHEMA})"
-        raise IdentityUnusable(state, reason, "run that version, or a newer one")
+    except PkiError as error:
+        raise IdentityUnusable(state, str(error), error.hint or _ENROL_AGAIN) from error
+    except msgspec.MsgspecError as error:
+        raise IdentityUnusable(state, f"{RECORD_FILE}: {error}", _ENROL_AGAIN) from error
     return Enrolled(enrolment, state, Validity.of(chain[0]))
 
 

@@ -85,10 +85,7 @@ def load_membership(state: Path) -> Membership:
     keystore.recover(state)
     try:
         content = keystore.read(state / MEMBERSHIP_FILE)
-        schema = msgspec.json.decode(content, type=_Schema).schema
-        if schema > _SCHEMA:
-            reason = f"written by a newer fedgate (schema {schema}; this one knows {_SCHEMA})"
-            raise IdentityUnusable(state, reason, "run that version, or a newer one")
+        refuse_newer(state, content, known=_SCHEMA)
         return _membership(msgspec.json.decode(content, type=_Record))
     except FileNotFoundError as error:
         raise IdentityUnusable(state, "no cluster has joined with this state", _JOIN_FIRST) from error
@@ -108,6 +105,14 @@ def forget_identity(state: Path) -> None:
     """Take the identity out of *state*; the membership first, so that a crash leaves nobody half a member."""
     for name in (MEMBERSHIP_FILE, KEY_FILE, CHAIN_FILE, ROOTS_FILE):
         (state / name).unlink(missing_ok=True)
+
+
+def refuse_newer(state: Path, content: bytes, *, known: int) -> None:
+    """Refuse a JSON record of *state* whose `schema` is of a version that is not *known* here."""
+    schema = msgspec.json.decode(content, type=_Schema).schema
+    if schema > known:
+        reason = f"written by a newer fedgate (schema {schema}; this one knows {known})"
+        raise IdentityUnusable(state, reason, "run that version, or a newer one")
 
 
 class _Record(msgspec.Struct, frozen=True):

@@ -220,8 +220,8 @@ def _exchange(
 ) -> _Reply:
     headers = {"Content-Type": "application/json"} if body is not None else {}
     connection.request(method, path, body, headers)
-    response = connection.getresponse()
-    content = response.read(_LARGEST_ANSWER + 1)
+    with connection.getresponse() as response:
+        content = response.read(_LARGEST_ANSWER + 1)
     if len(content) > _LARGEST_ANSWER:
         raise http.client.HTTPException(f"more than {_LARGEST_ANSWER} bytes")
     try:

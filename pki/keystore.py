@@ -84,8 +84,11 @@ def exclusive(directory: Path) -> Iterator[None]:
 
     The lock is the kernel's: it goes away with the process, however that ends.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeystoreError(f"cannot use {directory}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,16 +135,15 @@ def _aside(path: Path) -> Path:
 def _write_aside(path: Path, content: bytes) -> Path:
     """Put *content* on the disk, beside *path*, in a file that nobody could have opened before."""
     aside = _aside(path)
-    aside.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(aside, flags, 0o600)
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, flags, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise KeystoreError(f"cannot write {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
     return aside
 
 

@@ -213,9 +213,7 @@ def _split_prefix(text: str) -> tuple[TokenKind, str]:
     if any(beginning.startswith(text) for beginning in beginnings):
         raise TokenCut(len(text), None)
     if _PREFIX.match(text):
-        raise NotAToken(
-            "its format is unknown to this version", "use the version of fedgate that made it"
-        )
+        raise NotAToken("its format is unknown to this version", "use the version of fedgate that made it")
     raise NotAToken(f"it does not begin with {' or '.join(beginnings)}", hint)
 
 
