@@ -40,7 +40,7 @@ def test_queries_and_names_are_escaped_and_what_is_none_is_not_asked(hub: FakeAd
 
 
 def test_no_socket_means_that_nobody_answers_and_says_how_to_start_one(tmp_path: Path) -> None:
-    with pytest.raises(AdminUnreachable, match="no hub answers at .*: no such socket") as refused:
+    with pytest.raises(AdminUnreachable, match=r"no hub answers at .*: no such socket") as refused:
         asking(str(tmp_path)).get("/v1/clusters")
     assert "fedgate hub" in refused.value.hint
 
@@ -86,7 +86,7 @@ def test_an_answer_that_is_no_object_is_refused_with_its_status(hub: FakeAdmin, 
 
 @contextmanager
 def raw_hub(path: Path, *parts: bytes, pace: float = 0) -> Iterator[None]:
-    """Answers the first request with *parts*, *pace* seconds apart; then says no more, but does not hang up."""
+    """Answers the first request with *parts*, *pace* seconds apart; then is silent, but stays."""
     done = threading.Event()
 
     def serve() -> None:
