@@ -21,11 +21,12 @@ WEST = agent_id("west.fed.example")
 class WhoAreYou(grpc.GenericRpcHandler):
     """Answers any call with the caller's SPIFFE ID, as gRPC understood it."""
 
-    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def service(self, _: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         return grpc.unary_unary_rpc_method_handler(self._answer)
 
     def _answer(self, _: bytes, context: grpc.ServicerContext) -> bytes:
-        return b" ".join(context.auth_context().get("peer_spiffe_id", ()))
+        (shown,) = context.auth_context()["peer_spiffe_id"]
+        return bytes(shown)
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def call(port: int, caller: Credential) -> bytes:
     )
     options = [("grpc.ssl_target_name_override", HUB_DNS_NAME)]
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
-        return bytes(channel.unary_unary("/any/call")(b"", timeout=5))
+        ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/any/call")
+        return ask(b"", timeout=5)
 
 
 def test_hub_and_agent_take_each_other(hub: int) -> None:
