@@ -24,6 +24,7 @@ from gateway.spec import GatewaySpec, from_metadata
 from gateway.stream import MAX_NAMES, Order, Stream
 
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_METHOD: Final = "DeltaAggregatedResources"
 
 # A route or an endpoint may name a cluster until the gateway has taken what no longer does. Secrets are not
 # here: taking one away withdraws trust, and waits for nothing.
@@ -79,11 +80,7 @@ class Ads:
 
     def serving(self, listeners: Sequence[Listener]) -> AbstractAsyncContextManager[tuple[int, ...]]:
         """Serve on *listeners* until the block is left; gives the port of each, 0 for a unix socket."""
-        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-            self._delta_aggregated_resources
-        )
-        handler = grpc.method_handlers_generic_handler(_SERVICE, {"DeltaAggregatedResources": method})
-        return serving([handler], listeners)
+        return serving(_SERVICE, _METHOD, self._delta_aggregated_resources, listeners)
 
     def gateways(self) -> tuple[GatewayStatus, ...]:
         """Who is connected and how far each is, by name."""

@@ -3,8 +3,9 @@
 Messages cross as raw bytes: who reads them parses them, and who writes them has most of them ready.
 """
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ MESSAGE_SIZES: Final = (
 _SERVER_OPTIONS: Final = (*KEEPALIVE, *MESSAGE_SIZES, ("grpc.so_reuseport", 0))
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,25 @@ Listener = UnixListener | TlsListener
 
 @asynccontextmanager
 async def serving(
-    handlers: Sequence[grpc.GenericRpcHandler], listeners: Sequence[Listener]
+    service: str, method: str, converse: Converse, listeners: Sequence[Listener]
 ) -> AsyncIterator[tuple[int, ...]]:
-    """Serve *handlers* until the block is left; gives the port of each listener, 0 for a unix socket."""
-    server = grpc.aio.server(handlers=handlers, options=_SERVER_OPTIONS)
+    """Have *converse* serve each stream of *method* until the block is left; then none is left running.
+
+    Gives the port of each listener, 0 for a unix socket.
+    """
+    running: set[asyncio.Task[object] | None] = set()
+
+    async def tracked(messages: AsyncIterator[bytes], context: Context) -> None:
+        task = asyncio.current_task()
+        running.add(task)
+        try:
+            await converse(messages, context)
+        finally:
+            running.discard(task)
+
+    stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(tracked)
+    handler = grpc.method_handlers_generic_handler(service, {method: stream})
+    server = grpc.aio.server(handlers=[handler], options=_SERVER_OPTIONS)
     ports, sockets = [], []
     try:
         for listener in listeners:
@@ -95,6 +112,9 @@ async def serving(
         yield tuple(ports)
     finally:
         await server.stop(grace=None)
+        # Streams are cancelled by now, but may have some tidying to do.
+        if tasks := [task for task in running if task is not None]:
+            await asyncio.wait(tasks)
         for path in sockets:
             path.unlink(missing_ok=True)
 

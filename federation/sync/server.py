@@ -50,8 +50,7 @@ class SyncServer:
 
     def serving(self, listeners: Sequence[Listener]) -> AbstractAsyncContextManager[tuple[int, ...]]:
         """Serve on *listeners* until the block is left; gives the port of each, 0 for a unix socket."""
-        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
-        return serving([grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})], listeners)
+        return serving(SERVICE, METHOD, self._connect, listeners)
 
     async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one connection; whoever is refused hears why before it ends."""

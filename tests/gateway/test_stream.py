@@ -126,6 +126,17 @@ def test_a_name_that_is_no_longer_wanted_is_not_sent() -> None:
     assert client.status()[CLUSTER].subscribed == 0
 
 
+@pytest.mark.parametrize("error", ["", "no such filter"])
+def test_the_answer_for_a_name_that_is_no_longer_wanted_leaves_nothing_behind(error: str) -> None:
+    client = stream(catalogue(a="1", b="1", c="1"))
+    (sent,) = client.receive(ask("a", "b", "c"))
+    client.receive(Request(CLUSTER, unsubscribe=("a", "b")))
+    again = client.receive(Request(CLUSTER, nonce=sent.nonce, error=error))
+    assert said(again) == []
+    status = client.status()[CLUSTER]
+    assert (status.held, status.rejected) == ((0, {"c": error}) if error else (1, {}))
+
+
 def test_a_name_dropped_under_a_wildcard_is_sent_again_as_the_wildcard_covers_it() -> None:
     client = stream(catalogue(a="1"))
     (sent,) = client.receive(ask(WILDCARD, "a"))
@@ -386,6 +397,7 @@ def test_a_cluster_goes_away_only_after_what_referred_to_it_has_been_taken() -> 
     put(served, LISTENER, all="2")
     (listener,) = client.flush()
     assert said([listener]) == ["listener +all@2"]
+    assert client.flush() == []
     assert said(client.receive(ack(listener))) == ["cluster -a"]
 
 
