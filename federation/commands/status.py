@@ -28,7 +28,7 @@ def _screen(answer: Record, output: Output) -> list[str]:
     trust_domain = text(answer.get("trust_domain"))
     connected = "connected" if hub.get("connected") else "disconnected"
     state, since = text(source.get("state")), hub.get("since")
-    offered = f"{_count(source.get('services'))} services, {_count(source.get('workloads'))} workloads"
+    offered = ", ".join(f"{key}: {_count(source.get(key))}" for key in ("services", "workloads", "gateways"))
     moment = f", since {relative(since, output.now())}" if isinstance(since, str) else ""
     return [
         f"cluster:  {output.bold(text(answer.get('cluster')))}, trust domain {trust_domain}",

@@ -305,6 +305,7 @@ def test_status_is_one_screen_and_says_why_the_hub_is_away(agent: FakeAdmin, fed
             "state": "stale",
             "services": 2,
             "workloads": 1,
+            "gateways": 1,
             "problems": ["3:5 services[0].prots: unknown field; did you mean ports?"],
         },
     }
@@ -313,7 +314,7 @@ def test_status_is_one_screen_and_says_why_the_hub_is_away(agent: FakeAdmin, fed
         "hub:      disconnected, 192.0.2.1:7444, since 3m ago",
         "          connection refused",
         "          is it running?",
-        "source:   stale, /etc/west.yaml, 2 services, 1 workloads",
+        "source:   stale, /etc/west.yaml, services: 2, workloads: 1, gateways: 1",
         "          3:5 services[0].prots: unknown field; did you mean ports?",
     ]
 
