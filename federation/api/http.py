@@ -112,8 +112,8 @@ async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[No
 @asynccontextmanager
 async def served_on_tls(
     app: web.Application, host: str, port: int, context: ssl.SSLContext
-) -> AsyncIterator[None]:
-    """Serve *app* over TLS; `::` takes calls of both families, as it does in gRPC."""
+) -> AsyncIterator[int]:
+    """Serve *app* over TLS; gives the port. `::` takes calls of both families, as it does in gRPC."""
     runner = await _runner(app)
     try:
         await web.TCPSite(runner, None if host == "::" else host, port, ssl_context=context).start()
@@ -121,7 +121,7 @@ async def served_on_tls(
         await runner.cleanup()
         raise CannotListen(f"{host}:{port}", error.strerror or str(error)) from error
     try:
-        yield
+        yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
 

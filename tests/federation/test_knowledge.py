@@ -1,0 +1,168 @@
+"""What an agent believes of what its hub and its source say."""
+
+from dataclasses import replace
+
+import pytest
+
+from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange
+from federation.errors import ChangesRejected, UnreadableRecord
+from federation.knowledge import Knowledge, Learned, exports
+from federation.last_view import Received
+from federation.sync import records
+from pki import profile
+from pki.authority import to_pem
+from tests import builders
+from tests.authorities import NOW, Authorities
+from tests.builders import CLOUD, ONPREM
+
+CART = ServiceName("shop", "cart")
+
+
+@pytest.fixture(scope="module")
+def pki() -> Authorities:
+    return Authorities()
+
+
+@pytest.fixture
+def knowledge(pki: Authorities) -> Knowledge:
+    federation = builders.federation(roots=(pki.root_pem,))
+    return Knowledge(ONPREM, Received(federation), (pki.root.certificate,), (), lambda: NOW)
+
+
+def genuine(pki: Authorities, name: ClusterName) -> Member:
+    return builders.member(name, "192.0.2.9", anchors=(to_pem(pki.issuing_ca(name).chain),))
+
+
+def told(*said: Import | Member) -> dict[str, bytes | None]:
+    return {records.name_of(record): records.encode(record).body for record in said}
+
+
+async def test_an_import_is_known_and_followers_hear_which_service_it_is(knowledge: Knowledge) -> None:
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    cart = builders.imported("cart", CLOUD)
+    await knowledge.accept(records.IMPORT, told(cart))
+    assert knowledge.view.imports == {CART: cart}
+    assert [learned.services for learned in heard] == [frozenset({CART})]
+
+
+async def test_an_import_that_ends_is_forgotten(knowledge: Knowledge) -> None:
+    await knowledge.accept(records.IMPORT, told(builders.imported("cart", CLOUD)))
+    await knowledge.accept(records.IMPORT, {"shop/cart": None})
+    assert knowledge.view.imports == {}
+
+
+async def test_of_changes_with_one_unreadable_record_none_is_taken(knowledge: Knowledge) -> None:
+    changes = told(builders.imported("cart", CLOUD)) | {"shop/bad": b"{"}
+    with pytest.raises(UnreadableRecord, match="shop/bad"):
+        await knowledge.accept(records.IMPORT, changes)
+    assert knowledge.view.imports == {}
+
+
+async def test_a_member_with_an_issuing_ca_of_our_root_is_believed(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    cloud = genuine(pki, CLOUD)
+    await knowledge.accept(records.MEMBER, told(cloud))
+    assert knowledge.view.members == {CLOUD: cloud}
+
+
+async def test_an_issuing_ca_of_another_root_is_not_believed(knowledge: Knowledge) -> None:
+    await knowledge.accept(records.MEMBER, told(genuine(Authorities(), CLOUD)))
+    assert knowledge.view.members[CLOUD].anchors == ()
+
+
+async def test_an_issuing_ca_of_another_cluster_is_not_believed(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    posing = replace(genuine(pki, CLOUD), anchors=genuine(pki, ClusterName("east")).anchors)
+    await knowledge.accept(records.MEMBER, told(posing))
+    assert knowledge.view.members[CLOUD].anchors == ()
+
+
+async def test_a_hub_ca_is_not_believed_as_an_issuing_ca(knowledge: Knowledge, pki: Authorities) -> None:
+    posing = replace(genuine(pki, CLOUD), anchors=(to_pem(pki.hub_ca.chain),))
+    await knowledge.accept(records.MEMBER, told(posing))
+    assert knowledge.view.members[CLOUD].anchors == ()
+
+
+async def test_an_expired_issuing_ca_is_not_believed(pki: Authorities) -> None:
+    received = Received(builders.federation(), {CLOUD: genuine(pki, CLOUD)})
+    later = NOW + profile.ISSUING_CA_LIFETIME * 2
+    knowledge = Knowledge(ONPREM, received, (pki.root.certificate,), (), lambda: later)
+    assert knowledge.view.members[CLOUD].anchors == ()
+
+
+async def test_a_member_that_claims_another_trust_domain_is_rejected(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    claiming = replace(genuine(pki, CLOUD), trust_domain="onprem.fed.example")
+    with pytest.raises(ChangesRejected, match=r"cloud claims the trust domain onprem\.fed\.example"):
+        await knowledge.accept(records.MEMBER, told(claiming))
+    assert knowledge.view.members == {}
+
+
+async def test_another_federation_is_rejected(knowledge: Knowledge) -> None:
+    other = replace(builders.federation(), domain="other.example")
+    with pytest.raises(ChangesRejected, match=r"fed\.example"):
+        await knowledge.accept(records.FEDERATION, {"other.example": records.encode(other).body})
+
+
+async def test_new_vip_ranges_of_the_federation_touch_every_service(knowledge: Knowledge) -> None:
+    await knowledge.accept(records.IMPORT, told(builders.imported("cart", CLOUD)))
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    moved = replace(builders.federation(), vip_ranges=(VipRange("241.9.0.0/16"),))
+    await knowledge.accept(records.FEDERATION, {"fed.example": records.encode(moved).body})
+    assert heard[0].services == frozenset({CART})
+    assert knowledge.view.vips(knowledge.view.imports[CART]) == ("241.9.0.1",)
+
+
+async def test_a_clusters_own_vip_ranges_stay(pki: Authorities) -> None:
+    own = (VipRange("127.81.0.0/16"),)
+    knowledge = Knowledge(ONPREM, Received(builders.federation()), (pki.root.certificate,), own, lambda: NOW)
+    moved = replace(builders.federation(), vip_ranges=(VipRange("241.9.0.0/16"),))
+    await knowledge.accept(records.FEDERATION, {"fed.example": records.encode(moved).body})
+    assert knowledge.view.vip_ranges == own
+
+
+async def test_what_is_held_has_the_versions_that_the_hub_publishes(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    cart, cloud = builders.imported("cart", CLOUD), genuine(pki, CLOUD)
+    await knowledge.accept(records.IMPORT, told(cart))
+    await knowledge.accept(records.MEMBER, told(cloud))
+    held = knowledge.held()
+    assert held[records.IMPORT] == {"shop/cart": records.encode(cart).version}
+    assert held[records.MEMBER] == {"cloud": records.encode(cloud).version}
+
+
+async def test_a_member_that_is_not_believed_is_held_as_the_hub_told_it(knowledge: Knowledge) -> None:
+    foreign = genuine(Authorities(), CLOUD)
+    await knowledge.accept(records.MEMBER, told(foreign))
+    assert knowledge.held()[records.MEMBER] == {"cloud": records.encode(foreign).version}
+
+
+def test_a_new_offer_touches_the_services_that_differ(knowledge: Knowledge) -> None:
+    cart, pay = builders.local_service("cart", "10.0.0.1"), builders.local_service("pay", "10.0.0.2")
+    knowledge.offer(Offer({cart.service: cart, pay.service: pay}))
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    moved = builders.local_service("cart", "10.0.0.3")
+    knowledge.offer(Offer({moved.service: moved, pay.service: pay}))
+    assert heard[0].services == frozenset({CART})
+
+
+def test_after_a_leave_nobody_is_known_but_the_offer_stays(knowledge: Knowledge) -> None:
+    cart = builders.local_service("cart", "10.0.0.1")
+    knowledge.offer(Offer({cart.service: cart}))
+    knowledge.forget()
+    assert (knowledge.view.members, knowledge.view.imports) == ({}, {})
+    assert CART in knowledge.view.offer.services
+
+
+def test_an_export_says_how_much_is_ready_and_not_where() -> None:
+    cart = builders.local_service("cart", "10.0.0.1", "10.0.0.2")
+    (export,) = exports(Offer({cart.service: cart})).values()
+    assert (export.ready_endpoints, export.ports) == (2, (builders.HTTP,))
+    assert b"10.0.0" not in records.encode(export).body

@@ -1,0 +1,47 @@
+"""What an agent remembers over a restart."""
+
+from pathlib import Path
+
+import pytest
+
+from clusters.model import Offer
+from federation import last_view
+from federation.errors import UnreadableRecord
+from federation.last_view import LastView, Received
+from tests import builders
+from tests.builders import CLOUD, ONPREM
+
+CART = builders.local_service("cart", "10.0.0.1")
+LAST = LastView(
+    Received(
+        builders.federation(),
+        {CLOUD: builders.member(CLOUD, "192.0.2.9")},
+        {CART.service: builders.imported("cart", CLOUD, ONPREM)},
+    ),
+    Offer({CART.service: CART}, (builders.workload("web", "10.0.0.7"),)),
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    last_view.save(tmp_path, LAST)
+    assert last_view.load(tmp_path) == LAST
+
+
+def test_there_is_nothing_at_the_first_start_nor_after_forgetting(tmp_path: Path) -> None:
+    assert last_view.load(tmp_path) is None
+    last_view.save(tmp_path, LAST)
+    last_view.forget(tmp_path)
+    assert last_view.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, -1])
+def test_a_damaged_file_is_named_with_what_to_do(cut: int) -> None:
+    with pytest.raises(UnreadableRecord, match=r"view\.json") as refused:
+        last_view.decode(last_view.encode(LAST)[:cut], "view.json")
+    assert "move the file away" in refused.value.hint
+
+
+def test_a_file_of_a_newer_schema_is_refused() -> None:
+    newer = last_view.encode(LAST).replace(b'"schema":1', b'"schema":2')
+    with pytest.raises(UnreadableRecord, match="schema 2"):
+        last_view.decode(newer, "view.json")

@@ -1,0 +1,69 @@
+"""When an agent mints, renews and forgets SVIDs."""
+
+from datetime import timedelta
+
+import pytest
+
+from federation.svids import Svids
+from pki.authority import from_pem
+from pki.bundle import check_svid
+from pki.errors import CannotIssue
+from pki.profile import ISSUING_CA_LIFETIME
+from pki.spiffe import workload_id
+from tests.authorities import NOW, Authorities
+
+TRUST_DOMAIN = "onprem.fed.example"
+WEB = workload_id(TRUST_DOMAIN, "shop", "web")
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def pki() -> Authorities:
+    return Authorities()
+
+
+@pytest.fixture
+def svids(pki: Authorities) -> Svids:
+    return Svids(pki.issuing_ca("onprem"), jitter=lambda: 0.5)
+
+
+def test_an_svid_proves_its_id_under_the_issuing_ca(svids: Svids, pki: Authorities) -> None:
+    chain = svids.get(WEB, NOW).chain_pem
+    anchors = [pki.issuing_ca("onprem").certificate]
+    assert check_svid(chain, anchors, TRUST_DOMAIN, NOW) == WEB
+
+
+def test_an_svid_is_kept_for_half_of_its_life_and_then_replaced(svids: Svids) -> None:
+    first = svids.get(WEB, NOW)
+    assert svids.get(WEB, NOW + HOUR * 0.4) is first
+    assert not svids.is_due(NOW + HOUR * 0.4)
+    assert svids.is_due(NOW + HOUR * 0.6)
+    assert svids.get(WEB, NOW + HOUR * 0.6).serial != first.serial
+
+
+def test_an_svid_that_cannot_be_renewed_is_used_to_its_end(svids: Svids) -> None:
+    late = NOW + ISSUING_CA_LIFETIME - HOUR * 0.5
+    last = svids.get(WEB, late)
+    assert last.validity.not_after == NOW + ISSUING_CA_LIFETIME
+    with pytest.raises(CannotIssue):
+        svids.get(WEB, NOW + ISSUING_CA_LIFETIME)
+
+
+def test_an_svid_never_outlives_its_issuer(svids: Svids, pki: Authorities) -> None:
+    late = NOW + ISSUING_CA_LIFETIME - timedelta(minutes=10)
+    (leaf, *_) = from_pem(svids.get(WEB, late).chain_pem)
+    assert leaf.not_valid_after_utc == pki.issuing_ca("onprem").certificate.not_valid_after_utc
+
+
+def test_one_that_nobody_asks_for_any_more_is_forgotten_when_it_ends(svids: Svids) -> None:
+    svids.get(WEB, NOW)
+    svids.drop_expired(NOW + HOUR * 0.9)
+    assert len(svids.all()) == 1
+    svids.drop_expired(NOW + HOUR)
+    assert svids.all() == ()
+
+
+def test_the_key_is_not_in_the_repr(svids: Svids) -> None:
+    svid = svids.get(WEB, NOW)
+    assert "PRIVATE KEY" in svid.key_pem
+    assert "PRIVATE KEY" not in repr(svid)
