@@ -1,5 +1,6 @@
 """`fedgate join`: join this cluster to a clusterset, and run its agent."""
 
+import shlex
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def join(
     if joined.warning:
         click.echo(f"warning: {joined.warning}", err=True)
     if no_agent:
-        click.echo("next: fedgate agent", err=True)
+        where = f" --state {shlex.quote(str(state))}" if state else ""
+        click.echo(f"next: fedgate agent{where}", err=True)
         return
     from federation.agent import run
 
