@@ -1,0 +1,181 @@
+"""The hub's end of an agent's stream: who is let in, and what becomes of what is said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
+from federation.errors import SyncRefused, UnreadableRecord
+from federation.registry import keyspace
+from federation.registry.ledger import everything
+from federation.registry.members import JoinRequest
+from federation.registry.mirror import Mirror
+from federation.registry.records import TokenRecord
+from federation.registry.registry import Registry
+from federation.registry.sqlite import SqliteStore
+from federation.sessions import Broadcast, Sessions
+from federation.sync import records
+from federation.sync.frames import Hello
+from gateway.rpc import Peer
+from pki.authority import to_pem
+from pki.spiffe import SpiffeId, workload_id
+from tests import builders
+from tests.authorities import NOW, Authorities
+from tests.builders import CLOUD, ONPREM
+
+CART = ServiceName("shop", "cart")
+EXPORT = Export(CART, (builders.HTTP,), 2)
+
+
+@dataclass
+class Hub:
+    """A hub without its servers."""
+
+    pki: Authorities
+    mirror: Mirror
+    store: SqliteStore
+    registry: Registry
+    broadcast: Broadcast
+    sessions: Sessions
+
+    async def join(self, cluster: ClusterName, *, rejoin: bool = False) -> None:
+        token = TokenRecord(f"t-{cluster}-{rejoin}", "hash", cluster, NOW, NOW + timedelta(hours=1))
+        await self.registry.tokens.add(token)
+        request = JoinRequest(token.id, "hash", cluster, rejoin)
+        anchor = to_pem(self.pki.issuing_ca(cluster).chain)
+        await self.registry.members.join(request, f"{cluster}.fed.example", anchor, NOW)
+
+    def peer(self, cluster: ClusterName, spiffe_id: SpiffeId | None = None) -> Peer:
+        shown = self.pki.svid(spiffe_id) if spiffe_id else self.pki.agent(cluster)
+        return Peer("ipv4:192.0.2.1:1", chain=shown.chain_pem)
+
+    def published(self, kind: str) -> set[str]:
+        return set(self.broadcast.catalogue.names(kind))
+
+
+@pytest.fixture(scope="module")
+def pki() -> Authorities:
+    return Authorities()
+
+
+@pytest.fixture
+async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
+    store = await SqliteStore.open(tmp_path / "registry.db")
+    registry, mirror = Registry(store, 100), Mirror(store)
+    await registry.set_federation(Federation("fed.example", (pki.root_pem,), builders.VIP_RANGES))
+    broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
+    broadcast.follow(await anext(changes))
+
+    async def follow() -> None:
+        async for change in changes:
+            broadcast.follow(change)
+
+    following = asyncio.create_task(follow())
+    sessions = Sessions(registry, mirror.clusterset, broadcast.catalogue, lambda: NOW)
+    hub = Hub(pki, mirror, store, registry, broadcast, sessions)
+    for cluster in (ONPREM, CLOUD):
+        await hub.join(cluster)
+    await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
+    yield hub
+    following.cancel()
+    await asyncio.wait([following])
+    await store.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what comes about by other tasks."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  what others do has no event to wait for
+            await asyncio.sleep(0.005)
+
+
+async def refused(hub: Hub, peer: Peer, hello: Hello) -> str:
+    with pytest.raises(SyncRefused) as caught:
+        async with hub.sessions.session(peer, hello):
+            pass
+    return caught.value.code
+
+
+async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
+        await session.accept(records.EXPORT, {str(CART): None})
+        await until(lambda: hub.published(records.IMPORT) == set())
+
+
+async def test_a_gateway_is_told_as_part_of_its_member(hub: Hub) -> None:
+    before = hub.broadcast.catalogue.get(records.MEMBER, ONPREM)
+    gateway = GatewayRecord("gw-1", ("192.0.2.1",))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.GATEWAY, {"gw-1": records.encode(gateway).body})
+        await until(lambda: hub.broadcast.catalogue.get(records.MEMBER, ONPREM) != before)
+    told = hub.broadcast.catalogue.get(records.MEMBER, ONPREM)
+    assert told
+    assert b"192.0.2.1" in told.body
+
+
+async def test_an_agent_that_comes_back_is_asked_only_for_what_the_registry_has_not(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.EXPORT] == {"shop/cart": records.encode(EXPORT).version}
+
+
+async def test_of_changes_with_one_unreadable_record_none_is_written(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        with pytest.raises(UnreadableRecord):
+            await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body, "shop/bad": b"?"})
+    assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_an_agent_may_not_speak_for_another_cluster(hub: Hub) -> None:
+    assert await refused(hub, hub.peer(CLOUD), Hello(ONPREM, NOW)) == "not-this-cluster"
+
+
+async def test_a_workload_of_the_cluster_is_not_its_agent(hub: Hub) -> None:
+    posing = hub.peer(ONPREM, workload_id("onprem.fed.example", "shop", "web"))
+    assert await refused(hub, posing, Hello(ONPREM, NOW)) == "not-an-agent"
+
+
+async def test_a_cluster_that_never_joined_is_refused(hub: Hub) -> None:
+    east = ClusterName("east")
+    assert await refused(hub, hub.peer(east), Hello(east, NOW)) == "not-a-member"
+
+
+async def test_after_a_rejoin_the_former_agent_is_refused(hub: Hub) -> None:
+    former = hub.peer(ONPREM)
+    hub.pki = Authorities()
+    await hub.join(ONPREM, rejoin=True)
+    assert await refused(hub, former, Hello(ONPREM, NOW)) == "not-this-cluster"
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+        pass
+
+
+async def test_an_agent_whose_clock_is_a_minute_off_is_refused(hub: Hub) -> None:
+    hello = Hello(ONPREM, NOW - timedelta(seconds=61))
+    assert await refused(hub, hub.peer(ONPREM), hello) == "clock-skew"
+
+
+async def test_a_cluster_that_leaves_takes_its_services_and_is_no_member_any_more(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        with pytest.raises(SyncRefused) as left:
+            await session.accept(records.LEAVE, {ONPREM: b"{}"})
+    assert left.value.code == records.LEFT
+    await until(lambda: hub.published(records.MEMBER) == {CLOUD})
+    await until(lambda: hub.published(records.IMPORT) == set())
+    assert await refused(hub, hub.peer(ONPREM), Hello(ONPREM, NOW)) == "not-a-member"
+
+
+async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hub) -> None:
+    clusterset = hub.mirror.clusterset
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW, version="0.1.0")):
+        await until(lambda: clusterset.connected(ONPREM))
+        await until(lambda: clusterset.status(ONPREM) is not None)
+    await until(lambda: not clusterset.connected(ONPREM))
