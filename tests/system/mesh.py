@@ -69,7 +69,7 @@ class Pki:
         self.root = new_root(DOMAIN, KeySigner.generate(), self.now)
         self.hub_ca = self.root.subordinate(profile.hub_ca(DOMAIN), KeySigner.generate(), self.now)
 
-    def issuing_ca(self, trust_domain: str, constrained: bool) -> Authority:
+    def issuing_ca(self, trust_domain: str, *, constrained: bool = True) -> Authority:
         """A cluster's authority, or one that could sign for everybody."""
         described = profile.issuing_ca(trust_domain)
         described = described if constrained else replace(described, constraints=None)
@@ -95,41 +95,42 @@ def secret(name: str, authority: Authority, spiffe_id: SpiffeId) -> Resource:
 class Cluster:
     """One cluster: its view, and the gateway that serves it."""
 
-    def __init__(self, name: str, net: str, authority: Authority, folder: Path, edit: Edit) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: GatewaySpec,
+        ranges: tuple[VipRange, ...],
+        authority: Authority,
+        folder: Path,
+        *,
+        edit: Edit = as_translated,
+        command: Callable[[list[str]], list[str]] = list,
+    ) -> None:
         self.name = ClusterName(name)
-        self._net = net
         self.trust_domain = f"{name}.{DOMAIN}"
+        self.spec = spec
         self.authority = authority
         self.folder = folder
         self.edit = edit
-        self.ingress_address = self.address(1, 1)
-        self.ingress_port = free_port(self.ingress_address)
-        self.spec = GatewaySpec(
-            f"gw-{name}",
-            frozenset(Role),
-            Capture.LOOPBACK,
-            (self.ingress_address,),
-            self.ingress_port,
-            str(folder / "calls.log"),
-        )
+        self._command = command
         self.catalogue = Catalogue()
         self.ads = Ads(self._catalogue_for)
         self.snapshot: Snapshot | None = None
-        ranges = (VipRange(f"{self.address(0, 0)}/24"),)
         self.view = ClusterView(self.name, Federation(DOMAIN, (), ranges), ranges)
         self.secrets: dict[str, Resource] = {}
         self.admin = Admin(admin_socket(folder))
 
     def address(self, block: int, host: int) -> str:
         """An address of this cluster: block 0 is VIPs, 1 the gateway, 2 callers, 3 endpoints."""
-        return f"{self._net}.{block}.{host}"
+        net = self.spec.ingress_addresses[0].removesuffix(".1.1")
+        return f"{net}.{block}.{host}"
 
     async def _catalogue_for(self, _peer: Peer, _spec: GatewaySpec) -> Catalogue:
         return self.catalogue
 
     @property
     def member(self) -> Member:
-        gateway = GatewayRecord("gw", (self.ingress_address,), self.ingress_port)
+        gateway = GatewayRecord("gw", self.spec.ingress_addresses, self.spec.ingress_port)
         return Member(self.name, self.trust_domain, (to_pem(self.authority.chain),), (gateway,))
 
     def publish(self, view: ClusterView | None = None) -> None:
@@ -190,7 +191,7 @@ class Cluster:
         self.publish(replace(self.view, offer=replace(self.view.offer, **changes)))  # type: ignore[arg-type]
 
     @asynccontextmanager
-    async def running(self, edit_bootstrap: Callable[[str], str]) -> AsyncIterator[None]:
+    async def running(self, edit_bootstrap: Callable[[str], str] = str) -> AsyncIterator[None]:
         """Serve ADS and run the gateway."""
         ads_socket = self.folder / "ads.sock"
         settings = ProxySettings(self.spec, UnixAgent(ads_socket), self.folder, concurrency=1)
@@ -200,12 +201,11 @@ class Cluster:
         async with self.ads.serving([UnixListener(ads_socket)]), AsyncExitStack() as stack:
             log = stack.enter_context((self.folder / "envoy.log").open("wb"))
             process = await asyncio.create_subprocess_exec(
-                *arguments(find_envoy(), path, concurrency=1), stdout=log, stderr=log
+                *self._command(arguments(find_envoy(), path, concurrency=1)), stdout=log, stderr=log
             )
             try:
                 await stack.enter_async_context(self.admin)
                 await until(self.admin.is_live, what=f"{self.name}'s gateway to be live")
-                self.pid = process.pid
                 yield
             finally:
                 if process.returncode is None:
@@ -337,8 +337,18 @@ async def mesh(
     for index, name in enumerate(("onprem", "cloud")):
         place = folder / name
         place.mkdir()
-        authority = pki.issuing_ca(f"{name}.{DOMAIN}", constrained)
-        clusters[name] = Cluster(name, f"127.{net + index}", authority, place, edit)
+        authority = pki.issuing_ca(f"{name}.{DOMAIN}", constrained=constrained)
+        here = f"127.{net + index}"
+        spec = GatewaySpec(
+            f"gw-{name}",
+            frozenset(Role),
+            Capture.LOOPBACK,
+            (f"{here}.1.1",),
+            free_port(f"{here}.1.1"),
+            str(place / "calls.log"),
+        )
+        ranges = (VipRange(f"{here}.0.0/24"),)
+        clusters[name] = Cluster(name, spec, ranges, authority, place, edit=edit)
     async with AsyncExitStack() as stack:
         built = Mesh(clusters, stack)
         built.introduce()
