@@ -38,5 +38,5 @@ def decode(what: str, body: bytes, kind: type[T]) -> T:
                 "run the hub with the fedgate that wrote it, or a newer one",
             )
         return msgspec.json.decode(envelope.record, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, ClusterError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ClusterError) as error:
         raise UnreadableRecord(what, str(error)) from error

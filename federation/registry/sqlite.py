@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from federation.errors import InvalidRequest, StoreClosed, StoreError
 from federation.registry.database import Database
@@ -54,7 +54,7 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, clock: Callable[[], float] = time.monotonic) -> "SqliteStore":
+    async def open(cls, path: Path, clock: Callable[[], float] = time.monotonic) -> Self:
         """Open the store in file *path*, or make it; its folder must be there.
 
         Refuses with `StoreUnusable` what another process has open, what is damaged or not ours, and
