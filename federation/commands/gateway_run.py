@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from federation.commands.options import FILE, STATE, Duration
 from federation.commands.running import log_level_option
@@ -76,6 +77,8 @@ def run(
     On the agent's own machine it needs nothing more. On another one it enrols first, with a token
     from `fedgate gateways token NAME`; after that, --name or --state is enough to run it again.
     """
+    if enrol and click.get_current_context().get_parameter_source("agent") is ParameterSource.ENVIRONMENT:
+        agent = None
     if enrol and agent:
         raise click.UsageError("--enrol is for an agent on another machine, --agent for one on this")
     line = read_token(TokenKind.GATEWAY, arguments, token_file) if enrol or arguments else None
