@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from federation.table import Json
 
-
 Answer: TypeAlias = "Json | tuple[int, Json] | bytes"
 
 
@@ -63,7 +62,7 @@ class FakeAdmin:
                         self.headers.get("Authorization"),
                     )
                 )
-                unknown: "tuple[int, Json]" = (
+                unknown: tuple[int, Json] = (
                     404,
                     {"error": {"code": "no-route", "message": "no such route"}},
                 )
