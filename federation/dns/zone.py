@@ -134,6 +134,12 @@ class Zone:
         self._answers.update(records.answers)
         self._names.update(records.names)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether *other* answers every question alike."""
+        if not isinstance(other, Zone):
+            return NotImplemented
+        return self._answers == other._answers and self._names == other._names
+
     def __len__(self) -> int:
         """How many questions have an answer."""
         return len(self._answers)
