@@ -1,6 +1,7 @@
 """The file source's format: what a text offers, and everything that is wrong with it."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -202,3 +203,10 @@ def test_a_damaged_file_is_refused_and_never_crashes_the_reader(data: st.DataObj
     damaged = EXAMPLE[:at] + data.draw(st.text(alphabet="a:-[]{}&*'\"\n 0", max_size=4)) + EXAMPLE[until:]
     with suppress(SourceError):
         parse_offer(damaged, "offer.yaml")
+
+
+def test_the_example_of_the_manual_is_an_offer() -> None:
+    manual = Path(__file__).parents[3] / "docs" / "file-source.md"
+    example = manual.read_text().split("```yaml\n")[1].split("```")[0]
+    offer = parse_offer(example, str(manual))
+    assert (len(offer.services), len(offer.workloads), len(offer.gateways)) == (1, 1, 1)
