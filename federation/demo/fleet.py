@@ -18,9 +18,10 @@ from typing import TypeVar
 import yaml
 
 from federation.client import Admin, endpoint
+from federation.demo.machines import Machine
 from federation.demo.process import Process
 from federation.demo.samples import READY
-from federation.demo.world import Machine, Site, World, at
+from federation.demo.world import Site, World, at
 from federation.errors import AdminRefused, FederationError, StepFailed
 
 T = TypeVar("T")

@@ -13,17 +13,12 @@ On loopback each part has an address 127.77.x.y of its own instead, each site a 
 whoever calls from this machine calls from 127.0.0.1: so that is the address of both sites' workload.
 """
 
-import shutil
 import socket
-import subprocess
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, replace
-from pathlib import Path
-from typing import Protocol
 
 from clusters.model import ServiceName
-from federation.demo.process import Process
+from federation.demo.machines import Machine, ThisMachine
 from federation.demo.topology import Lab
 from federation.errors import CannotDemonstrate
 from federation.settings import DEFAULT_DOMAIN, DEFAULT_VIP_RANGES, HUB_PORT, SYNC_PORT
@@ -42,33 +37,6 @@ class Ports:
     http: int = 8080
     grpc: int = 9090
     tcp: int = 7070
-
-
-class Machine(Protocol):
-    """Something that programs run on: a `Host` of the lab, or `ThisMachine`."""
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """The words with which one runs *argv* there, by hand."""
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float = 30.0,
-        check: bool = True,
-        environment: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run *argv* to its end."""
-
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        log: Path,
-        name: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> Process:
-        """Start *argv* and leave it running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,45 +168,6 @@ def at(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-class ThisMachine:
-    """The machine that we run on, where no namespaces can be had."""
-
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """*argv* itself."""
-        return list(argv)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float = 30.0,
-        check: bool = True,
-        environment: Mapping[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run *argv* to its end."""
-        return subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=check,
-            env=environment,
-        )
-
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        log: Path,
-        name: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> Process:
-        """Start *argv*; where the kernel can be asked to, it ends the program when we end."""
-        leash = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-        return Process([*leash, *argv], name=name or Path(argv[0]).name, log=log, environment=environment)
-
-
 def _site_in(
     lab: Lab, ports: Ports, cluster: str, workload: str, service: str, underlay: tuple[str, str]
 ) -> Site:
@@ -270,6 +199,7 @@ def _site_in(
         ports=ports,
         capture="anyip",
         resolves=True,
+        vip_ranges=() if lab.ipv6 else tuple(cidr for cidr in DEFAULT_VIP_RANGES if ":" not in cidr),
     )
 
 

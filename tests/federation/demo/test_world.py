@@ -9,7 +9,8 @@ import yaml
 
 from clusters.model import ServiceName, Workload
 from clusters.sources.offer import parse_offer
-from federation.demo.world import Site, ThisMachine, free_port, on_loopback
+from federation.demo.machines import ThisMachine
+from federation.demo.world import Site, free_port, on_loopback
 
 
 @pytest.mark.parametrize("side", [0, 1])
