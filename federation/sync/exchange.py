@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
 
+from clusters.errors import ClusterError
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.log import Log
 from federation.sync.frames import Ask, Bye, Frame, Tell
@@ -21,8 +22,9 @@ class Session:
     """One side's part in a connection.
 
     The other side reads *catalogue*. What it publishes goes to *accept*, by kind: the body of each name that
-    is new, None for each that is gone. All of it is applied, or nothing and ChangesRejected (or
-    UnreadableRecord) raised; any other error ends the connection, and all is told again on the next.
+    is new, None for each that is gone. All of it is applied, or nothing: then ChangesRejected,
+    UnreadableRecord or a ClusterError says what is wrong with it. Any other error ends the connection, and
+    what was not applied is told again on the next.
     *held* gives, by kind and name, the versions of what is here already from earlier connections.
     """
 
@@ -80,7 +82,7 @@ async def _apply(link: Link, accept: Accept, response: Response) -> Ask:
     link.told(response)
     try:
         await accept(response.kind, response.changes)
-    except (ChangesRejected, UnreadableRecord) as error:
+    except (ChangesRejected, UnreadableRecord, ClusterError) as error:
         log.warning("changes rejected", kind=response.kind, names=len(response.changes), reason=str(error))
         return link.rejected(response, str(error))
     return link.applied(response)

@@ -15,8 +15,8 @@ _MAX_NAMES = 1_000
 class Link:
     """Both directions of one connection.
 
-    *takes* outlive it: they know what is held already. The other side may ask for *publishes* and for
-    nothing else, so that it cannot make us remember kinds without end.
+    *takes* outlive it: they know what is held already. The other side may ask for what this one *publishes*;
+    a kind that is not among that came with a newer fedgate, and there is none of it here.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Link:
     def asked(self, request: Request) -> list[Tell]:
         """Answer the other side's request."""
         if request.kind not in self._publishes:
-            raise SyncRefused("kind-unknown", f"there is no {request.kind!r} here to ask for")
+            return []
         return [Tell(response) for response in self._stream.receive(request)]
 
     def changed(self, kind: str, names: Set[str]) -> None:

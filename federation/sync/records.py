@@ -26,24 +26,9 @@ FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
 Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import
-R = TypeVar("R", Export, GatewayRecord, Federation, Member, Import)
+R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
-
-
-def kind_of(record: Record) -> str:
-    """The kind that *record* travels as."""
-    match record:
-        case Export():
-            return EXPORT
-        case GatewayRecord():
-            return GATEWAY
-        case Federation():
-            return FEDERATION
-        case Member():
-            return MEMBER
-        case Import():
-            return IMPORT
 
 
 def name_of(record: Record) -> str:

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
-
-import grpc
 
 from federation.errors import FederationError, SyncRefused
 from federation.log import Log
@@ -20,6 +18,7 @@ from gateway.subscription import Subscription
 SERVICE: Final = "fedgate.sync.v1.Sync"
 METHOD: Final = "Connect"
 HELLO_DEADLINE: Final = 5.0
+_BYE_DEADLINE: Final = 1.0
 
 SessionFor = Callable[[Peer, Hello], AbstractAsyncContextManager[Session]]
 
@@ -56,18 +55,15 @@ class SyncServer:
         """Serve one connection; whoever is refused hears why before it ends."""
         peer = peer_of(context)
         incoming = (frames.decode(message) async for message in messages)
-
-        async def send(frame: Frame) -> None:
-            await context.write(frames.encode(frame))
-
+        outlet = _Outlet(context)
         try:
-            await self._converse(peer, incoming, send)
+            await self._converse(peer, incoming, outlet.send)
         except SyncRefused as refusal:
             log.warning("agent refused", peer=peer.address, id=str(peer.spiffe_id), reason=refusal.reason)
-            await send(Bye(refusal.code, refusal.reason, refusal.hint))
+            await outlet.close(Bye(refusal.code, refusal.reason, refusal.hint))
         except FederationError as error:
             log.error("sync broken off", peer=peer.address, id=str(peer.spiffe_id), reason=str(error))
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the hub cannot serve this now")
+            await outlet.close(Bye("unavailable", "the hub cannot serve this now", "its log says why"))
 
     async def _converse(
         self, peer: Peer, incoming: AsyncIterator[Frame], send: Callable[[Frame], Awaitable[None]]
@@ -112,3 +108,24 @@ class SyncServer:
         finally:
             if self._connections.get(who) is task:
                 del self._connections[who]
+
+
+class _Outlet:
+    """Where frames go out: gRPC takes none before it is done with the one before, cancelled or not."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._writing: asyncio.Future[None] | None = None
+
+    async def send(self, frame: Frame) -> None:
+        """Write *frame*; if this is cancelled, it goes out all the same."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        self._writing = asyncio.ensure_future(self._context.write(frames.encode(frame)))
+        await asyncio.shield(self._writing)
+
+    async def close(self, bye: Bye) -> None:
+        """Say why we hang up, to whoever still listens."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BYE_DEADLINE):
+                await self.send(bye)
