@@ -13,7 +13,7 @@ from clusters.join import utc_now
 from pki import keystore, profile
 from pki.authority import from_pem, to_pem
 from pki.bundle import spiffe_id_of
-from pki.csr import verify_csr
+from pki.csr import make_csr, verify_csr
 from pki.errors import OtherTokenKind
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, gateway_id
@@ -134,6 +134,20 @@ def test_a_certificate_for_another_gateway_is_not_kept(
     assert caught.value.code == "answer-unusable"
     with pytest.raises(IdentityUnusable, match="no gateway has enrolled"):
         load_enrolment(state)
+
+
+def test_a_certificate_for_another_key_is_not_kept(agent: Server, state: Path) -> None:
+    request = {"csr": make_csr(KeySigner.generate().key)}
+    agent.answers["/v1/enrol"] = lambda _: enrolling(request)
+    with pytest.raises(JoinRefused, match="and the key that was sent"):
+        enrol(token_line(agent.address), state)
+
+
+def test_roots_that_do_not_lead_to_the_certificate_are_not_kept(agent: Server, state: Path) -> None:
+    other = Authorities(now=FED.now).root_pem
+    agent.answers["/v1/enrol"] = lambda request: enrolling(request, roots=[other])
+    with pytest.raises(JoinRefused, match="not issued by anyone we trust"):
+        enrol(token_line(agent.address), state)
 
 
 def test_a_gateway_renews_by_the_certificate_that_it_has(agent: Server, state: Path) -> None:

@@ -22,6 +22,7 @@ from pki.authority import to_pem
 from pki.bundle import check_svid
 from pki.csr import make_csr, verify_csr
 from pki.errors import StateBusy, TokenCut, TokenExpired
+from pki.profile import HUB_DNS_NAME
 from pki.signer import KeySigner
 from pki.spiffe import agent_id
 from pki.tokens import TokenKind, new_token
@@ -37,22 +38,22 @@ def token_line(*addresses: str, pin: str = FED.pin, cluster: str = "west") -> st
     return new_token(TokenKind.JOIN, cluster, "fed.example", addresses, (pin,), expires).text
 
 
-def letting_in(request: Json, **changes: object) -> tuple[int, Json]:
-    """What a hub answers, with *changes* of it."""
+def letting_in(request: Json, changes: Json | None = None, fed: Authorities = FED) -> tuple[int, Json]:
+    """What a hub of *fed* answers, with *changes* of it."""
     csr = verify_csr(str(request["csr"]))
-    issuing = FED.hub_ca.issue(profile.issuing_ca(WEST), csr, utc_now())
+    issuing = fed.hub_ca.issue(profile.issuing_ca(WEST), csr, utc_now())
     answer: Json = {
         "cluster": request["cluster"],
         "domain": "fed.example",
         "trust_domain": WEST,
-        "chain": [to_pem([c]) for c in (issuing, *FED.hub_ca.chain)],
-        "roots": [FED.root_pem],
+        "chain": [to_pem([c]) for c in (issuing, *fed.hub_ca.chain)],
+        "roots": [fed.root_pem],
         "sync": ["192.0.2.1:7444"],
         "vip_ranges": ["241.0.0.0/16"],
         "now": utc_now().isoformat(),
         "something-new": True,
     }
-    return 200, {**answer, **changes}
+    return 200, {**answer, **(changes or {})}
 
 
 @contextmanager
@@ -188,18 +189,28 @@ def test_an_agent_that_poses_as_the_hub_never_sees_the_secret(tmp_path: Path, st
 def test_a_server_with_the_hubs_name_but_not_its_id_never_sees_the_secret(
     tmp_path: Path, state: Path
 ) -> None:
-    with hub_of(nearly_the_hub(), tmp_path) as hub:
+    with hub_of(by_the_hub_ca("spiffe://fed.example/hub-of-sorts", HUB_DNS_NAME), tmp_path) as hub:
         error = refused(token_line(hub.address), state)
         assert "it is spiffe://fed.example/hub-of-sorts, not spiffe://fed.example/hub" in error.reason
         assert not secrets_sent(hub)
 
 
-def nearly_the_hub() -> Credential:
-    """What the hub CA might sign for somebody else: the right DNS name, the wrong ID."""
-    real = profile.hub("fed.example")
-    names = (x509.UniformResourceIdentifier("spiffe://fed.example/hub-of-sorts"), *real.names[1:])
+def test_a_server_with_the_hubs_id_but_not_its_name_never_sees_the_secret(
+    tmp_path: Path, state: Path
+) -> None:
+    with hub_of(by_the_hub_ca("spiffe://fed.example/hub"), tmp_path) as hub:
+        assert "ostname mismatch" in refused(token_line(hub.address), state).reason
+        assert not secrets_sent(hub)
+
+
+def by_the_hub_ca(uri: str, *names: str) -> Credential:
+    """What the hub CA might sign for somebody else."""
+    described = replace(
+        profile.hub("fed.example"),
+        names=(x509.UniformResourceIdentifier(uri), *(x509.DNSName(name) for name in names)),
+    )
     signer = KeySigner.generate()
-    certificate = FED.hub_ca.issue(replace(real, names=names), signer.public_key(), utc_now())
+    certificate = FED.hub_ca.issue(described, signer.public_key(), utc_now())
     return Credential((certificate, *FED.hub_ca.chain), signer)
 
 
@@ -269,7 +280,7 @@ CLOUDS = [to_pem([certificate]) for certificate in FED.issuing_ca("cloud").chain
 def test_an_answer_that_does_not_hold_together_is_not_kept(
     changes: Json, reason: str, hub: Server, state: Path
 ) -> None:
-    hub.answers["/v1/join"] = lambda request: letting_in(request, **changes)
+    hub.answers["/v1/join"] = lambda request: letting_in(request, changes)
     error = refused(token_line(hub.address), state)
     assert error.code == "answer-unusable"
     assert reason in error.reason
@@ -280,6 +291,14 @@ def test_a_certificate_for_somebody_elses_key_is_not_kept(hub: Server, state: Pa
     request = {"csr": make_csr(KeySigner.generate().key), "cluster": "west"}
     hub.answers["/v1/join"] = lambda _: letting_in(request)
     assert "its key is not the signer's" in refused(token_line(hub.address), state).reason
+
+
+def test_another_federations_authority_is_not_kept_even_if_its_answer_is_in_itself_sound(
+    hub: Server, state: Path
+) -> None:
+    hub.answers["/v1/join"] = lambda request: letting_in(request, fed=Authorities(now=FED.now))
+    assert "not issued by anyone we trust" in refused(token_line(hub.address), state).reason
+    assert not has_joined(state)
 
 
 # --- clocks -----------------------------------------------------------------------------------
@@ -298,7 +317,7 @@ def test_clocks_too_far_apart_are_told_before_the_secret_leaves(
 
 def test_clocks_too_far_apart_are_told_even_if_only_the_answer_shows_it(hub: Server, state: Path) -> None:
     later = (utc_now() + timedelta(minutes=2)).isoformat()
-    hub.answers["/v1/join"] = lambda request: letting_in(request, now=later)
+    hub.answers["/v1/join"] = lambda request: letting_in(request, {"now": later})
     assert refused(token_line(hub.address), state).code == "clock-skew"
     assert not has_joined(state)
 
@@ -354,7 +373,7 @@ def test_a_state_that_an_agent_is_using_is_left_alone(hub: Server, state: Path) 
 def test_a_refused_join_again_leaves_the_old_identity(hub: Server, state: Path) -> None:
     join(token_line(hub.address), state)
     before = load_identity(state).authority.certificate
-    hub.answers["/v1/join"] = lambda request: letting_in(request, roots=[])
+    hub.answers["/v1/join"] = lambda request: letting_in(request, {"roots": []})
     refused(token_line(hub.address), state, rejoin=True)
     assert load_identity(state).authority.certificate == before
 

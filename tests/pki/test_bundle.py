@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pki import profile
 from pki.authority import Authority, new_root, sign, to_pem
@@ -319,6 +321,83 @@ def test_a_forged_signature_is_not_believed() -> None:
     )
     with pytest.raises(CertificateRefused, match="not issued by anyone we trust"):
         accept_svid([forged])
+
+
+# --- certificates that say something else than a profile can --------------------------------------
+
+
+def edited(chain: Chain, issuer: Authority, *changes: tuple[x509.ExtensionType, bool]) -> Chain:
+    """Sign the first certificate of *chain* again, with *changes* in place of extensions of their kinds."""
+    first, *above = chain
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(first.subject)
+        .issuer_name(first.issuer)
+        .public_key(first.public_key())
+        .serial_number(first.serial_number)
+        .not_valid_before(first.not_valid_before_utc)
+        .not_valid_after(first.not_valid_after_utc)
+    )
+    changed = {value.oid for value, _ in changes}
+    kept = [(e.value, e.critical) for e in first.extensions if e.oid not in changed]
+    for value, critical in (*kept, *changes):
+        builder = builder.add_extension(value, critical)
+    assert isinstance(issuer.signer, KeySigner)
+    return (builder.sign(issuer.signer.key, hashes.SHA256()), *above)
+
+
+USES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+MORE_USES = ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+
+
+def usage(*uses: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{use: use in uses for use in (*USES, *MORE_USES)})
+
+
+SVID = FED.svid(CART).chain
+STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"")
+
+
+@pytest.mark.parametrize(
+    ("change", "critical", "reason"),
+    [
+        (usage("key_agreement"), True, "not for digital signatures alone"),
+        (usage("digital_signature", "key_cert_sign"), True, "not for digital signatures alone"),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False, "not for both ends of TLS"),
+        (STRANGE, True, "the critical extension 1.3.6.1.4.1.99999.1"),
+    ],
+)
+def test_an_svid_whose_extensions_are_not_an_svids(
+    change: x509.ExtensionType, critical: bool, reason: str
+) -> None:
+    with pytest.raises(CertificateRefused, match=reason):
+        accept_svid(edited(SVID, ISSUING, (change, critical)))
+
+
+def test_an_extension_that_nobody_need_understand_does_no_harm() -> None:
+    assert accept_svid(edited(SVID, ISSUING, (STRANGE, False))) == CART
+
+
+def test_name_constraints_that_a_verifier_may_skip_are_none() -> None:
+    """[root] ── hub CA ── issuing CA with constraints that are not critical"""
+    chain = edited(ISSUING.chain, FED.hub_ca, (profile.constraints_for(ONPREM), False))
+    with pytest.raises(CertificateRefused, match="no critical name constraints"):
+        accept_issuing_ca(chain)
+
+
+def test_an_authority_whose_key_is_not_for_certificates_is_none() -> None:
+    """[root] ── hub CA ── issuing CA for signing anything but certificates"""
+    chain = edited(ISSUING.chain, FED.hub_ca, (usage("digital_signature"), True))
+    with pytest.raises(CertificateRefused, match="not for signing certificates"):
+        accept_issuing_ca(chain)
+
+
+def test_an_svid_below_constraints_of_another_kind_is_refused() -> None:
+    """[root] ── hub CA ── CA for onprem's URIs, silent about DNS names ── SVID"""
+    constraints = x509.NameConstraints(profile.constraints_for(ONPREM).permitted_subtrees, None)
+    silent = below(FED.hub_ca, replace(free_ca(), constraints=constraints))
+    with pytest.raises(CertificateRefused, match="of a kind that we do not use"):
+        accept_svid(mint(silent, profile.svid(CART)), ROOTS)
 
 
 # --- pins and names ---------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from pki.errors import CsrRefused
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def request(key: CertificateIssuerPrivateKeyTypes, algorithm: hashes.SHA1 | hashes.SHA256 | None) -> str:
+def request(key: CertificateIssuerPrivateKeyTypes, algorithm: hashes.SHA224 | hashes.SHA256 | None) -> str:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    signed = builder.sign(key, algorithm)  # type: ignore[arg-type]  # SHA-1 is not in the signature, for good reason
+    signed = builder.sign(key, algorithm)
     return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -55,6 +55,11 @@ def test_other_kinds_of_keys_are_refused() -> None:
     ):
         with pytest.raises(CsrRefused, match="P-256"):
             verify_csr(pem)
+
+
+def test_a_weak_signature_is_refused() -> None:
+    with pytest.raises(CsrRefused, match="SHA-256"):
+        verify_csr(request(KEY, hashes.SHA224()))
 
 
 def test_an_endless_request_is_refused_unread() -> None:

@@ -138,6 +138,13 @@ def test_a_state_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_whoever_takes_a_state_directory_ends_what_its_last_user_began(tmp_path: Path) -> None:
+    keystore.write(tmp_path / ".key.new", b"new key")
+    keystore.write(tmp_path / ".write-all", b'["key"]')
+    with keystore.exclusive(tmp_path):
+        assert names(tmp_path) == {"key"}
+
+
 def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     inside = keystore.exclusive(tmp_path / "file" / "state")

@@ -1,5 +1,6 @@
 """Tokens: what was made is what is read, and each way of breaking one is told apart."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,6 +23,7 @@ TOKEN = Token(
     "cd" * 20,
 )
 LINE = TOKEN.text
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 def parse(text: str, kind: TokenKind = TokenKind.JOIN, now: datetime = NOW) -> Token:
@@ -73,6 +75,16 @@ def test_one_changed_character_is_an_alteration(place: int, other: str) -> None:
 def test_added_characters_are_an_alteration(place: int, added: str) -> None:
     with pytest.raises((TokenAltered, TokenCut)):
         parse(LINE[:place] + added + LINE[place:])
+
+
+@pytest.mark.parametrize("subject", ["w", "we", "wes"])
+def test_another_spelling_of_the_same_bits_is_an_alteration(subject: str) -> None:
+    line = replace(TOKEN, subject=subject).text
+    for place in range(len("fgj1.") + 6, len(line)):
+        for other in ALPHABET + "+/":
+            if other != line[place]:
+                with pytest.raises(TokenAltered):
+                    parse(line[:place] + other + line[place + 1 :])
 
 
 def test_a_changed_kind_is_an_alteration() -> None:
