@@ -144,7 +144,7 @@ class SyncClient:
         log.info("hub connected", address=address, version=answer.version)
 
     def _down(self, address: str, why: SyncRefused) -> None:
-        """Note that there is no link, and why; the log hears it once, not at each attempt."""
+        """Note that there is no link, and why; the log hears each reason once, not at each attempt."""
         before = self.state.value
         since = self._now() if before.connected else before.since
         state = replace(
@@ -156,7 +156,7 @@ class SyncClient:
             reason=why.reason,
             hint=why.hint,
         )
-        if before.connected or (before.code, before.address) != (why.code, address):
+        if before.connected or before.code != why.code:
             log.warning("hub not connected", address=address, code=why.code, reason=why.reason)
         self.state.set(state)
 

@@ -45,7 +45,8 @@ class SyncServer:
         self._version = version
         self._now = now
         self._hello_deadline = hello_deadline
-        self._connections: dict[str, asyncio.Task[object] | None] = {}
+        self._connections: dict[str, asyncio.Task[object]] = {}
+        self._superseded: set[asyncio.Task[object]] = set()
 
     def serving(self, listeners: Sequence[Listener]) -> AbstractAsyncContextManager[tuple[int, ...]]:
         """Serve on *listeners* until the block is left; gives the port of each, 0 for a unix socket."""
@@ -93,21 +94,29 @@ class SyncServer:
     async def _only_connection(self, peer: Peer) -> AsyncIterator[None]:
         """End the former connection of the same peer, and be its connection until the block is left."""
         who = str(peer.spiffe_id or peer.address)
-        task = asyncio.current_task()
-        former = self._connections.get(who)
-        self._connections[who] = task
-        if former is not None:
-            former.cancel()
+        task = _current_task()
+        while (former := self._connections.get(who)) is not None:
+            if former not in self._superseded:
+                self._superseded.add(former)
+                former.cancel()
             await asyncio.wait([former])
+        self._connections[who] = task
         try:
             yield
         except asyncio.CancelledError:
-            if self._connections.get(who) is not task:
+            if task in self._superseded:
                 raise SyncRefused("superseded", "another connection of this agent has taken over") from None
             raise
         finally:
-            if self._connections.get(who) is task:
-                del self._connections[who]
+            del self._connections[who]
+            self._superseded.discard(task)
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("not in a task")
+    return task
 
 
 class _Outlet:
