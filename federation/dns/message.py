@@ -203,6 +203,22 @@ def wire_name(text: str) -> bytes:
     return name
 
 
+_REVERSE_V4 = wire_name("in-addr.arpa")
+_REVERSE_V6 = wire_name("ip6.arpa")
+
+
+def below(name: bytes, *labels: str) -> bytes:
+    """The wire name of *labels*, known to be good and in lower case, in front of *name*."""
+    return b"".join(len(label).to_bytes(1) + label.encode("ascii") for label in labels) + name
+
+
+def reverse_name(address: IPv4Address | IPv6Address) -> bytes:
+    """The wire name under which an address points back to what it belongs to."""
+    if address.version == 4:
+        return below(_REVERSE_V4, *map(str, reversed(address.packed)))
+    return below(_REVERSE_V6, *reversed(address.packed.hex()))
+
+
 def question_key(name: bytes, kind: RecordType) -> bytes:
     """The key of the question for *kind* at the folded wire *name*."""
     return name + kind.to_bytes(2) + CLASS_IN.to_bytes(2)

@@ -18,9 +18,11 @@ from federation.dns.message import (
     Rcode,
     RecordType,
     address_record,
+    below,
     labels,
     question_key,
     record,
+    reverse_name,
     wire_name,
 )
 
@@ -63,35 +65,36 @@ class Records(NamedTuple):
 
 def records_of(view: ClusterView, imported: Import) -> Records:
     """Everything that DNS says about *imported* as seen from the view's home."""
-    service = imported.service
-    name = wire_name(service.dns_name)
+    name = wire_name(imported.service.dns_name)
     addresses = [ip_address(vip) for vip in view.vips(imported)]
     answers: dict[bytes, Answer] = {}
     for version, kind in ((4, RecordType.A), (6, RecordType.AAAA)):
         if family := [address_record(TTL, address) for address in addresses if address.version == version]:
             answers[question_key(name, kind)] = Answer.of(answers=family)
+    pointer = Answer.of(answers=[record(RecordType.PTR, TTL, name)])
     for address in addresses:
-        pointer = record(RecordType.PTR, TTL, name)
-        answers[question_key(wire_name(address.reverse_pointer), RecordType.PTR)] = Answer.of(
-            answers=[pointer]
-        )
-    names = [name, wire_name(f"{service.namespace}.svc.{CLUSTERSET_DOMAIN}")]
-    for owner, target in _service_locations(imported, name):
-        answers[question_key(owner, RecordType.SRV)] = Answer.of(answers=[target])
-        names += [owner, owner[1 + owner[0] :]]
+        answers[question_key(reverse_name(address), RecordType.PTR)] = pointer
+    names = [name, _parent(name)]
+    for owner, location in _locations(imported, name):
+        answers[question_key(owner, RecordType.SRV)] = Answer.of(answers=[location])
+        names += [owner, _parent(owner)]
     return Records(answers, tuple(dict.fromkeys(names)))
 
 
-def _service_locations(imported: Import, name: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _parent(name: bytes) -> bytes:
+    return name[1 + name[0] :]
+
+
+def _locations(imported: Import, name: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield owner and SRV record of each named port; what we do not carry is listed all the same.
 
     A port name may be as long as a label, which leaves no room for the underscore: that one has no record.
     """
     for port in imported.ports:
         if 0 < len(port.name) < MAX_LABEL:
-            owner = wire_name(f"_{port.name}._{port.protocol}.{imported.service.dns_name}")
             priority, weight = 0, 100
             numbers = b"".join(number.to_bytes(2) for number in (priority, weight, port.number))
+            owner = below(name, f"_{port.name}", f"_{port.protocol.lower()}")
             yield owner, record(RecordType.SRV, TTL, numbers + name)
 
 

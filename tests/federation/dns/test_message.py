@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 
 import dns.flags
 import dns.message
@@ -22,6 +23,7 @@ from federation.dns.message import (
     record,
     render,
     render_refusal,
+    reverse_name,
     shorten,
     wire_name,
 )
@@ -193,3 +195,8 @@ def test_a_damaged_query_is_a_query_or_unanswerable(data: st.DataObject) -> None
         asked[data.draw(st.integers(0, len(asked) - 1))] = data.draw(st.integers(0, 255))
     with suppress(Unanswerable):
         parse_query(bytes(asked))
+
+
+@given(st.ip_addresses())
+def test_reverse_names_are_those_of_the_standard_library(address: IPv4Address | IPv6Address) -> None:
+    assert reverse_name(address) == dns.name.from_text(address.reverse_pointer + ".").to_wire()
