@@ -56,6 +56,10 @@ from gateway.messages import (
 )
 from gateway.spec import GatewaySpec
 
+# All listeners of an egress count together: their numbers have the same names whatever there is to call.
+EGRESS_STATS: Final = "egress"
+INGRESS_STATS: Final = "ingress"
+
 _ON_DEMAND_TIMEOUT: Final = Duration(seconds=5)
 _HANDSHAKE_TIMEOUT: Final = Duration(seconds=10)
 _CONNECT_ATTEMPTS: Final = UInt32Value(value=4)
@@ -74,7 +78,7 @@ def egress(
     name: str, addresses: Sequence[str], port: int, vips: Iterable[str], sources: Matcher.OnMatch
 ) -> Listener:
     """Take calls to *vips* on *port* from known *sources*, and close every other connection at once."""
-    listener = _listener(name, [socket_address(address, port) for address in addresses])
+    listener = _listener(name, [socket_address(address, port) for address in addresses], EGRESS_STATS)
     listener.filter_chain_matcher.CopyFrom(matchers.by_address(matchers.DESTINATION, vips, sources))
     listener.filter_chains.append(_CALLERS)
     return listener
@@ -104,7 +108,7 @@ def ingress(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
     a changed chain cuts its tunnels, a changed route does not.
     """
     addresses = [socket_address(address, spec.ingress_port) for address in spec.ingress_addresses]
-    listener = _listener(names.INGRESS, addresses)
+    listener = _listener(names.INGRESS, addresses, INGRESS_STATS)
     inspector = packed(TlsInspector())
     listener.listener_filters.append(
         ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=inspector)
@@ -123,8 +127,8 @@ def ingress(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
     return listener
 
 
-def _listener(name: str, addresses: Sequence[Address]) -> Listener:
-    """A listener at *addresses*.
+def _listener(name: str, addresses: Sequence[Address], stats: str) -> Listener:
+    """A listener at *addresses*, counted under *stats*.
 
     Without SO_REUSEPORT: with it, another Envoy of the same user could bind the same port unnoticed and
     take half of the connections.
@@ -132,6 +136,7 @@ def _listener(name: str, addresses: Sequence[Address]) -> Listener:
     first, *others = addresses
     return Listener(
         name=name,
+        stat_prefix=stats,
         address=first,
         additional_addresses=[AdditionalAddress(address=address, socket_options=None) for address in others],
         enable_reuse_port=BoolValue(value=False),
@@ -207,7 +212,7 @@ def _manager(access_log: str | None) -> HttpConnectionManager:
     would not turn them off but end everything at once.
     """
     manager = HttpConnectionManager(
-        stat_prefix="ingress",
+        stat_prefix=INGRESS_STATS,
         codec_type=HttpConnectionManager.HTTP2,
         http2_protocol_options=Http2ProtocolOptions(
             allow_connect=True,

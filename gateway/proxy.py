@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
 from gateway.errors import EnvoyFailed
+from gateway.lds import EGRESS_STATS, INGRESS_STATS
 from gateway.spec import GatewaySpec
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ _STEADY: Final = 30.0  # up for so long, an Envoy that ends has not failed to st
 _KILL_AFTER: Final = 5.0
 _POLL: Final = 0.1
 _LONGEST_SOCKET_PATH: Final = 107
+_OPEN_CALLS: Final = (
+    rf"^(listener\.{EGRESS_STATS}\.downstream_cx_active|http\.{INGRESS_STATS}\.downstream_rq_active)$"
+)
 
 # Run in the child before Envoy: end with the parent however that ends, and take every file we may have.
 _EXEC: Final = """
@@ -93,7 +97,7 @@ async def supervise(
         started = loop.time()
         async with _started(command) as process:
             _log(logging.INFO, "gateway started", gateway=settings.spec.name, pid=process.pid)
-            await _ends_or_set(process, stop)
+            await _first_of(process.wait(), stop.wait())
             if process.returncode is None:
                 await _drain(settings, process, hurry or asyncio.Event())
                 return
@@ -179,41 +183,40 @@ async def _stopped(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def _ends_or_set(process: asyncio.subprocess.Process, *events: asyncio.Event) -> None:
-    """Wait until *process* ends or one of *events* is set."""
-    waits = [asyncio.ensure_future(process.wait()), *(asyncio.ensure_future(e.wait()) for e in events)]
+async def _first_of(*these: Coroutine[object, object, object]) -> None:
+    """Wait until one of *these* has ended, and cancel the others; raise what it raised."""
+    tasks = [asyncio.ensure_future(this) for this in these]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            await task
     finally:
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _drain(settings: ProxySettings, process: asyncio.subprocess.Process, hurry: asyncio.Event) -> None:
-    """Take no new connections, and wait for the open ones: until they end, the timeout, or *hurry*."""
+    """Drain, unless Envoy ends meanwhile or we are told to hurry."""
+    name = settings.spec.name
     async with Admin(admin_socket(settings.folder)) as admin:
         try:
-            await admin.post("/drain_listeners?graceful")
-            left = await _count_down(admin, process, settings.drain_timeout, hurry)
+            await _first_of(drain(admin, settings.drain_timeout), process.wait(), hurry.wait())
+            left = 0 if process.returncode is not None else await open_calls(admin)
         except EnvoyFailed as error:
-            _log(logging.WARNING, "gateway not drained", gateway=settings.spec.name, reason=str(error))
-            return
-    _log(logging.INFO, "gateway drained", gateway=settings.spec.name, connections_cut=left)
+            _log(logging.WARNING, "gateway not drained", gateway=name, reason=str(error))
+        else:
+            _log(logging.INFO, "gateway drained", gateway=name, calls_cut=left)
 
 
-async def _count_down(
-    admin: Admin, process: asyncio.subprocess.Process, seconds: float, hurry: asyncio.Event
-) -> int:
-    """How many calls are still open when the wait is over."""
+async def drain(admin: Admin, seconds: float) -> int:
+    """Take no new connections, and wait up to *seconds* for the calls to end; how many are left?"""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while True:
-        left = await open_calls(admin)
-        if left == 0 or loop.time() >= deadline or hurry.is_set() or process.returncode is not None:
-            return left
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_ends_or_set(process, hurry), _POLL)
+    await admin.post("/drain_listeners?graceful")
+    while (left := await open_calls(admin)) and loop.time() < deadline:  # noqa: ASYNC110 (Envoy tells nobody)
+        await asyncio.sleep(_POLL)
+    return left
 
 
 async def open_calls(admin: Admin) -> int:
@@ -221,8 +224,7 @@ async def open_calls(admin: Admin) -> int:
 
     Tunnels' own connections are not counted: peers keep those open without a call in them.
     """
-    counts = await admin.stats(r"^(tcp\.tcp\.downstream_cx_active|http\.ingress\.downstream_rq_active)$")
-    return sum(counts.values())
+    return sum((await admin.stats(_OPEN_CALLS)).values())
 
 
 def _log(level: int, event: str, **fields: object) -> None:
