@@ -95,7 +95,8 @@ def enrol(
     signer = KeySigner.generate()
     request = EnrolRequest(token.id, token.secret, token.subject, token.role, make_csr(signer.key))
     with keystore.exclusive(state):
-        connection = open_pinned(_agent(token.trust_domain, token.addresses), token.pins, timeout)
+        agent = _agent(token.trust_domain, token.addresses)
+        connection = open_pinned(agent, token.pins, timeout, clock)
         with contextlib.closing(connection):
             answer = connection.post(ENROL_PATH, request, EnrolAnswer)
         enrolment = Enrolment(

@@ -16,16 +16,14 @@ from cryptography import x509
 
 from clusters.admission import (
     JOIN_PATH,
-    SKEW_REFUSED,
-    SKEW_WARNED,
     JoinAnswer,
     JoinRequest,
-    Refusal,
 )
 from clusters.errors import IdentityUnusable, InvalidName, InvalidValue, JoinRefused
 from clusters.identity import ClusterIdentity, Membership, has_joined, load_membership
 from clusters.model import VipRange, cluster_name
 from clusters.pinned import Connection, Server, open_pinned
+from clusters.skew import refuse_skew, skew_warning
 from pki import keystore
 from pki.authority import Authority, from_pem
 from pki.bundle import check_issuing_ca
@@ -76,7 +74,7 @@ def join(
     with keystore.exclusive(state):
         _check_state(state, token.subject, rejoin)
         hub = Server("hub", hub_id(token.trust_domain), token.addresses, HUB_DNS_NAME)
-        with contextlib.closing(open_pinned(hub, token.pins, timeout)) as connection:
+        with contextlib.closing(open_pinned(hub, token.pins, timeout, clock)) as connection:
             joined = _join_over(connection, token, rejoin, version or version_of("fedgate"), clock)
         joined.identity.save(state)
     return joined
@@ -111,8 +109,6 @@ def _join_over(
 ) -> Joined:
     """Ask the verified *hub*, and check its answer."""
     asked = clock()
-    if hub.clock is not None:
-        _check_skew((asked - hub.clock).total_seconds())
     signer = KeySigner.generate()
     request = JoinRequest(
         token.id, token.secret, token.subject, make_csr(signer.key), version, asked, rejoin=rejoin
@@ -120,7 +116,7 @@ def _join_over(
     answer = hub.post(JOIN_PATH, request, JoinAnswer)
     answered = clock()
     skew = (asked + (answered - asked) / 2 - answer.now).total_seconds()
-    _check_skew(skew)
+    refuse_skew(skew, "hub")
     try:
         identity = _identity(answer, token, hub.roots, signer, answered)
     except (PkiError, InvalidName, InvalidValue, ValueError) as error:
@@ -129,10 +125,7 @@ def _join_over(
             f"the hub at {hub.address} let {token.subject} in, but its answer cannot be used: {error}",
             "nothing was kept; make a new token, and join with --rejoin",
         ) from error
-    warning = ""
-    if abs(skew) > SKEW_WARNED:
-        warning = f"{_apart(skew)}; above {SKEW_REFUSED:.0f} s certificates begin to fail"
-    return Joined(identity, hub.address, skew, warning)
+    return Joined(identity, hub.address, skew, skew_warning(skew, "hub"))
 
 
 def _identity(
@@ -159,17 +152,3 @@ def _identity(
         tuple(VipRange(cidr) for cidr in answer.vip_ranges),
     )
     return ClusterIdentity(membership, Authority(issuing, from_pem(chain_pem)[1:], signer), signer, roots)
-
-
-def _check_skew(seconds: float) -> None:
-    if abs(seconds) > SKEW_REFUSED:
-        raise JoinRefused(
-            Refusal.CLOCK_SKEW,
-            f"{_apart(seconds)}, and more than {SKEW_REFUSED:.0f} s make certificates fail",
-            "set the clock of whichever is wrong, best by NTP",
-        )
-
-
-def _apart(seconds: float) -> str:
-    direction = "ahead of" if seconds > 0 else "behind"
-    return f"this machine's clock is {abs(seconds):.1f} s {direction} the hub's"

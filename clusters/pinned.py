@@ -21,6 +21,7 @@ from cryptography import x509
 
 from clusters.admission import ROOT_PATH, Refused
 from clusters.errors import JoinRefused
+from clusters.skew import refuse_skew
 from pki.authority import from_pem, to_pem
 from pki.bundle import spiffe_id_of, spki_sha256
 from pki.errors import CertificateRefused
@@ -49,11 +50,7 @@ class Server:
 
 
 class Connection:
-    """A verified connection to *address*, good for one request.
-
-    `roots` are those that it was verified against. `clock` is what the server's clock said when it was
-    asked for them: a hint, from before anything was verified.
-    """
+    """A verified connection to *address*, good for one request; `roots` are what verified it."""
 
     def __init__(
         self,
@@ -61,11 +58,9 @@ class Connection:
         address: str,
         http_connection: http.client.HTTPConnection,
         roots: tuple[x509.Certificate, ...],
-        clock: datetime | None = None,
     ) -> None:
         self.address = address
         self.roots = roots
-        self.clock = clock
         self._noun = f"the {server.noun} at {address}"
         self._http = http_connection
 
@@ -96,13 +91,20 @@ class Connection:
         raise JoinRefused(refused.code, refused.message, refused.hint)
 
 
-def open_pinned(server: Server, pins: tuple[str, ...], timeout: float) -> Connection:
-    """Connect to the first address where a server of a pinned root answers, and verify it by that root."""
+def open_pinned(
+    server: Server, pins: tuple[str, ...], timeout: float, clock: Callable[[], datetime]
+) -> Connection:
+    """Connect to the first address where a server of a pinned root answers, and verify it by that root.
+
+    The clocks are compared before anything is verified: if they disagree, good certificates look bad.
+    """
 
     def attempt(address: str) -> Connection:
-        roots, clock = _fetch_roots(server, address, pins, timeout)
+        roots, its_clock = _fetch_roots(server, address, pins, timeout)
+        if its_clock is not None:
+            refuse_skew((clock() - its_clock).total_seconds(), server.noun)
         verified = _dial_verified(server, address, _verifying(server, roots), timeout)
-        return Connection(server, address, verified, roots, clock)
+        return Connection(server, address, verified, roots)
 
     return _first(server, attempt)
 

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,14 @@ def test_roots_that_do_not_lead_to_the_certificate_are_not_kept(agent: Server, s
     agent.answers["/v1/enrol"] = lambda request: enrolling(request, roots=[other])
     with pytest.raises(JoinRefused, match="not issued by anyone we trust"):
         enrol(token_line(agent.address), state)
+
+
+def test_a_clock_too_far_from_the_agents_is_told_before_the_secret_leaves(agent: Server, state: Path) -> None:
+    agent.date = format_datetime(utc_now() + timedelta(minutes=2), usegmt=True)
+    with pytest.raises(JoinRefused, match=r"behind the agent's") as caught:
+        enrol(token_line(agent.address), state)
+    assert caught.value.code == "clock-skew"
+    assert [path for path, _ in agent.asked] == ["/v1/root"]
 
 
 def test_a_gateway_renews_by_the_certificate_that_it_has(agent: Server, state: Path) -> None:

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from clusters.errors import IdentityUnusable
-from clusters.identity import ClusterIdentity, Membership, has_joined, load_identity, load_membership
+from clusters.identity import (
+    ClusterIdentity,
+    Membership,
+    forget_identity,
+    has_joined,
+    load_identity,
+    load_membership,
+)
 from clusters.model import ClusterName, VipRange
 from pki import keystore
 from pki.signer import KeySigner
@@ -81,6 +88,12 @@ def test_a_membership_whose_values_make_no_sense_is_told(state: Path) -> None:
     keystore.write(state / "agent.json", content)
     with pytest.raises(IdentityUnusable, match=r"agent\.json: VIP range"):
         load_membership(state)
+
+
+def test_nothing_is_left_of_an_identity_that_is_forgotten(state: Path) -> None:
+    forget_identity(state)
+    assert not has_joined(state)
+    assert list(state.iterdir()) == []
 
 
 def test_a_save_that_was_cut_short_is_finished_by_the_next_reader(state: Path) -> None:

@@ -315,6 +315,17 @@ def test_clocks_too_far_apart_are_told_before_the_secret_leaves(
     assert not secrets_sent(hub)
 
 
+def test_a_clock_for_which_the_hubs_certificate_has_not_begun_is_called_a_wrong_clock(
+    tmp_path: Path, state: Path
+) -> None:
+    tomorrow = Authorities(now=utc_now() + timedelta(days=1))
+    expires = utc_now() + timedelta(minutes=15)
+    with hub_of(tomorrow.hub(), tmp_path, tomorrow.root_pem) as hub:
+        hub.date = format_datetime(tomorrow.now, usegmt=True)
+        line = new_token(TokenKind.JOIN, "west", "fed.example", (hub.address,), (tomorrow.pin,), expires).text
+        assert refused(line, state).code == "clock-skew"
+
+
 def test_clocks_too_far_apart_are_told_even_if_only_the_answer_shows_it(hub: Server, state: Path) -> None:
     later = (utc_now() + timedelta(minutes=2)).isoformat()
     hub.answers["/v1/join"] = lambda request: letting_in(request, {"now": later})
