@@ -1,5 +1,6 @@
 """Who is in the clusterset: joining, being there, leaving."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from clusters.model import ClusterName
 from federation.errors import ClusterExists, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
-from federation.registry.offers import Offers, active
+from federation.registry.offers import Offers
 from federation.registry.records import (
     AliveRecord,
     ClusterRecord,
@@ -43,7 +44,7 @@ class Members:
 
     async def get(self, name: ClusterName) -> ClusterRecord:
         """One member; `UnknownCluster` when it is none."""
-        return active(name, await self._read(name))
+        return _active(name, await self._read(name))
 
     # --- joining
 
@@ -85,7 +86,7 @@ class Members:
 
         async def plan() -> Plan[ClusterRecord]:
             held = await self._read(name)
-            record = replace(active(name, held), anchors=anchors)
+            record = replace(_active(name, held), anchors=anchors)
             return Plan(record, [held.put(record)], [held.unchanged])
 
         return await self._ledger.transact(f"anchors of cluster {name}", plan)
@@ -97,7 +98,7 @@ class Members:
 
         async def plan() -> Plan[None]:
             member = await self._read(name)
-            active(name, member)
+            _active(name, member)
             held = await self._ledger.read(keyspace.status(name), StatusRecord)
             return Plan(None, [held.put(status)], [member.unchanged])
 
@@ -112,7 +113,7 @@ class Members:
 
         async def plan() -> Plan[LeaseId]:
             member = await self._read(name)
-            active(name, member)
+            _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
             return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
 
@@ -153,7 +154,8 @@ class Members:
 
     async def _sweep(self, name: ClusterName, now: datetime) -> None:
         """The cluster's own record goes last, so that a sweep that is cut short is taken up again."""
-        await self._offers.withdraw_all(name, now)
+        with suppress(UnknownCluster):  # another hub has swept up before us
+            await self._offers.withdraw_all(name, now)
 
         async def plan() -> Plan[None]:
             held = await self._read(name)
@@ -167,3 +169,10 @@ class Members:
 
     async def _read(self, name: ClusterName) -> Held[ClusterRecord]:
         return await self._ledger.read(keyspace.cluster(name), ClusterRecord)
+
+
+def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
+    """The record of a member; `UnknownCluster` when it is none, or is leaving."""
+    if held.record is None or held.record.state is not ClusterState.ACTIVE:
+        raise UnknownCluster(name)
+    return held.record

@@ -8,7 +8,7 @@ from clusters.model import ClusterName, Export, GatewayRecord, ServiceName
 from federation.errors import UnknownCluster
 from federation.registry import keyspace
 from federation.registry.drafts import Known, draft
-from federation.registry.ledger import Held, Ledger, Plan, everything, slices
+from federation.registry.ledger import Ledger, Plan, everything, slices
 from federation.registry.records import (
     ClusterRecord,
     ClusterState,
@@ -17,7 +17,7 @@ from federation.registry.records import (
     NextIndex,
     ServiceRecord,
 )
-from federation.registry.store import MAX_OPERATIONS, Delete
+from federation.registry.store import MAX_OPERATIONS, Compare, Delete
 
 SERVICES_AT_ONCE = 24
 """How many services go into one transaction: each may take four operations, and one is for them all."""
@@ -43,7 +43,7 @@ class Offers:
         transaction. Many services take several transactions.
         """
         for some in slices(changed.items(), SERVICES_AT_ONCE):
-            await self._set(cluster, dict(some), now, member=True)
+            await self._set(cluster, dict(some), now, ClusterState.ACTIVE)
 
     async def set_gateways(self, cluster: ClusterName, changed: Mapping[str, GatewayRecord | None]) -> None:
         """Write down the gateways of *cluster* that are new or different; `None` for one that is gone."""
@@ -51,28 +51,31 @@ class Offers:
             await self._set_gateways(cluster, dict(some))
 
     async def withdraw_all(self, cluster: ClusterName, now: datetime) -> None:
-        """Remove all that is under the name of a *cluster* that is leaving."""
+        """Remove all that is under the name of a *cluster* that is leaving.
+
+        `UnknownCluster` when it is no longer leaving: what is there then is not ours to remove.
+        """
         prefix = keyspace.exports(cluster)
         exported = [item.key.removeprefix(prefix) async for item in everything(self._ledger.store, prefix)]
         for some in slices(exported, SERVICES_AT_ONCE):
             gone = {ServiceName.parse(name): None for name in some}
-            await self._set(cluster, gone, now, member=False)
+            await self._set(cluster, gone, now, ClusterState.LEAVING)
         gateways = [item.key async for item in everything(self._ledger.store, keyspace.gateways(cluster))]
         for keys in slices(gateways, GATEWAYS_AT_ONCE):
-            await self._ledger.store.commit([Delete(key) for key in keys])
+            leaving = await self._still(cluster, ClusterState.LEAVING)
+            await self._ledger.store.commit([Delete(key) for key in keys], [leaving])
 
     async def _set(
         self,
         cluster: ClusterName,
         changed: Mapping[ServiceName, Export | None],
         now: datetime,
-        *,
-        member: bool,
+        state: ClusterState,
     ) -> None:
         async def plan() -> Plan[None]:
-            still_member = [(await self._member(cluster)).unchanged] if member else []
+            still = await self._still(cluster, state)
             planned = draft(cluster, changed, await self._known(cluster, changed), now, self._capacity)
-            return Plan(None, planned.operations, [*planned.when, *still_member])
+            return Plan(None, planned.operations, [*planned.when, still])
 
         async with self._turn:
             await self._ledger.transact(f"exports of cluster {cluster}", plan)
@@ -81,11 +84,11 @@ class Offers:
         keys = {keyspace.gateway(cluster, name): record for name, record in changed.items()}
 
         async def plan() -> Plan[None]:
-            member = await self._member(cluster)
+            still = await self._still(cluster, ClusterState.ACTIVE)
             held = await self._ledger.read_many(list(keys), GatewayRecord)
             different = [(held[key], record) for key, record in keys.items() if held[key].record != record]
             operations = [one.put(record) if record else one.delete() for one, record in different]
-            return Plan(None, operations, [member.unchanged])
+            return Plan(None, operations, [still])
 
         await self._ledger.transact(f"gateways of cluster {cluster}", plan)
 
@@ -106,14 +109,9 @@ class Offers:
             await self._ledger.list(keyspace.VIPS_FREED, FreedIndex) if is_new else (),
         )
 
-    async def _member(self, cluster: ClusterName) -> Held[ClusterRecord]:
+    async def _still(self, cluster: ClusterName, state: ClusterState) -> Compare:
+        """That the cluster is in *state*; `UnknownCluster` when it is not even now."""
         held = await self._ledger.read(keyspace.cluster(cluster), ClusterRecord)
-        active(cluster, held)
-        return held
-
-
-def active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
-    """The record of a member; `UnknownCluster` when it is none, or is leaving."""
-    if held.record is None or held.record.state is not ClusterState.ACTIVE:
-        raise UnknownCluster(name)
-    return held.record
+        if held.record is None or held.record.state is not state:
+            raise UnknownCluster(cluster)
+        return held.unchanged

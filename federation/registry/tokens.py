@@ -5,10 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from clusters.model import ClusterName
-from federation.errors import TokenRefused, UnknownToken
+from federation.errors import Contention, TokenRefused, UnknownToken
 from federation.registry import keyspace
+from federation.registry.codec import encode
 from federation.registry.ledger import Ledger, Plan
 from federation.registry.records import TokenRecord
+from federation.registry.store import Put, absent
 
 KEPT = timedelta(days=30)
 """How long a token is still listed after its end."""
@@ -21,13 +23,10 @@ class Tokens:
         self._ledger = ledger
 
     async def add(self, token: TokenRecord) -> None:
-        """Write down a new token."""
-
-        async def plan() -> Plan[None]:
-            held = await self._ledger.read(keyspace.token(token.id), TokenRecord)
-            return Plan(None, [held.put(token)], [held.unchanged])
-
-        await self._ledger.transact(f"token {token.id}", plan)
+        """Write down a new token; one that is there already is never written over."""
+        key = keyspace.token(token.id)
+        if not (await self._ledger.store.commit([Put(key, encode(token))], [absent(key)])).succeeded:
+            raise Contention(f"join token {token.id}")
 
     async def list(self) -> list[TokenRecord]:
         """All tokens, the newest first."""

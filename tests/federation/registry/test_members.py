@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from federation.registry.registry import Registry
 from federation.registry.store import Delete, Put, Store
 from tests.builders import CLOUD, ONPREM
 from tests.federation.registry.conftest import Bench
-from tests.federation.registry.worlds import MINUTE, NOW, exports, joined, mirrored, service, token
+from tests.federation.registry.worlds import MINUTE, NOW, Overtaken, exports, joined, mirrored, service, token
 
 REQUEST = JoinRequest("t1", "hash", ONPREM)
 
@@ -115,6 +116,17 @@ async def test_of_two_tokens_for_one_name_only_one_makes_a_member(store: Store) 
     )
     assert sorted(type(result).__name__ for result in results) == ["ClusterExists", "ClusterRecord"]
     assert sorted(one.state(NOW) for one in await hubs[0].tokens.list()) == ["unused", "used"]
+
+
+async def test_a_token_that_is_revoked_while_a_join_is_decided_opens_no_door(tmp_path: Path) -> None:
+    store = await Overtaken.open(tmp_path / "registry.db")
+    registry = Registry(store, capacity=100)
+    await registry.tokens.add(token(ONPREM))
+    store.meanwhile = lambda: registry.tokens.revoke("t1", NOW)
+    with pytest.raises(TokenRefused, match="revoked"):
+        await join(registry)
+    assert await registry.members.list() == []
+    await store.close()
 
 
 async def test_a_name_that_is_taken_is_refused_and_the_token_stays_good(registry: Registry) -> None:
@@ -263,6 +275,26 @@ async def test_a_new_cluster_of_that_name_does_not_inherit_what_was_not_swept_up
     await join(registry)
     clusterset = await mirrored(store)
     assert (clusterset.clusters, clusterset.services) == ((ONPREM,), ())
+
+
+async def test_a_sweep_that_was_overtaken_takes_nothing_from_the_new_cluster(
+    tmp_path: Path,
+) -> None:
+    store = await Overtaken.open(tmp_path / "registry.db")
+    slow, fast = Registry(store, capacity=100), Registry(store, capacity=100)
+    await joined(slow, ONPREM)
+    await slow.offers.set_exports(ONPREM, exports("catalog"), NOW)
+    await cut_short_leave(store, ONPREM)
+
+    async def overtake() -> None:
+        await joined(fast, ONPREM, by="new-token-of")
+        await fast.offers.set_exports(ONPREM, exports("catalog"), NOW)
+
+    store.meanwhile = overtake
+    await slow.tidy(NOW)
+    clusterset = await mirrored(store)
+    assert (clusterset.clusters, clusterset.services) == ((ONPREM,), (service("catalog"),))
+    await store.close()
 
 
 async def cut_short_leave(store: Store, name: ClusterName) -> None:

@@ -2,7 +2,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -138,7 +137,7 @@ async def test_following_gives_what_listing_gives(store: Store, seed: int) -> No
     changes = mirror.changes()
     await following(changes)
     for step in range(60):
-        await random_step(registry, chance, NOW + step * DAY / 4)
+        await random_step(registry, chance, step)
         if chance.random() < 0.2:
             await registry.set_federation(federation(roots=(f"ROOT {step}",)))
             await following(changes)
@@ -150,13 +149,14 @@ async def test_following_gives_what_listing_gives(store: Store, seed: int) -> No
     assert seen(mirror.clusterset) == seen(await mirrored(store))
 
 
-async def random_step(registry: Registry, chance: random.Random, now: datetime) -> None:
+async def random_step(registry: Registry, chance: random.Random, step: int) -> None:
     """Something that clusters do, allowed or not."""
+    now = NOW + step * DAY / 4
     cluster = ClusterName(chance.choice("abc"))
     names = chance.sample([f"s{i}" for i in range(10)], 3)
     gateway = GatewayRecord("gw", (f"192.0.2.{chance.randint(1, 9)}",))
     steps: list[Callable[[], Awaitable[object]]] = [
-        lambda: joined(registry, cluster),
+        lambda: joined(registry, cluster, by=f"step-{step}"),
         lambda: registry.offers.set_exports(cluster, exports(*names, ready=chance.randint(0, 9)), now),
         lambda: registry.offers.set_exports(cluster, gone(*names), now),
         lambda: registry.offers.set_gateways(cluster, {"gw": gateway}),

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,19 @@ from federation.registry.offers import SERVICES_AT_ONCE
 from federation.registry.registry import Registry
 from federation.registry.store import MAX_OPERATIONS, Store
 from tests.builders import CLOUD, ONPREM
-from tests.federation.registry.worlds import DAY, MINUTE, NOW, exports, gone, joined, mirrored, service
+from tests.federation.registry.worlds import (
+    DAY,
+    MINUTE,
+    NOW,
+    Overtaken,
+    exports,
+    gone,
+    joined,
+    mirrored,
+    service,
+)
+
+GATEWAY = GatewayRecord("gw", ("192.0.2.1",))
 
 
 def indexes(clusterset: Clusterset) -> dict[str, int]:
@@ -148,8 +162,50 @@ async def test_a_stranger_can_export_nothing(registry: Registry, store: Store) -
     with pytest.raises(UnknownCluster, match="cluster onprem is not in the clusterset"):
         await registry.offers.set_exports(ONPREM, exports("catalog"), NOW)
     with pytest.raises(UnknownCluster):
-        await registry.offers.set_gateways(ONPREM, {"gw": GatewayRecord("gw", ("192.0.2.1",))})
+        await registry.offers.set_gateways(ONPREM, {"gw": GATEWAY})
     assert (await store.range("")).items == ()
+
+
+async def test_a_hub_that_was_overtaken_gives_the_next_index(tmp_path: Path) -> None:
+    store = await Overtaken.open(tmp_path / "registry.db")
+    here, there = Registry(store, capacity=100), Registry(store, capacity=100)
+    await joined(here, ONPREM, CLOUD)
+    store.meanwhile = lambda: there.offers.set_exports(CLOUD, exports("first"), NOW)
+    await here.offers.set_exports(ONPREM, exports("second"), NOW)
+    assert indexes(await mirrored(store)) == {"first": 1, "second": 2}
+    await store.close()
+
+
+async def test_an_index_that_another_hub_took_again_is_not_given_twice(tmp_path: Path) -> None:
+    store = await Overtaken.open(tmp_path / "registry.db")
+    here, there = Registry(store, capacity=100), Registry(store, capacity=100)
+    await joined(here, ONPREM, CLOUD)
+    await here.offers.set_exports(ONPREM, exports("one"), NOW)
+    await here.offers.set_exports(ONPREM, gone("one"), NOW)
+    store.meanwhile = lambda: there.offers.set_exports(CLOUD, exports("one"), NOW + DAY)
+    await here.offers.set_exports(ONPREM, exports("two"), NOW + DAY)
+    assert indexes(await mirrored(store)) == {"one": 1, "two": 2}
+    await store.close()
+
+
+LATE: dict[str, Callable[[Registry], Awaitable[None]]] = {
+    "exports": lambda registry: registry.offers.set_exports(ONPREM, exports("late"), NOW),
+    "gateways": lambda registry: registry.offers.set_gateways(ONPREM, {"gw": GATEWAY}),
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+async def test_what_comes_late_of_a_cluster_that_left_leaves_nothing_behind(
+    tmp_path: Path, late: str
+) -> None:
+    store = await Overtaken.open(tmp_path / "registry.db")
+    registry = Registry(store, capacity=100)
+    await joined(registry, ONPREM)
+    store.meanwhile = lambda: registry.members.leave(ONPREM, NOW)
+    with pytest.raises(UnknownCluster):
+        await LATE[late](registry)
+    assert [item.key for item in (await store.range("")).items if "/onprem" in item.key] == []
+    await store.close()
 
 
 async def test_hubs_that_write_at_once_give_every_service_one_index_of_its_own(store: Store) -> None:

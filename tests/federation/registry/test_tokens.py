@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from federation.errors import Exit, TokenRefused, UnknownToken
+from federation.errors import Contention, Exit, TokenRefused, UnknownToken
 from federation.registry import keyspace
 from federation.registry.records import TokenState
 from federation.registry.registry import Registry
@@ -36,6 +36,14 @@ async def test_a_token_says_what_has_become_of_it(registry: Registry) -> None:
         "revoked": TokenState.REVOKED,
         "token-of-cloud": TokenState.USED,
     }
+
+
+async def test_a_spent_token_is_never_written_over(registry: Registry) -> None:
+    await joined(registry, ONPREM)
+    with pytest.raises(Contention):
+        await registry.tokens.add(token(ONPREM, "token-of-onprem"))
+    (spent,) = await registry.tokens.list()
+    assert spent.state(NOW) is TokenState.USED
 
 
 async def test_a_revoked_token_stays_revoked_since_then(registry: Registry) -> None:

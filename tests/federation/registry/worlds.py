@@ -1,7 +1,7 @@
 """Small registries for tests: clusters that have joined, exports, and a mirror that has caught up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from clusters.model import ClusterName, Export, Port, ServiceName
@@ -10,7 +10,8 @@ from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
-from federation.registry.store import Store
+from federation.registry.sqlite import SqliteStore
+from federation.registry.store import Commit, Compare, Operation, Store
 from tests.builders import DOMAIN, HTTP
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -23,11 +24,11 @@ def token(cluster: ClusterName, name: str = "t1") -> TokenRecord:
     return TokenRecord(name, "hash", cluster, NOW, NOW + 15 * MINUTE)
 
 
-async def joined(registry: Registry, *clusters: ClusterName) -> None:
+async def joined(registry: Registry, *clusters: ClusterName, by: str = "token-of") -> None:
     """Let *clusters* join, each with an anchor of its own."""
     for cluster in clusters:
-        await registry.tokens.add(token(cluster, f"token-of-{cluster}"))
-        request = JoinRequest(f"token-of-{cluster}", "hash", cluster)
+        await registry.tokens.add(token(cluster, f"{by}-{cluster}"))
+        request = JoinRequest(f"{by}-{cluster}", "hash", cluster)
         await registry.members.join(request, f"{cluster}.{DOMAIN}", f"ANCHOR OF {cluster}", NOW)
 
 
@@ -52,3 +53,15 @@ async def mirrored(store: Store) -> Clusterset:
     async with asyncio.timeout(10):
         await anext(mirror.changes())
     return mirror.clusterset
+
+
+class Overtaken(SqliteStore):
+    """A store in which somebody else is faster, once: `meanwhile` happens right before a commit."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def commit(self, operations: Sequence[Operation], when: Sequence[Compare] = ()) -> Commit:
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return await super().commit(operations, when)
