@@ -35,11 +35,12 @@ def own_addresses(site: Site) -> set[str]:
     return {*site.underlay, *site.endpoints, *site.dns, *site.vip_ranges}
 
 
-def test_ports_that_somebody_has_are_left_to_them() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_ports_that_somebody_has_are_left_to_them(kind: socket.SocketKind) -> None:
+    with socket.socket(type=kind) as taken, ExitStack() as held:
+        taken.bind(("127.0.0.1", 0))
         number = int(taken.getsockname()[1])
-        with ExitStack() as held:
-            assert free_port(number, held) != number
+        assert free_port(number, held) != number
 
 
 def test_a_site_is_known_by_its_cluster_and_its_workload() -> None:
