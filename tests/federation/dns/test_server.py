@@ -116,6 +116,19 @@ async def test_questions_on_one_connection_are_answered_in_turn() -> None:
         writer.close()
 
 
+async def test_a_question_that_comes_in_pieces_is_answered_when_it_is_whole() -> None:
+    async with serving() as server:
+        reader, writer = await asyncio.open_connection(*where(server))
+        query = dns.message.make_query(CATALOG, "A")
+        sent = len(query.to_wire()).to_bytes(2) + query.to_wire()
+        for piece in (sent[:1], sent[1:2], sent[2:20], sent[20:-1], sent[-1:]):
+            writer.write(piece)
+            await ask(server)  # by the time that another is answered, the piece was read
+        size = int.from_bytes(await reader.readexactly(2))
+        assert query.is_response(dns.message.from_wire(await reader.readexactly(size)))
+        writer.close()
+
+
 @pytest.mark.parametrize("sent", [b"", b"\0", b"\0\0", b"\0\5abc", b"\0\3abc", b"\xff\xff"])
 async def test_a_broken_connection_is_closed_and_harms_nobody(sent: bytes) -> None:
     async with serving() as server:
