@@ -21,8 +21,8 @@ What a host is like:
 - IPv6 addresses are usable at once (no duplicate address detection). Without IPv6 in the kernel, `lab.ipv6`
   is False, and IPv6 addresses and routes are left out.
 - Networks are switches: hosts on the same one reach each other, and nothing is forwarded between two.
-- Programs are root there, with no privilege outside of it. As `run` and `start` end with the lab, so does
-  whatever they started.
+- Programs are root there; in a lab made without root that means in the lab alone. All that is run or started
+  in it, and whatever that starts in turn, ends with the lab.
 
 Signals: `start` gives a `Process`, which signals the program itself. What you start on your own with
 the words of `command` is an `nsenter` that passes no signal on: kill it, and the program lives on until
