@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 
@@ -96,7 +97,10 @@ def to_metadata(spec: GatewaySpec) -> Struct:
 
 def from_metadata(metadata: Struct) -> GatewaySpec:
     """Undo `to_metadata`; raise InvalidSpec for a node that is no gateway of ours."""
-    whole: dict[str, object] = MessageToDict(metadata)
+    try:
+        whole: dict[str, object] = MessageToDict(metadata)
+    except JsonError as error:  # a number that is none
+        raise InvalidSpec("metadata", str(error)) from error
     said = whole.get(_METADATA)
     if not isinstance(said, dict):
         raise InvalidSpec("metadata", f"has no {_METADATA!r}; was this Envoy started by fedgate?")

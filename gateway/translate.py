@@ -139,6 +139,8 @@ def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource
     wildcards = lds.wildcards(ip_network(block.cidr).version for block in view.vip_ranges)
     for port, vips in vips_by_port(view).items():
         if spec.capture is Capture.ANYIP:
+            if spec.is_ingress and port == spec.ingress_port:
+                continue  # whoever exports such a port must not take ours away
             name = names.egress_listener(port)
             yield resource(name, lds.egress(name, wildcards, port, vips, callers))
             continue

@@ -43,19 +43,17 @@ MESSAGES: dict[str, type[Message]] = {
     ROUTE: RouteConfiguration,
 }
 
+ROLES = ("ingress-only", "egress-only")
+PORTS = ("many-ports", "port-of-the-ingress")
+ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
 SHOWN = {
-    "cds": (CLUSTER, ["abroad", "many-ports", "served", "ingress-only", "egress-only", "no-gateways"]),
+    "cds": (CLUSTER, ["abroad", "many-ports", "served", "no-gateways", *ROLES]),
     "eds": (
         ENDPOINT,
-        ["abroad", "home-first", "nowhere", "not-ready", "two-places", "no-gateways", "shut-out", "served"]
-        + ["served-without-endpoints"],
+        ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
-    "lds": (
-        LISTENER,
-        ["empty", "abroad", "nobody", "claimed-twice", "many-ports", "loopback", "shut-out"]
-        + ["ingress-only", "egress-only"],
-    ),
+    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", "loopback", *PORTS, *ROLES]),
     "rds": (ROUTE, ["abroad", "served", "served-to-some"]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }

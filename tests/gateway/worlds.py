@@ -107,6 +107,7 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         ),
         BOTH,
     ),
+    "port-of-the-ingress": (view(imported("cart", CLOUD, ports=(Port(15008),)), members=MEMBERS), BOTH),
     "loopback": (
         replace(
             view(imported("cart", CLOUD), members=MEMBERS, workloads=(workload("frontend", "127.0.2.1"),)),

@@ -1,0 +1,64 @@
+"""What a gateway says of itself arrives as it was said, or not at all."""
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidSpec
+from gateway.messages import Json
+from gateway.spec import Capture, GatewaySpec, Role, from_metadata, to_metadata
+
+specs = st.builds(
+    GatewaySpec,
+    st.from_regex(r"[a-z]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True),
+    st.sets(st.sampled_from(Role), min_size=1).map(frozenset),
+    st.sampled_from(Capture),
+    st.lists(st.ip_addresses().map(str), min_size=1, max_size=4).map(tuple),
+    st.integers(1, 65535),
+    st.none() | st.text(alphabet="abc/._-", max_size=20),
+)
+
+
+@given(specs)
+def test_it_survives_the_way_through_a_nodes_metadata(spec: GatewaySpec) -> None:
+    assert from_metadata(Struct.FromString(to_metadata(spec).SerializeToString())) == spec
+
+
+GOOD: dict[str, object] = {
+    "name": "gw",
+    "roles": ["egress"],
+    "capture": "anyip",
+    "ingress_addresses": ["0.0.0.0"],
+    "ingress_port": 15008,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("name", "Not A Name", "name"),
+        ("roles", [], "roles"),
+        ("roles", ["admin"], "admin"),
+        ("roles", "egress", "lists"),
+        ("capture", "all", "all"),
+        ("ingress_addresses", ["somewhere"], "somewhere"),
+        ("ingress_addresses", [], "addresses"),
+        ("ingress_addresses", ["10.0.0.1"] * 100, "addresses"),
+        ("ingress_port", 0, "port"),
+        ("ingress_port", 1.5, "port"),
+        ("ingress_port", "http", "port"),
+        ("ingress_port", float("inf"), "metadata"),
+        ("access_log", ["/var/log"], "access_log"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(field: str, value: Json, told: str) -> None:
+    metadata = Struct()
+    metadata.update({"fedgate": {**GOOD, field: value}})  # type: ignore[dict-item]
+    with pytest.raises(InvalidSpec, match=told):
+        from_metadata(metadata)
+
+
+def test_an_envoy_that_is_no_gateway_of_ours_is_told_so() -> None:
+    with pytest.raises(InvalidSpec, match="was this Envoy started by fedgate"):
+        from_metadata(Struct())
