@@ -1,5 +1,6 @@
 """What the long-running commands share: how much they log, and how an agent is told what to do."""
 
+import os
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -16,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _start_log(_ctx: click.Context, _param: click.Parameter, level: str) -> None:
     log.configure(level.upper())
+    # gRPC writes lines of its own to stderr, also for a peer that merely restarts; it reads this at its import.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 def log_level_option(command: F) -> F:
