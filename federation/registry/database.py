@@ -74,7 +74,7 @@ class Database:
         except sqlite3.Error as error:
             os.close(self._lock)
             raise StoreUnusable(
-                str(path), str(error), "is it a file of fedgate, and its disk well?"
+                str(path), str(error), "is it a registry of fedgate, and is the disk sound?"
             ) from error
         except BaseException:
             os.close(self._lock)

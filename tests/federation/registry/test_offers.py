@@ -195,9 +195,7 @@ LATE: dict[str, Callable[[Registry], Awaitable[None]]] = {
 
 
 @pytest.mark.parametrize("late", LATE)
-async def test_what_comes_late_of_a_cluster_that_left_leaves_nothing_behind(
-    tmp_path: Path, late: str
-) -> None:
+async def test_what_comes_late_of_a_cluster_that_left_is_not_written(tmp_path: Path, late: str) -> None:
     store = await Overtaken.open(tmp_path / "registry.db")
     registry = Registry(store, capacity=100)
     await joined(registry, ONPREM)
