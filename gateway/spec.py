@@ -99,7 +99,7 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
     """Undo `to_metadata`; raise InvalidSpec for a node that is no gateway of ours."""
     try:
         whole: dict[str, object] = MessageToDict(metadata)
-    except JsonError as error:  # a number that is none
+    except (JsonError, ValueError) as error:  # a number that is none
         raise InvalidSpec("metadata", str(error)) from error
     said = whole.get(_METADATA)
     if not isinstance(said, dict):
