@@ -110,17 +110,20 @@ class Zone:
             self.update(view, view.imports)
 
     def update(self, view: ClusterView, changed: Iterable[ServiceName]) -> None:
-        """Derive the *changed* services anew from *view*; all of them when the VIP ranges are others."""
+        """Derive the *changed* services anew from *view*; all of them when the VIP ranges are others.
+
+        A view with a service that cannot be served raises and changes nothing.
+        """
         if view.vip_ranges != self._ranges:
-            self._ranges = view.vip_ranges
             changed = {*self._held, *view.imports}
-        changed = tuple(changed)
+        anew = {service: view.imports.get(service) for service in changed}
+        derived = {service: records_of(view, imported) for service, imported in anew.items() if imported}
+        self._ranges = view.vip_ranges
         # First out, then in: an address that moves from one service to another keeps its pointer.
-        for service in changed:
+        for service in anew:
             self._remove(service)
-        for service in changed:
-            if imported := view.imports.get(service):
-                self._add(service, records_of(view, imported))
+        for service, records in derived.items():
+            self._add(service, records)
 
     def _remove(self, service: ServiceName) -> None:
         if held := self._held.pop(service, None):
