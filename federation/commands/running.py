@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _start_log(_ctx: click.Context, _param: click.Parameter, level: str) -> None:
     log.configure(level.upper())
-    # gRPC writes lines of its own to stderr, also for a peer that merely restarts; it reads this at its import.
+    # gRPC writes to stderr itself, also when a peer merely restarts; it reads this at its import.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 

@@ -3,8 +3,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
-import pytest
-
 from federation.sync.records import IMPORT
 from tests.authorities import Authorities
 from tests.federation.sync.test_connection import Agent, Hub, put
@@ -41,7 +39,6 @@ class Wire:
             await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
-@pytest.mark.slow
 async def test_both_sides_notice_within_ten_seconds_that_the_other_is_silent() -> None:
     authorities, wire = Authorities(now=datetime.now(UTC)), Wire()
     hub = Hub(authorities)
