@@ -19,6 +19,7 @@ from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Re
 
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_NAMES = 10_000
+_LONGEST_REASON = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Stream:
         """Take in what the client says; returns what is to be sent now."""
         flow = self._flows.setdefault(request.kind, _Flow())
         if flow.begun:
-            flow.answered(request.nonce, request.error)
+            flow.answered(request.nonce, request.error[:_LONGEST_REASON])
             self._subscribe(request.kind, flow, request.subscribe)
         else:
             self._begin(request, flow)

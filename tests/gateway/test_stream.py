@@ -243,6 +243,13 @@ def test_a_rejected_version_is_not_sent_again_but_the_next_one_is() -> None:
     assert client.standing.name == "SYNCED"
 
 
+def test_a_reason_is_kept_at_a_bearable_length() -> None:
+    client = stream(catalogue(a="1"))
+    (sent,) = client.receive(ask())
+    client.receive(nack(sent, "x" * 1_000_000))
+    assert client.status()[CLUSTER].rejected == {"a": "x" * 1000}
+
+
 def test_after_a_rejection_the_last_good_version_counts_as_held() -> None:
     served = catalogue(a="1")
     client = stream(served)
