@@ -176,8 +176,10 @@ class Stream:
                 continue
             else:
                 removed.append(name)
-            flow.dirty.discard(name)
-            flow.demanded.discard(name)
+        # New sets: one that was emptied keeps the room it once needed, and is slow to walk through.
+        told = {resource.name for resource in resources}.union(removed)
+        flow.dirty = flow.dirty - told
+        flow.demanded = flow.demanded - told
         if not (resources or removed or flow.greeting_due):
             return None
         response = Response(kind, str(next(self._nonces)), tuple(resources), tuple(removed))
