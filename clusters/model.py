@@ -256,6 +256,10 @@ class Import:
     offerings: tuple[Offering, ...]
     conflict: str = ""
 
+    def __post_init__(self) -> None:
+        if self.index < 1:
+            raise InvalidValue("VIP index", self.index, "want 1 or more: 0 is the range's own")
+
     def offerings_at(self, port: int) -> tuple[Offering, ...]:
         """The clusters that offer TCP *port* of this service."""
         return tuple(
@@ -278,6 +282,9 @@ class Member:
     gateways: tuple[GatewayRecord, ...] = ()
 
 
+_network = lru_cache(maxsize=64)(ip_network)  # few ranges, asked for every address in them
+
+
 @dataclass(frozen=True, slots=True)
 class VipRange:
     """A block of addresses, from which each imported service has the one at its index."""
@@ -293,13 +300,13 @@ class VipRange:
     @property
     def size(self) -> int:
         """How many addresses it has."""
-        return ip_network(self.cidr).num_addresses
+        return _network(self.cidr).num_addresses
 
     def address(self, index: int) -> str:
         """The address of the service at *index*; index 0 is the range's own and no service's."""
         if not 0 < index < self.size - 1:
             raise InvalidValue("VIP index", index, f"outside of {self.cidr}")
-        return str(ip_network(self.cidr)[index])
+        return str(_network(self.cidr)[index])
 
     def __contains__(self, address: str) -> bool:
         parsed = ip_address(address)

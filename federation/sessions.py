@@ -85,6 +85,8 @@ class Sessions:
             )
 
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
+            # Whoever joined again under this name since then is another, and this one speaks for nobody.
+            self._check(peer, await self._record(cluster))
             await self._accept(cluster, kind, changes)
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))

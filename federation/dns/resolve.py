@@ -93,6 +93,8 @@ def _near(view: ClusterView, name: str) -> ClusterView:
 
 def _foreign(view: ClusterView, name: str, upstreams: Sequence[str]) -> Resolution:
     why = [f"only names below {CLUSTERSET_DOMAIN} are answered from memory"]
+    if service := next((s for s in view.imports if f"{s.name}.{s.namespace}" == name), None):
+        why.insert(0, f"the service {service} is called {service.dns_name}")
     if upstreams:
         why.append(f"the others are forwarded to {', '.join(upstreams)}, the first that answers")
         return Resolution(name, view.home, "FORWARDED", (), upstreams[0], tuple(why))

@@ -157,6 +157,15 @@ async def test_after_a_rejoin_the_former_agent_is_refused(hub: Hub) -> None:
         pass
 
 
+async def test_a_session_that_a_rejoin_has_overtaken_says_nothing_any_more(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        hub.pki = Authorities()
+        await hub.join(ONPREM, rejoin=True)
+        with pytest.raises(SyncRefused, match="as it joined last"):
+            await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+    assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
 async def test_an_agent_whose_clock_is_a_minute_off_is_refused(hub: Hub) -> None:
     hello = Hello(ONPREM, NOW - timedelta(seconds=61))
     assert await refused(hub, hub.peer(ONPREM), hello) == "clock-skew"
