@@ -112,6 +112,17 @@ async def test_a_gateway_is_sent_its_resources_as_they_were_framed(
     assert response.resources[1] == Frame.FromString(large.body)
 
 
+async def test_a_change_is_sent_though_nobody_asks(catalogue: Catalogue, tmp_path: Path) -> None:
+    listener = UnixListener(tmp_path / "ads.sock")
+    async with ads_of(catalogue).serving([listener]), dialled(f"unix:{listener.path}") as envoy:
+        await envoy.say(LISTENER)
+        await envoy.say(LISTENER, response_nonce=(await envoy.hear()).nonce)
+        await envoy.say(CLUSTER)
+        await envoy.hear()  # and does not answer, so that the server has nothing to do
+        catalogue.update(LISTENER, {"all": cluster("all")})
+        assert [frame.name for frame in (await envoy.hear()).resources] == ["all"]
+
+
 async def test_what_is_set_in_one_go_is_sent_in_order(catalogue: Catalogue, tmp_path: Path) -> None:
     ads, listener = ads_of(catalogue), UnixListener(tmp_path / "ads.sock")
     async with ads.serving([listener]), dialled(f"unix:{listener.path}") as envoy:
