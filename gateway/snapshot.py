@@ -1,13 +1,13 @@
 """A gateway's whole configuration at one moment: immutable, comparable, and able to check itself.
 
-It is kept in parts, one for each service and one for what all share, so that the parts of services that did
+It is kept in parts, one for each service and a few for what all share, so that the parts of services that did
 not change are taken over as they are, and the difference between two snapshots costs no more than what
 differs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from clusters.model import ClusterView, ServiceName
 from gateway.delta import Resource
@@ -15,6 +15,7 @@ from gateway.errors import DanglingReference
 from gateway.kinds import SHORT
 from gateway.spec import GatewaySpec
 
+K = TypeVar("K")
 Resources: TypeAlias = Mapping[str, Mapping[str, Resource]]
 Changes: TypeAlias = Mapping[str, Mapping[str, Resource | None]]
 
@@ -30,14 +31,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one service, or everything that services share, adds to a gateway.
+    """What one service, or something that all services share, adds to a gateway.
 
-    `routes` are virtual hosts, serialized; the shared part puts them together into one table.
+    Two things are for parts that are shared to put together: `vips`, the ports and addresses that the
+    service is called on, and `routes`, its virtual hosts, serialized.
     """
 
     resources: tuple[tuple[str, Resource], ...] = ()
-    routes: tuple[bytes, ...] = ()
     references: tuple[Reference, ...] = ()
+    vips: tuple[tuple[int, str], ...] = ()
+    routes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,13 @@ class Snapshot:
 
     spec: GatewaySpec
     view: ClusterView = field(compare=False)
-    shared: Part
+    shared: Mapping[str, Part]
     services: Mapping[ServiceName, Part]
 
     @classmethod
     def empty(cls, spec: GatewaySpec, view: ClusterView) -> "Snapshot":
         """What a gateway has before it was told anything."""
-        return cls(spec, view, Part(), {})
+        return cls(spec, view, {}, {})
 
     def resources(self) -> Resources:
         """Every resource by kind and name; each kind is there, if only empty."""
@@ -68,7 +71,7 @@ class Snapshot:
     def changes_since(self, before: "Snapshot") -> Changes:
         """What turns *before* into this one: newer resources, and None for those that are gone."""
         changes: dict[str, dict[str, Resource | None]] = {}
-        pairs = list(_differing(before, self))
+        pairs = [*differing(before.shared, self.shared), *differing(before.services, self.services)]
         for old, _ in pairs:
             for kind, resource in old.resources:
                 changes.setdefault(kind, {})[resource.name] = None
@@ -91,19 +94,17 @@ class Snapshot:
                     raise DanglingReference(reference.owner, SHORT[reference.kind], reference.name)
 
     def _parts(self) -> Iterator[Part]:
-        yield self.shared
+        yield from self.shared.values()
         yield from self.services.values()
 
 
-def _differing(before: Snapshot, after: Snapshot) -> Iterable[tuple[Part, Part]]:
+def differing(before: Mapping[K, Part], after: Mapping[K, Part]) -> Iterator[tuple[Part, Part]]:
     """The parts that are not the same object in both, with an empty one where there is none."""
     nothing = Part()
-    if before.shared is not after.shared:
-        yield before.shared, after.shared
-    for name, part in before.services.items():
-        newer = after.services.get(name, nothing)
+    for name, part in before.items():
+        newer = after.get(name, nothing)
         if newer is not part:
             yield part, newer
-    for name, part in after.services.items():
-        if name not in before.services:
+    for name, part in after.items():
+        if name not in before:
             yield nothing, part

@@ -12,7 +12,7 @@ from gateway import cds, eds, lds, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
-from gateway.snapshot import Part, Reference, Snapshot
+from gateway.snapshot import Part, Reference, Snapshot, differing
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import carried_ports, local_ports, providers, reachable, sources, vips_by_port
 from pki.spiffe import trust_domain_of
@@ -23,20 +23,17 @@ def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = No
 
     *before* is an earlier snapshot of the same gateway, from which what did not change is taken.
     """
-    members = reachable(view.members.values())
-    if before is not None and before.spec == spec and _same_surroundings(before.view, view):
-        services = {
-            name: before.services[name]
-            if name in before.services and _same_service(before.view, view, name)
-            else service(view, spec, members, name)
-            for name in _named(view)
-        }
-    else:
-        services = {name: service(view, spec, members, name) for name in _named(view)}
-    shared = _shared(view, spec, members, services)
-    if before is not None and shared == before.shared:
-        shared = before.shared
-    return Snapshot(spec, view, shared, services)
+    if before is None or before.spec != spec:
+        before = Snapshot.empty(spec, view)
+    services = _services(view, spec, before)
+    changed = list(differing(before.services, services))
+    shared = {
+        "members": _members(view, spec),
+        "capture": _capture(view, spec, before, changed),
+        "routes": _routes(spec, services, before, changed),
+    }
+    kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
+    return Snapshot(spec, view, kept, services)
 
 
 def service(
@@ -46,36 +43,49 @@ def service(
     imported, offered = view.imports.get(name), view.offer.services.get(name)
     called = _called(view, members, imported) if spec.is_egress and imported else Part()
     served = _served(offered) if spec.is_ingress and offered else Part()
-    return Part(called.resources + served.resources, served.routes, called.references + served.references)
+    resources, references = called.resources + served.resources, called.references + served.references
+    return Part(resources, references, called.vips, served.routes)
 
 
-def _named(view: ClusterView) -> Iterable[ServiceName]:
-    """Every service there is something to do for."""
-    return sorted(view.imports.keys() | view.offer.services.keys())
-
-
-def _same_surroundings(before: ClusterView, after: ClusterView) -> bool:
-    """Whether what each service's part is made of beside the service itself is the same."""
-    return (
-        before.home == after.home
-        and before.vip_ranges == after.vip_ranges
-        and (before.members is after.members or before.members == after.members)
+def _services(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Mapping[ServiceName, Part]:
+    """The part of each service: the one it had, if nothing that it is made of has changed."""
+    members = reachable(view.members.values())
+    old = before.view
+    same_for_all = (
+        old.home == view.home
+        and old.vip_ranges == view.vip_ranges
+        and reachable(old.members.values()).keys() == members.keys()
     )
+    parts: dict[ServiceName, Part] = {}
+    for name in dict.fromkeys([*view.imports, *view.offer.services]):
+        kept = before.services.get(name) if same_for_all and _same_service(old, view, name) else None
+        parts[name] = kept or service(view, spec, members, name)
+    return parts
 
 
 def _same_service(before: ClusterView, after: ClusterView, name: ServiceName) -> bool:
-    return before.imports.get(name) == after.imports.get(name) and before.offer.services.get(
-        name
-    ) == after.offer.services.get(name)
+    """Whether the service is what it was; identity first, as nearly all are the very same objects."""
+    imported, offered = after.imports.get(name), after.offer.services.get(name)
+    was_imported, was_offered = before.imports.get(name), before.offer.services.get(name)
+    return (imported is was_imported or imported == was_imported) and (
+        offered is was_offered or offered == was_offered
+    )
+
+
+def _kept(before: Part | None, after: Part) -> Part:
+    """The part that was there, if it is equal: who compares finds out at once."""
+    return before if before == after else after
 
 
 def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: Import) -> Part:
     """Egress: the service as called, on each of its VIPs and ports."""
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
+    vips: list[tuple[int, str]] = []
     for port in carried_ports(imported):
         asked = providers(imported, members, view.home, port)
         for address in view.vips(imported):
+            vips.append((port, address))
             name = names.vip_cluster(address, port)
             made.append((CLUSTER, resource(name, cds.vip(name))))
             assignment = eds.service(name, imported.service.authority(port), asked)
@@ -84,7 +94,7 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
             references.extend(
                 Reference(CLUSTER, names.gateway_cluster(member.name), name) for member in asked
             )
-    return Part(tuple(made), (), tuple(references))
+    return Part(tuple(made), tuple(references), tuple(vips))
 
 
 def _served(offered: LocalService) -> Part:
@@ -99,38 +109,45 @@ def _served(offered: LocalService) -> Part:
         made.append((ENDPOINT, resource(name, eds.local(name, offered.endpoints, target))))
         routes.append(rds.serialized(rds.virtual_host(authority, name, offered.allow)))
         references += [Reference(ENDPOINT, name, name), Reference(CLUSTER, name, authority)]
-    return Part(tuple(made), tuple(routes), tuple(references))
+    return Part(tuple(made), tuple(references), (), tuple(routes))
 
 
-def _shared(
-    view: ClusterView,
-    spec: GatewaySpec,
-    members: Mapping[ClusterName, Member],
-    services: Mapping[ServiceName, Part],
-) -> Part:
-    """What belongs to no service: listeners, the members' gateways and anchors, the table of routes."""
+def _members(view: ClusterView, spec: GatewaySpec) -> Part:
+    """The other clusters: their anchors, their gateways to dial, a filter chain for each that dials us."""
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
+    known = [member for _, member in sorted(view.members.items()) if member.anchors]
     if spec.is_egress:
         home = trust_domain_of(view.home, view.federation.domain)
-        made += [(LISTENER, listener) for listener in _egress_listeners(view, spec)]
         made.append((LISTENER, resource(names.TUNNEL, lds.tunnel())))
-        for member in members.values():
+        for member in reachable(known).values():
             name = names.gateway_cluster(member.name)
             made.append((CLUSTER, resource(name, cds.gateways(member, home))))
             made.append((ENDPOINT, resource(name, eds.gateways(member))))
             references.append(Reference(ENDPOINT, name, name))
             references.append(Reference(SECRET, names.anchors(member.name), name))
-    known = [member for _, member in sorted(view.members.items()) if member.anchors]
     if spec.is_ingress and known:  # Envoy takes no listener without a filter chain
         made.append((LISTENER, resource(names.INGRESS, lds.ingress(spec, known))))
-        routes = [route for part in services.values() for route in part.routes]
-        table = rds.table([*routes, rds.serialized(rds.unknown())])
-        made.append((ROUTE, framed(names.INGRESS, table)))
         references.append(Reference(ROUTE, names.INGRESS, names.INGRESS))
         references += [Reference(SECRET, names.anchors(m.name), names.INGRESS) for m in known]
     made += [(SECRET, sds.anchors(member)) for member in known]
-    return Part(tuple(made), (), tuple(references))
+    return Part(tuple(made), tuple(references))
+
+
+def _capture(
+    view: ClusterView, spec: GatewaySpec, before: Snapshot, changed: Iterable[tuple[Part, Part]]
+) -> Part:
+    """The listeners of an egress; they change with who may call and with what there is to call."""
+    old = before.view
+    if (
+        "capture" in before.shared
+        and old.vip_ranges == view.vip_ranges
+        and old.offer.workloads == view.offer.workloads
+        and all(was.vips == now.vips for was, now in changed)
+    ):
+        return before.shared["capture"]
+    listeners = _egress_listeners(view, spec) if spec.is_egress else ()
+    return Part(tuple((LISTENER, listener) for listener in listeners))
 
 
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
@@ -147,3 +164,20 @@ def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource
         for vip in vips:
             name = names.vip_cluster(vip, port)
             yield resource(name, lds.egress(name, [vip], port, [vip], callers))
+
+
+def _routes(
+    spec: GatewaySpec,
+    services: Mapping[ServiceName, Part],
+    before: Snapshot,
+    changed: Iterable[tuple[Part, Part]],
+) -> Part:
+    """The ingress's table, put together from what each service adds to it."""
+    if not spec.is_ingress:
+        return Part()
+    if "routes" in before.shared and all(was.routes == now.routes for was, now in changed):
+        return before.shared["routes"]
+    by_name = sorted(services.items(), key=lambda item: (item[0].namespace, item[0].name))
+    hosts = [route for _, part in by_name for route in part.routes]
+    table = rds.table([*hosts, rds.serialized(rds.unknown())])
+    return Part(((ROUTE, framed(names.INGRESS, table)),))

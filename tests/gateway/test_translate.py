@@ -119,8 +119,9 @@ def test_nothing_is_named_that_does_not_exist(world: str) -> None:
 def test_a_snapshot_that_names_what_does_not_exist_says_what_is_missing() -> None:
     whole = translate(*WORLDS["abroad"])
     gone = (CLUSTER, names.gateway_cluster(CLOUD))
-    kept = tuple((kind, r) for kind, r in whole.shared.resources if (kind, r.name) != gone)
-    broken = replace(whole, shared=replace(whole.shared, resources=kept))
+    members = whole.shared["members"]
+    kept = tuple((kind, r) for kind, r in members.resources if (kind, r.name) != gone)
+    broken = replace(whole, shared={**whole.shared, "members": replace(members, resources=kept)})
     with pytest.raises(DanglingReference, match=r"'vip\|.*' names 'gw\|cloud' \(CDS\)"):
         broken.check()
 
@@ -135,7 +136,7 @@ def test_a_service_that_did_not_change_keeps_its_part() -> None:
     cart = imported("cart", CLOUD, ONPREM)
     after = translate(view(cart, imported("shop", CLOUD, index=2), members=MEMBERS), BOTH, before)
     assert after.services[ServiceName("shop", "shop")] is before.services[ServiceName("shop", "shop")]
-    assert after.shared is before.shared
+    assert all(after.shared[name] is part for name, part in before.shared.items())
     assert {k: set(c) for k, c in after.changes_since(before).items()} == {
         ENDPOINT: {"vip|241.0.0.1:8080", "vip|[fd5f:ed:6a7e::1]:8080"}
     }
