@@ -142,6 +142,14 @@ def test_a_service_that_did_not_change_keeps_its_part() -> None:
     }
 
 
+def test_a_member_that_is_shut_out_is_asked_for_no_service_any_more() -> None:
+    cart = imported("cart", CLOUD)
+    before = translate(view(cart, members=MEMBERS), BOTH)
+    after = translate(view(cart, members=MEMBERS[:1]), BOTH, before)
+    assert after.resources() == translate(view(cart, members=MEMBERS[:1]), BOTH).resources()
+    after.check()
+
+
 def test_an_address_that_goes_to_another_service_is_changed_and_not_removed() -> None:
     before = translate(view(imported("cart", CLOUD), members=MEMBERS), BOTH)
     after = translate(view(imported("shop", CLOUD), members=MEMBERS), BOTH, before)
