@@ -91,7 +91,7 @@ async def _serve(settings: HubSettings) -> None:
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        sessions = Sessions(registry, mirror.clusterset, broadcast.catalogue, utc_now)
+        sessions = Sessions(registry, broadcast.catalogue, utc_now)
         sync = SyncServer(sessions.session, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))

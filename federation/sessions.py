@@ -63,12 +63,10 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        clusterset: Clusterset,
         catalogue: Catalogue,
         now: Callable[[], datetime],
     ) -> None:
         self._registry = registry
-        self._clusterset = clusterset
         self._catalogue = catalogue
         self._now = now
 
@@ -91,7 +89,7 @@ class Sessions:
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         try:
-            yield Session(self._catalogue, accept, self._held(cluster))
+            yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
@@ -117,11 +115,13 @@ class Sessions:
         if proven != agent_id(record.trust_domain):
             raise SyncRefused("not-an-agent", f"{proven} is not the agent of {record.name}")
 
-    def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
-        """The versions of what the registry has of *cluster*, so that only what changed is sent."""
-        member = self._clusterset.member(cluster)
-        exports = map(records.encode, self._clusterset.exports(cluster).values())
-        gateways = map(records.encode, member.gateways if member else ())
+    async def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
+        """The versions of what the registry has of *cluster*, so that only what changed is sent.
+
+        It is asked itself: its mirror may be a moment behind, and what is missing here is never taken back.
+        """
+        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         return {
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},

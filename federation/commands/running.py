@@ -17,8 +17,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _start_log(_ctx: click.Context, _param: click.Parameter, level: str) -> None:
     log.configure(level.upper())
-    # gRPC writes to stderr itself, also when a peer merely restarts; it reads this at its import.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # gRPC writes to stderr itself what we say in our own words; it reads this at its import.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def log_level_option(command: F) -> F:

@@ -33,6 +33,16 @@ class Offers:
         self._capacity = capacity
         self._turn = asyncio.Lock()
 
+    async def exports(self, cluster: ClusterName) -> list[Export]:
+        """What *cluster* exports, as it is written down."""
+        held = await self._ledger.list(keyspace.exports(cluster), ExportRecord)
+        return [one.record.export for one in held if one.record]
+
+    async def gateways(self, cluster: ClusterName) -> list[GatewayRecord]:
+        """The gateways of *cluster*, as they are written down."""
+        held = await self._ledger.list(keyspace.gateways(cluster), GatewayRecord)
+        return [one.record for one in held if one.record]
+
     async def set_exports(
         self, cluster: ClusterName, changed: Mapping[ServiceName, Export | None], now: datetime
     ) -> None:

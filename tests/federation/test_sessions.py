@@ -75,7 +75,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    sessions = Sessions(registry, mirror.clusterset, broadcast.catalogue, lambda: NOW)
+    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW)
     hub = Hub(pki, mirror, store, registry, broadcast, sessions)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
