@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 
 from clusters.join import join as join_clusterset
+from clusters.sources.file import load
 from federation.commands.options import FILE, Duration
-from federation.commands.running import agent_options, agent_settings
+from federation.commands.running import agent_options
 from federation.commands.secret_input import read_token
+from federation.paths import agent_state
+from federation.settings import AgentSettings
 from pki.tokens import TokenKind
 
 
@@ -28,13 +31,7 @@ def join(
     rejoin: bool,
     no_agent: bool,
     timeout: timedelta,
-    state: Path | None,
-    source: Path | None,
-    dns_listen: tuple[str, ...],
-    dns_forward: tuple[str, ...],
-    vip_ranges: tuple[str, ...],
-    ads_listen: str | None,
-    enrol_listen: str | None,
+    settings: AgentSettings,
 ) -> None:
     """Join this cluster to a clusterset, and run its agent.
 
@@ -42,8 +39,8 @@ def join(
     FEDGATE_TOKEN: never as an argument. The hub is checked against the token before the secret
     leaves, and the cluster's own key never does.
     """
-    # Everything that can be wrong here is found before the token is spent.
-    settings = agent_settings(state, source, dns_listen, dns_forward, vip_ranges, ads_listen, enrol_listen)
+    if settings.source:
+        load(settings.source)  # what is wrong in there is said before the token is spent
     line = read_token(TokenKind.JOIN, arguments, token_file)
     joined = join_clusterset(line, settings.state, rejoin=rejoin, timeout=timeout.total_seconds())
     membership = joined.identity.membership
@@ -51,7 +48,8 @@ def join(
     if joined.warning:
         click.echo(f"warning: {joined.warning}", err=True)
     if no_agent:
-        where = f" --state {shlex.quote(str(state))}" if state else ""
+        elsewhere = settings.state != agent_state()
+        where = f" --state {shlex.quote(str(settings.state))}" if elsewhere else ""
         click.echo(f"next: fedgate agent{where}", err=True)
         return
     from federation.agent import run

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from functools import reduce
+from functools import reduce, wraps
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,8 +35,32 @@ def log_level_option(command: F) -> F:
     )(command)
 
 
-def agent_options(command: F) -> F:
-    """The options of whatever runs an agent; `agent_settings` takes them."""
+def agent_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of whatever runs an agent; *command* is given them as `settings`."""
+
+    @wraps(command)
+    def with_settings(
+        *,
+        state: Path | None,
+        source: Path | None,
+        dns_listen: tuple[str, ...],
+        dns_forward: tuple[str, ...],
+        vip_ranges: tuple[str, ...],
+        ads_listen: str | None,
+        enrol_listen: str | None,
+        **others: object,
+    ) -> None:
+        settings = AgentSettings(
+            state=state or paths.agent_state(),
+            source=source,
+            dns_listen=dns_listen or DEFAULT_DNS_LISTEN,
+            dns_forward=dns_forward,
+            vip_ranges=vip_ranges,
+            ads_listen=ads_listen,
+            enrol_listen=enrol_listen,
+        )
+        command(settings=settings, **others)
+
     options = [
         log_level_option,
         click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
@@ -68,25 +92,4 @@ def agent_options(command: F) -> F:
         ),
         click.option("--state", type=STATE, help="Where the agent's keys and last view are."),
     ]
-    return reduce(lambda wrapped, option: option(wrapped), options, command)
-
-
-def agent_settings(
-    state: Path | None,
-    source: Path | None,
-    dns_listen: tuple[str, ...],
-    dns_forward: tuple[str, ...],
-    vip_ranges: tuple[str, ...],
-    ads_listen: str | None,
-    enrol_listen: str | None,
-) -> AgentSettings:
-    """The agent that these options describe."""
-    return AgentSettings(
-        state=state or paths.agent_state(),
-        source=source,
-        dns_listen=dns_listen or DEFAULT_DNS_LISTEN,
-        dns_forward=dns_forward,
-        vip_ranges=vip_ranges,
-        ads_listen=ads_listen,
-        enrol_listen=enrol_listen,
-    )
+    return reduce(lambda wrapped, option: option(wrapped), options, with_settings)
