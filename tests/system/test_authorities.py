@@ -32,11 +32,15 @@ class Peer:
 
     async def statuses(self, authorities: list[str]) -> Counter[str]:
         """What the ingress says to a CONNECT to each of *authorities*."""
-        todo, said, open_streams = iter(authorities), Counter[str](), 0
-        while sum(said.values()) < len(authorities):
-            while open_streams < AT_ONCE and (authority := next(todo, None)) is not None:
+        return await self.asked([[(":method", "CONNECT"), (":authority", name)] for name in authorities])
+
+    async def asked(self, requests: list[list[tuple[str, str]]]) -> Counter[str]:
+        """What the ingress says to each of *requests*, given by their headers."""
+        todo, said, open_streams = iter(requests), Counter[str](), 0
+        while sum(said.values()) < len(requests):
+            while open_streams < AT_ONCE and (headers := next(todo, None)) is not None:
                 stream = self._http.get_next_available_stream_id()
-                self._http.send_headers(stream, [(":method", "CONNECT"), (":authority", authority)])
+                self._http.send_headers(stream, headers, end_stream=headers[0][1] != "CONNECT")
                 open_streams += 1
             self._writer.write(self._http.data_to_send())
             received = await self._reader.read(1 << 16)
@@ -109,4 +113,16 @@ async def test_only_connect_to_a_service_leads_anywhere(tmp_path: Path) -> None:
         client = await prepared(built, tmp_path)
         odd = ["catalog.shop.svc.clusterset.local", "catalog.shop:80", "127.0.0.1:22", "x" * 300]
         assert await client.statuses(odd) == {"404": len(odd)}
+        client.close()
+
+
+def get(path: str) -> list[tuple[str, str]]:
+    return [(":method", "GET"), (":scheme", "https"), (":authority", "fed"), (":path", path)]
+
+
+async def test_a_peer_may_ask_whether_the_ingress_lives_and_nothing_else(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as built:
+        client = await prepared(built, tmp_path)
+        assert await client.asked([get("/readyz")]) == {"200": 1}
+        assert await client.asked([get("/"), get("/stats"), get("/readyz/x")]) == {"403": 3}
         client.close()
