@@ -119,6 +119,7 @@ def prepare(settings: ProxySettings) -> None:
     """Make the gateway's folder, for its owner alone, and write what Envoy reads."""
     folder = settings.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # also when it was there before
     if len(os.fsencode(admin_socket(folder))) > _LONGEST_SOCKET_PATH:
         raise EnvoyFailed(
             f"the path of {admin_socket(folder)} is too long for a socket: use a shorter folder"

@@ -80,6 +80,7 @@ async def test_a_gateway_that_is_killed_is_started_again(tmp_path: Path) -> None
 
 async def test_what_is_written_and_served_is_for_the_owner_alone(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
+    chosen.folder.mkdir(mode=0o755)
     async with supervised(chosen):
         assert stat.S_IMODE(chosen.folder.stat().st_mode) == 0o700
         for path in chosen.folder.iterdir():
