@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import CallerPattern, ServiceName, Workload
+from clusters.model import CallerPattern, GatewayRecord, ServiceName, Workload
 from gateway.kinds import CLUSTER, SECRET
 from tests.system.mesh import Cluster, Mesh, connect, first_line, greet, mesh, until
 from tests.system.test_identity import identity, source, with_catalog
@@ -153,3 +153,31 @@ async def test_a_dead_endpoint_is_passed_over_for_one_that_answers(tmp_path: Pat
         await built["onprem"].settled()
         to = built.vip("onprem", "half")
         assert all([await first_line(to, source(built, 1)) for _ in range(10)])
+
+
+def with_gateways(built: Mesh, *gateways: GatewayRecord) -> None:
+    """Say that `cloud` has other gateways."""
+    onprem, cloud = built["onprem"], built["cloud"]
+    members = {**onprem.view.members, cloud.name: replace(cloud.member, gateways=gateways)}
+    onprem.publish_members(members)
+
+
+async def test_a_dead_gateway_is_passed_over_for_one_that_answers(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as built:
+        cloud = built["cloud"]
+        to = await with_catalog(built, callers=10)
+        (alive,) = cloud.member.gateways
+        dead = replace(alive, name="dead", addresses=(cloud.address(1, 2),))
+        with_gateways(built, dead, alive)
+        await built["onprem"].settled()
+        assert all([await first_line(to, source(built, number)) for number in range(1, 11)])
+
+
+async def test_a_gateway_is_reached_by_whichever_of_its_addresses_answers(tmp_path: Path) -> None:
+    async with mesh(tmp_path) as built:
+        cloud = built["cloud"]
+        to = await with_catalog(built, callers=3)
+        (alive,) = cloud.member.gateways
+        with_gateways(built, replace(alive, addresses=(cloud.address(1, 2), *alive.addresses)))
+        await built["onprem"].settled()
+        assert all([await first_line(to, source(built, number)) for number in range(1, 4)])
