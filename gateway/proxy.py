@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
 from gateway.errors import EnvoyFailed
 from gateway.lds import EGRESS_STATS, INGRESS_STATS
-from gateway.spec import GatewaySpec
+from gateway.spec import GatewaySpec, without_ipv6
 
 log = logging.getLogger(__name__)
 
@@ -124,9 +125,19 @@ def prepare(settings: ProxySettings) -> None:
         raise EnvoyFailed(
             f"the path of {admin_socket(folder)} is too long for a socket: use a shorter folder"
         )
-    for path, text in files(settings.spec, settings.agent, folder).items():
+    spec = settings.spec if _has_ipv6() else without_ipv6(settings.spec)
+    for path, text in files(spec, settings.agent, folder).items():
         _write(path, text)
     admin_socket(folder).unlink(missing_ok=True)
+
+
+def _has_ipv6() -> bool:
+    """Whether the kernel knows IPv6: that there is no such address yet does not matter."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ _END = "-----END CERTIFICATE-----"
 
 
 def tls_certificate(name: str, chain_pem: str, key_pem: str) -> Resource:
-    """A certificate with what leads up to (and does not include) an anchor, and its key."""
+    """A certificate and its key. What leads up to an anchor may follow it; gateways have the anchor."""
     certificate = TlsCertificate(
         certificate_chain=DataSource(inline_bytes=chain_pem.encode()),
         private_key=DataSource(inline_bytes=key_pem.encode()),

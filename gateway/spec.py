@@ -4,8 +4,9 @@ It travels as the metadata of Envoy's node, from the bootstrap file to the agent
 checked like any other input.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Final
 
 from google.protobuf.json_format import Error as JsonError
@@ -45,7 +46,7 @@ class GatewaySpec:
     """One gateway, as it describes itself.
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
-    of the log of incoming calls, or None.
+    of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all.
     """
 
     name: str
@@ -54,6 +55,7 @@ class GatewaySpec:
     ingress_addresses: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
     ingress_port: int = INGRESS_PORT
     access_log: str | None = None
+    ipv6: bool = True
 
     def __post_init__(self) -> None:
         if not self.roles:
@@ -77,6 +79,17 @@ class GatewaySpec:
         return Role.EGRESS in self.roles
 
 
+def without_ipv6(spec: GatewaySpec) -> GatewaySpec:
+    """*spec* on a machine whose kernel has no IPv6: what cannot be bound there is not asked for.
+
+    Envoy refuses a listener as a whole when one of its addresses is impossible.
+    """
+    possible = tuple(address for address in spec.ingress_addresses if ip_address(address).version == 4)
+    if spec.is_ingress and not possible:
+        raise InvalidSpec("ingress addresses", "all are IPv6, which this machine does not have")
+    return replace(spec, ipv6=False, ingress_addresses=possible or ("0.0.0.0",))  # noqa: S104
+
+
 def to_metadata(spec: GatewaySpec) -> Struct:
     """Put *spec* into the metadata of a node."""
     metadata = Struct()
@@ -89,6 +102,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "ingress_addresses": list(spec.ingress_addresses),
                 "ingress_port": spec.ingress_port,
                 "access_log": spec.access_log,
+                "ipv6": spec.ipv6,
             }
         }
     )
@@ -120,6 +134,7 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             ingress_addresses=tuple(str(address) for address in addresses),
             ingress_port=int(port),
             access_log=log,
+            ipv6=said.get("ipv6") is not False,
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error

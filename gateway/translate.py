@@ -5,7 +5,7 @@ the same keeps its part, so nothing depends on having been told what has changed
 """
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
 from gateway import cds, eds, lds, names, rds, sds
@@ -153,15 +153,19 @@ def _capture(
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
     """One for each port number; where VIPs are bound one by one, one for each VIP and port."""
     callers = lds.callers(sources(view.offer))
-    wildcards = lds.wildcards(ip_network(block.cidr).version for block in view.vip_ranges)
+    families = {ip_network(block.cidr).version for block in view.vip_ranges}
+    wildcards = lds.wildcards(families if spec.ipv6 else families & {4})
     for port, vips in vips_by_port(view).items():
         if spec.capture is Capture.ANYIP:
-            if spec.is_ingress and port == spec.ingress_port:
-                continue  # whoever exports such a port must not take ours away
+            taken = spec.is_ingress and port == spec.ingress_port
+            if taken or not wildcards:  # whoever exports our ingress's port must not take it away
+                continue
             name = names.egress_listener(port)
             yield resource(name, lds.egress(name, wildcards, port, vips, callers))
             continue
         for vip in vips:
+            if not spec.ipv6 and ip_address(vip).version == 6:
+                continue
             name = names.vip_cluster(vip, port)
             yield resource(name, lds.egress(name, [vip], port, [vip], callers))
 

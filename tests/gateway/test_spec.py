@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidSpec
 from gateway.messages import Json
-from gateway.spec import Capture, GatewaySpec, Role, from_metadata, to_metadata
+from gateway.spec import Capture, GatewaySpec, Role, from_metadata, to_metadata, without_ipv6
 
 specs = st.builds(
     GatewaySpec,
@@ -17,6 +17,7 @@ specs = st.builds(
     st.lists(st.ip_addresses().map(str), min_size=1, max_size=4).map(tuple),
     st.integers(1, 65535),
     st.none() | st.text(alphabet="abc/._-", max_size=20),
+    st.booleans(),
 )
 
 
@@ -57,6 +58,17 @@ def test_what_makes_no_sense_is_refused_by_name(field: str, value: Json, told: s
     metadata.update({"fedgate": {**GOOD, field: value}})  # type: ignore[dict-item]
     with pytest.raises(InvalidSpec, match=told):
         from_metadata(metadata)
+
+
+def test_a_machine_without_ipv6_binds_what_is_left() -> None:
+    spec = without_ipv6(GatewaySpec("gw", frozenset(Role), ingress_addresses=("192.0.2.1", "2001:db8::1")))
+    assert spec.ingress_addresses == ("192.0.2.1",)
+    assert not spec.ipv6
+
+
+def test_an_ingress_with_ipv6_addresses_alone_is_refused_where_there_is_no_ipv6() -> None:
+    with pytest.raises(InvalidSpec, match="which this machine does not have"):
+        without_ipv6(GatewaySpec("gw", frozenset({Role.INGRESS}), ingress_addresses=("2001:db8::1",)))
 
 
 def test_an_envoy_that_is_no_gateway_of_ours_is_told_so() -> None:

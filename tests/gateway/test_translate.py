@@ -44,7 +44,7 @@ MESSAGES: dict[str, type[Message]] = {
 }
 
 ROLES = ("ingress-only", "egress-only")
-PORTS = ("many-ports", "port-of-the-ingress")
+PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
 SHOWN = {

@@ -14,7 +14,7 @@ from clusters.model import (
     Protocol,
     VipRange,
 )
-from gateway.spec import Capture, GatewaySpec, Role
+from gateway.spec import Capture, GatewaySpec, Role, without_ipv6
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, member, view, workload
 
 # Issuing CAs as they come: Envoy reads them when it validates, and minds no dates.
@@ -107,6 +107,7 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         ),
         BOTH,
     ),
+    "without-ipv6": (view(imported("cart", CLOUD), members=MEMBERS), without_ipv6(BOTH)),
     "port-of-the-ingress": (view(imported("cart", CLOUD, ports=(Port(15008),)), members=MEMBERS), BOTH),
     "loopback": (
         replace(
