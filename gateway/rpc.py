@@ -141,15 +141,41 @@ def peer_of(context: Context) -> Peer:
 
 
 def _listen_tls(server: grpc.aio.Server, listener: TlsListener) -> int:
+    shown = Shown(listener.material)
     credentials = grpc.dynamic_ssl_server_credentials(
-        _configuration(listener.material()),
-        lambda: _configuration(listener.material()),
+        shown.first(),
+        shown.renewed,  # type: ignore[arg-type]  # by gRPC's documentation, None is "no change"
         require_client_authentication=True,
     )
     try:
         return server.add_secure_port(listener.address, credentials)
     except RuntimeError as error:
         raise CannotListen(listener.address, "the address is in use, or not of this host") from error
+
+
+class Shown:
+    """What a TLS server shows, given to gRPC anew only when it is new.
+
+    gRPC asks at each handshake, makes a new TLS context of whatever it is given, and frees the one before
+    while another handshake may be about to take it. Given something each time, a server to which a few
+    peers come at once dies, or refuses everybody from then on.
+    """
+
+    def __init__(self, material: Callable[[], TlsMaterial]) -> None:
+        self._material = material
+        self._given = material()
+
+    def first(self) -> grpc.ServerCertificateConfiguration:
+        """What to begin with."""
+        return _configuration(self._given)
+
+    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What to show from now on; None if that is what is shown already."""
+        now = self._material()
+        if now == self._given:
+            return None
+        self._given = now
+        return _configuration(now)
 
 
 def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:

@@ -17,7 +17,7 @@ from gateway.delta import Catalogue, Resource, Standing
 from gateway.errors import CannotListen, GatewayRefused
 from gateway.kinds import CLUSTER, LISTENER
 from gateway.messages import resource
-from gateway.rpc import Listener, Peer, TlsListener, TlsMaterial, UnixListener, channel_credentials
+from gateway.rpc import Listener, Peer, Shown, TlsListener, TlsMaterial, UnixListener, channel_credentials
 from gateway.spec import GatewaySpec, Role, to_metadata
 from pki.spiffe import gateway_id, trust_domain_of
 from tests.authorities import Authorities, Credential
@@ -309,6 +309,16 @@ async def test_a_renewed_certificate_is_shown_from_the_next_handshake_on(
         async with dialled(f"127.0.0.1:{port}", credentials) as envoy:
             await envoy.say()
             await envoy.hear()
+
+
+def test_what_grpc_shows_is_replaced_only_when_it_is_another(authorities: Authorities) -> None:
+    current = material(authorities.hub(), authorities)
+    shown = Shown(lambda: current)
+    assert shown.first()
+    assert shown.renewed() is None
+    current = material(authorities.hub(), authorities)
+    assert shown.renewed() is not None
+    assert shown.renewed() is None
 
 
 async def test_an_address_that_is_in_use_is_named(catalogue: Catalogue, authorities: Authorities) -> None:
