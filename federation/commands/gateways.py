@@ -35,7 +35,7 @@ LIST = Table(
     ),
     empty="no gateway has connected yet; `fedgate gateways run` runs one",
 )
-_SYNC_KINDS = ("CDS", "EDS", "LDS", "RDS", "SDS", "ECDS")
+_SYNC_KINDS = ("CDS", "EDS", "LDS", "RDS", "SDS")
 _POLL = 0.2
 
 
