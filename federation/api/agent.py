@@ -145,6 +145,7 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
 
 
 def _gateway(status: GatewayStatus) -> dict[str, object]:
+    kinds = {SHORT[kind]: far for kind, far in status.kinds.items() if kind in SHORT}
     return {
         "name": status.spec.name,
         "roles": sorted(status.spec.roles),
@@ -152,7 +153,10 @@ def _gateway(status: GatewayStatus) -> dict[str, object]:
         "detail": status.detail,
         "connected": True,
         "since": status.since,
-        "resources": {SHORT[kind]: held.held for kind, held in status.kinds.items() if kind in SHORT},
+        "resources": {kind: far.held for kind, far in kinds.items()},
+        "subscriptions": {
+            SHORT[kind]: held.subscribed for kind, held in status.kinds.items() if kind in SHORT
+        },
         "address": status.peer.address,
     }
 

@@ -8,6 +8,7 @@ runs `servers` and a Redis, and its app host calls by `callers`, from as many ad
 import json
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,13 +25,14 @@ import msgspec
 import yaml
 
 from federation.client import Admin, endpoint
+from federation.commands.answers import records
 from federation.demo.fleet import FEDGATE, Fleet, environment
 from federation.demo.machines import Machine
 from federation.demo.process import Process, children_of
 from federation.demo.topology import Host, Lab
 from federation.demo.world import Site, in_namespaces
 from federation.errors import FederationError
-from federation.table import Json, Record
+from federation.table import Record
 from tests.system import callers, servers
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ Source = dict[str, list[dict[str, object]]]
 REDIS = 6379
 # Addresses of each app host beside its workload's own: nobody's, and those of a crowd of workloads.
 STRANGERS = ("10.0.0.201", "fd00::201")
-CROWD = tuple(f"fd00::{n}" if n % 2 else f"10.0.0.{n}" for n in range(101, 151))
+CROWD = tuple(f"10.0.0.{n}" if n % 2 else f"fd00::{n}" for n in range(101, 151))
 _PATIENCE = 20.0
 _CALL_TIMEOUT = 180.0
 
@@ -142,6 +144,11 @@ class Cluster:
         """Whether the workload of this cluster is answered by the service of *other*."""
         return bool(self.caller.who(other.service, self.site.callers[0]))
 
+    def vip(self, service: str, record: str = "A") -> str:
+        """What *service* resolves to here, or empty."""
+        found = self.caller.ask(dict[str, list[str]], "resolve", name=service)[record]
+        return found[0] if found else ""
+
     # --- programs
 
     def start_servers(self) -> list[Process]:
@@ -150,6 +157,8 @@ class Cluster:
         host, logs = _host(self.site.server), self.fleet.folder / "logs"
         argv = [sys.executable, "-P", servers.__file__, *self.site.endpoints]
         ready.append(host.start(argv, log=logs / f"{self.name}-servers.log", environment=environment()))
+        if shutil.which("redis-server") is None:
+            return ready
         redis = ["redis-server", "--bind", *self.site.endpoints, "--port", str(REDIS), "--save", ""]
         host.start([*redis, "--protected-mode", "no"], log=logs / f"{self.name}-redis.log")
         return ready
@@ -191,8 +200,8 @@ class Cluster:
 
     def gateways(self) -> dict[str, Record]:
         """The gateways that are connected, by name."""
-        listed = self.admin.get("/v1/gateways")["gateways"]
-        return {str(gateway["name"]): gateway for gateway in msgspec.convert(listed, list[dict[str, Json]])}
+        listed = records(self.admin.get("/v1/gateways"), "gateways")
+        return {str(gateway["name"]): gateway for gateway in listed}
 
     def calls(self, since: int = 0) -> list[Entry]:
         """The calls that its ingress has let in."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import requirements
 from tests.system import servers
 from tests.system.federation_lab import REDIS, Cluster, Federation, until
 
@@ -84,6 +85,7 @@ def test_http_bodies_in_chunks_pass_both_ways_on_a_kept_connection(
 @BOTH_WAYS
 @FAMILIES
 def test_a_real_redis_answers(ends: tuple[Cluster, Cluster], record: str) -> None:
+    requirements.program("redis-server")
     caller, callee = ends
     to = {"name": callee.service, "port": REDIS, "record": record}
     assert caller.caller.ask(list[str], "redis", **to) == ["OK", "1", "2", "100 pongs"]

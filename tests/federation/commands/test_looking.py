@@ -240,7 +240,7 @@ def test_sync_shows_how_much_each_gateway_has_taken_and_envoys_own_words(
     agent.answers["GET /v1/gateways"] = {"gateways": [GATEWAY, rejected]}
     lines = fedgate("gateways", "sync").out.splitlines()
     assert lines[0].split() == ["NAME", "STATE", "CDS", "EDS", "LDS", "RDS", "SDS", "DETAIL"]
-    assert lines[1].split() == ["gw-1", "SYNCED", "4", "0", "2", "0", "0", "0", "-"]
+    assert lines[1].split() == ["gw-1", "SYNCED", "4", "0", "2", "0", "0", "-"]
     assert lines[2].endswith("LDS: no such filter")
     assert fedgate("gateways", "-o", "name").out == "gw-1\ngw-2\n"
 
