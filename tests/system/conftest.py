@@ -12,3 +12,10 @@ def fed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A federation whose programs stay up: for tests that call, and edit sources."""
     with federation(tmp_path_factory.mktemp("fed")) as built:
         yield built
+
+
+@pytest.fixture(scope="session")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A federation whose programs are killed and started again; each test leaves all of them running."""
+    with federation(tmp_path_factory.mktemp("frail")) as built:
+        yield built

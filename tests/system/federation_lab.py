@@ -5,6 +5,7 @@ same addresses inside, joined by their gateways alone. Beside the demo's samples
 runs `servers` and a Redis, and its app host calls by `callers`, from as many addresses as are wanted.
 """
 
+import asyncio
 import json
 import resource
 import select
@@ -33,6 +34,8 @@ from federation.demo.topology import Host, Lab
 from federation.demo.world import Site, in_namespaces
 from federation.errors import FederationError
 from federation.table import Record
+from gateway.admin import Admin as EnvoyAdmin
+from gateway.bootstrap import admin_socket
 from tests.system import callers, servers
 
 T = TypeVar("T")
@@ -105,6 +108,18 @@ class Entry:
     peer: str
     downstream_remote: str
     upstream_local: str
+
+
+class _Chain(msgspec.Struct):
+    serial_number: str
+
+
+class _Pair(msgspec.Struct):
+    cert_chain: list[_Chain] = []
+
+
+class _Certificates(msgspec.Struct):
+    certificates: list[_Pair]
 
 
 class Cluster:
@@ -191,6 +206,16 @@ class Cluster:
         assert supervisor is not None
         (envoy,) = children_of(supervisor)
         return envoy
+
+    def serials(self) -> set[str]:
+        """The serial numbers of the certificates that its Envoy shows in new connections."""
+
+        async def ask() -> str:
+            async with EnvoyAdmin(admin_socket(self.fleet.folder / f"{self.name}-gw")) as admin:
+                return await admin.get("/certs")
+
+        shown = msgspec.json.decode(asyncio.run(ask()), type=_Certificates).certificates
+        return {chain.serial_number for pair in shown for chain in pair.cert_chain}
 
     # --- what is known
 
