@@ -12,10 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.demo.topology import Lab
-from federation.errors import LabError
-from gateway.binary import find_envoy
-from gateway.errors import EnvoyNotFound
+from tests import readme, requirements
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow, pytest.mark.xdist_group("demo")]
 
@@ -25,14 +22,6 @@ ONPREM, CLOUD = (
 )
 
 
-@pytest.fixture(autouse=True)
-def envoy() -> None:
-    try:
-        find_envoy()
-    except EnvoyNotFound as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment in which whatever the demo leaves behind is found in *tmp_path*."""
@@ -40,12 +29,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def namespaces(tmp_path: Path) -> None:
-    try:
-        with Lab(tmp_path):
-            pass
-    except LabError as error:
-        pytest.skip(str(error))
+def namespaces() -> None:
+    requirements.namespaces()
 
 
 def without_namespaces(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -148,3 +133,10 @@ def eventually(true: Callable[[], bool], within: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not become true in time"
         time.sleep(0.02)
+
+
+def test_the_demo_says_what_readme_shows(namespaces: None, environment: dict[str, str]) -> None:
+    argv = [*DEMO, "--once"]
+    said = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=120, check=True)
+    (shown,) = (block for block in readme.blocks("text") if block.startswith("fedgate demo"))
+    assert readme.numberless(said.stdout) == readme.numberless(shown)
