@@ -291,6 +291,12 @@ class Federation:
         """Both clusters."""
         return self.onprem, self.cloud
 
+    @property
+    def hosts(self) -> list[Host]:
+        """The machines of the hub and of both clusters."""
+        parts = [(c.site.gateway, c.site.caller, c.site.server) for c in self.clusters]
+        return [_host(machine) for machine in (self.fleet.world.hub, *parts[0], *parts[1])]
+
     def __getitem__(self, name: str) -> Cluster:
         return {cluster.name: cluster for cluster in self.clusters}[name]
 
