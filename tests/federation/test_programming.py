@@ -89,7 +89,8 @@ def test_renewal_pushes_new_certificates_under_the_same_names(programmes: Progra
     clock.now += timedelta(minutes=40)
     programmes.renew()
     after = catalogue.get(SECRET, "src/10.0.0.7")
-    assert before and after
+    assert before
+    assert after
     assert before.version != after.version
 
 
