@@ -179,10 +179,9 @@ class Cluster:
         return ready
 
     def join(self) -> None:
-        """Join the clusterset, with agent and gateway."""
+        """Join the clusterset, and run the agent."""
         self._agent = self.fleet.join(self.site, self.fleet.make_token(self.site))
         self.write(self.source)
-        self.start_gateway()
 
     def start_agent(self, *options: str) -> None:
         """Run the agent again, for which its state is enough."""
@@ -319,7 +318,7 @@ class Federation:
         samples = [process for cluster in self.clusters for process in cluster.start_servers()]
         self.start_hub()
         with ThreadPoolExecutor(2) as both:
-            list(both.map(Cluster.join, self.clusters))
+            list(both.map(_bring_up, self.clusters))
         self.fleet.wait_listening(samples)
         self.wait_until_connected()
 
@@ -388,6 +387,11 @@ def _source(site: Site) -> Source:
 def member(address: str) -> str:
     """What the workload of the crowd is called that calls from *address*."""
     return f"member-{address.rpartition(':' if ':' in address else '.')[2]}"
+
+
+def _bring_up(cluster: Cluster) -> None:
+    cluster.join()
+    cluster.start_gateway()
 
 
 def _plug_crowd(cluster: Cluster) -> None:
