@@ -92,7 +92,7 @@ async def _serve(settings: HubSettings) -> None:
         broadcast.follow(await anext(changes))
 
         sessions = Sessions(registry, broadcast.catalogue, utc_now)
-        sync = SyncServer(sessions.session, version=version("fedgate"))
+        sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
         sync_addresses = tuple(_joined(host, sync_port) for host, _ in advertised)

@@ -73,14 +73,8 @@ class Sessions:
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
         """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
-        cluster, skew = hello.cluster, (hello.clock - self._now()).total_seconds()
-        self._check(peer, await self._record(cluster))
-        if abs(skew) > SKEW_REFUSED:
-            raise SyncRefused(
-                "clock-skew",
-                f"the agent's clock is {skew:+.0f} s off the hub's",
-                "set it, best by NTP",
-            )
+        await self.admit(peer, hello)
+        cluster, skew = hello.cluster, self._skew(hello)
 
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
@@ -94,6 +88,20 @@ class Sessions:
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
+
+    async def admit(self, peer: Peer, hello: Hello) -> None:
+        """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
+        self._check(peer, await self._record(hello.cluster))
+        skew = self._skew(hello)
+        if abs(skew) > SKEW_REFUSED:
+            raise SyncRefused(
+                "clock-skew",
+                f"the agent's clock is {skew:+.0f} s off the hub's",
+                "set it, best by NTP",
+            )
+
+    def _skew(self, hello: Hello) -> float:
+        return (hello.clock - self._now()).total_seconds()
 
     async def _record(self, cluster: ClusterName) -> ClusterRecord:
         try:

@@ -20,9 +20,14 @@ METHOD: Final = "Connect"
 HELLO_DEADLINE: Final = 5.0
 _BYE_DEADLINE: Final = 1.0
 
+Admit = Callable[[Peer, Hello], Awaitable[None]]
 SessionFor = Callable[[Peer, Hello], AbstractAsyncContextManager[Session]]
 
 log = Log(__name__)
+
+
+async def _anybody(_peer: Peer, _hello: Hello) -> None:
+    """Leave it to the session to refuse."""
 
 
 class SyncServer:
@@ -31,17 +36,20 @@ class SyncServer:
     *session_for* gives a context that lasts as long as the connection, or raises SyncRefused when it is
     entered; it must check that `Peer.spiffe_id` is the agent's of the cluster in the hello. An agent that
     connects again ends its former connection first: that one is dead, even if nobody has told us yet.
+    *admit* raises SyncRefused for who would not get a session, before a connection is ended for it.
     """
 
     def __init__(
         self,
         session_for: SessionFor,
         *,
+        admit: Admit = _anybody,
         version: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         hello_deadline: float = HELLO_DEADLINE,
     ) -> None:
         self._session_for = session_for
+        self._admit = admit
         self._version = version
         self._now = now
         self._hello_deadline = hello_deadline
@@ -71,6 +79,7 @@ class SyncServer:
     ) -> None:
         hello = await self._hello(incoming)
         frames.check_versions("agent", hello)
+        await self._admit(peer, hello)
         async with self._only_connection(peer), self._session_for(peer, hello) as session:
             log.info("agent connected", cluster=hello.cluster, peer=peer.address, version=hello.version)
             await send(Welcome(self._now(), self._version))

@@ -86,10 +86,16 @@ class Hub(Side):
 
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
-        server = SyncServer(self._session_for, version="0.1.0", hello_deadline=self.hello_deadline)
+        server = SyncServer(
+            self._session_for, admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
+        )
         listener = TlsListener(f"127.0.0.1:{port}", lambda: self.tls)
         async with server.serving([listener]) as (bound,):
             yield f"127.0.0.1:{bound}"
+
+    async def _admit(self, _peer: Peer, _hello: Hello) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     @asynccontextmanager
     async def _session_for(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -271,6 +277,17 @@ async def test_a_second_connection_of_an_agent_ends_the_first_before_it_begins(
             await heard(second)
             assert hub.sessions[1:] == ["-west", hub.sessions[0]]
             assert await last(first) == Bye("superseded", "another connection of this agent has taken over")
+
+
+async def test_who_is_refused_ends_nobodys_connection(hub: Hub, authorities: Authorities) -> None:
+    async with hub.serving() as address, spoken(address, authorities) as first:
+        await first.write(frames.encode(Hello(WEST, datetime.now(UTC))))
+        await heard(first)
+        hub.refusal = SyncRefused("not-this-cluster", "west was joined again elsewhere")
+        async with spoken(address, authorities) as second:
+            await second.write(frames.encode(Hello(WEST, datetime.now(UTC))))
+            assert await last(second) == Bye("not-this-cluster", "west was joined again elsewhere")
+        assert len(hub.sessions) == 1
 
 
 # --- what a client of ours would not say ----------------------------------------------------------------
