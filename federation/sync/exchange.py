@@ -72,6 +72,9 @@ async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], s
             await hear()
             speaking.cancel()
     except ExceptionGroup as errors:
+        # Whoever ends us may hear of the connection's end instead, and would then wait for ever.
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError from errors
         # Two tasks, so at most one error matters: the first, as it ended the other.
         raise errors.exceptions[0] from None
     finally:
