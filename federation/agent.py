@@ -5,7 +5,6 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -19,8 +18,8 @@ from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.sources.file import Reading, watch
 from federation import last_view, paths
 from federation.api.agent import Facts, agent_application
-from federation.api.enrol import Enrolment, enrol_application
-from federation.api.http import ApiError, served_on_socket, served_on_tls, tls_context
+from federation.api.enrol import Enrolment, EnrolmentTls, enrol_application
+from federation.api.http import ApiError, served_on_socket, served_on_tls
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
@@ -37,12 +36,12 @@ from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
-from gateway.errors import GatewayRefused
 from gateway.rpc import Listener, Peer, TlsListener, TlsMaterial, UnixListener
-from gateway.spec import GatewaySpec, Role
+from gateway.spec import GatewaySpec
 from pki import keystore
 from pki.authority import to_pem
-from pki.spiffe import agent_id, gateway_id
+from pki.errors import PkiError
+from pki.spiffe import agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
@@ -50,7 +49,6 @@ log = Log(__name__)
 _RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 1.0
 _LEAVE_TIMEOUT: Final = 10.0
-_TLS_FILES: Final = ("agent.pem", "agent.key")
 
 
 def utc_now() -> datetime:
@@ -183,10 +181,7 @@ class Agent:
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
         """Whoever comes by the unix socket is this user; all others are who their certificate says."""
         if not peer.address.startswith("unix:"):
-            role = "both" if len(spec.roles) == len(Role) else next(iter(spec.roles))
-            wanted = gateway_id(self._membership.trust_domain, role, spec.name)
-            if peer.spiffe_id != wanted:
-                raise GatewayRefused(spec.name, f"its certificate is for {peer.spiffe_id}, not for {wanted}")
+            self.enrolment.check(peer, spec)
         return self.programmes.catalogue_of(spec)
 
     # --- tasks
@@ -230,17 +225,26 @@ async def _serve(settings: AgentSettings, identity: ClusterIdentity) -> None:
     readings = watch(settings.source) if settings.source else _no_source()
     agent.read(await anext(readings))
     dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings))
+    faces: list[EnrolmentTls] = []
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(agent.ads.serving(_ads_listeners(settings, agent)))
         admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
         if settings.enrol_listen:
             face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "")
-            tls = _enrol_tls(settings, agent)
-            await stack.enter_async_context(served_on_tls(face, *host_port(settings.enrol_listen), tls))
+            tls = EnrolmentTls(settings.state, agent.material)
+            await stack.enter_async_context(
+                served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
+            )
+            faces.append(tls)
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         await stop.run(
-            agent.follow_source(readings), agent.follow_hub(), agent.renew(), agent.remember(), dns.run()
+            agent.follow_source(readings),
+            agent.follow_hub(),
+            agent.renew(),
+            agent.remember(),
+            dns.run(),
+            *(_keep_fresh(tls) for tls in faces),
         )
     if agent.left:
         forget_identity(settings.state)
@@ -267,12 +271,14 @@ def _ads_listeners(settings: AgentSettings, agent: Agent) -> list[Listener]:
     return listeners
 
 
-def _enrol_tls(settings: AgentSettings, agent: Agent) -> ssl.SSLContext:
-    """TLS for gateways that enrol; the standard library takes certificates from files only."""
-    shown = agent.material()
-    chain, key = (settings.state / name for name in _TLS_FILES)
-    keystore.write_all(settings.state, {chain.name: shown.chain.encode(), key.name: shown.key.encode()})
-    return tls_context(chain, key, shown.roots)
+async def _keep_fresh(tls: EnrolmentTls) -> None:
+    """Have those who enrol be shown a certificate that is good, for ever."""
+    while True:
+        await asyncio.sleep(_RENEWAL_TICK)
+        try:
+            tls.refresh()
+        except PkiError as error:
+            log.error("enrolment's certificate not renewed", reason=str(error))
 
 
 def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:

@@ -4,9 +4,11 @@ Tokens live in memory: an agent that restarts forgets those that were not used.
 """
 
 import hmac
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -23,8 +25,12 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.identity import ClusterIdentity
-from federation.api.http import ApiError, application, body_as, client_certificate, json_response
+from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
 from federation.log import Log
+from gateway.errors import GatewayRefused
+from gateway.rpc import Peer, TlsMaterial
+from gateway.spec import GatewaySpec, Role
+from pki import keystore
 from pki.authority import to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
@@ -36,6 +42,7 @@ from pki.tokens import Token, TokenKind, new_token, secret_hash
 log = Log(__name__)
 
 _MAX_TOKENS: Final = 1000
+_TLS_FILES: Final = ("agent.pem", "agent.key")
 _MAKE_ANOTHER: Final = "make another with `fedgate gateways token NAME`"
 
 
@@ -108,11 +115,50 @@ class Enrolment:
             raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may renew here") from error
         return self._certify(csr, role, name)
 
+    def check(self, peer: Peer, spec: GatewaySpec) -> None:
+        """Raise GatewayRefused unless *peer* has the certificate of the gateway *spec* of this cluster.
+
+        TLS has led it to the root only, and so it would lead one by an issuing CA that a rejoin has replaced.
+        """
+        trust_domain, anchors = self._identity.membership.trust_domain, [self._identity.authority.certificate]
+        role = "both" if len(spec.roles) == len(Role) else next(iter(spec.roles))
+        wanted = gateway_id(trust_domain, role, spec.name)
+        try:
+            shown = check_svid(peer.chain, anchors, trust_domain, self._now())
+        except PkiError as error:
+            raise GatewayRefused(spec.name, str(error)) from error
+        if shown != wanted:
+            raise GatewayRefused(spec.name, f"its certificate is for {shown}, not for {wanted}")
+
     def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
         authority = self._identity.authority
         profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
         certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
         return tuple(to_pem([c]) for c in (certificate, *authority.chain))
+
+
+class EnrolmentTls:
+    """TLS for gateways that enrol: *context* shows the agent's certificate as of the last `refresh`."""
+
+    def __init__(self, state: Path, material: Callable[[], TlsMaterial]) -> None:
+        self._chain, self._key = (state / name for name in _TLS_FILES)
+        self._material = material
+        self._shown = material()
+        self._write()
+        self.context: ssl.SSLContext = tls_context(self._chain, self._key, self._shown.roots)
+
+    def refresh(self) -> None:
+        """Show the newest certificate from the next connection on."""
+        newest = self._material()
+        if newest != self._shown:
+            self._shown = newest
+            self._write()
+            self.context.load_cert_chain(self._chain, self._key)
+
+    def _write(self) -> None:
+        """Put it where the standard library takes certificates from: files only."""
+        files = {self._chain.name: self._shown.chain.encode(), self._key.name: self._shown.key.encode()}
+        keystore.write_all(self._chain.parent, files)
 
 
 def enrol_application(
