@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
@@ -21,7 +21,13 @@ ClusterName = NewType("ClusterName", str)
 
 CLUSTERSET_DOMAIN = "clusterset.local"
 
+MAX_PORTS = 256
+"""How many ports a service may have: each one is a listener at every egress of the clusterset."""
+MAX_ADDRESSES = 64
+"""How many addresses a gateway may have."""
+
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
 
 
 def label(kind: str, name: str) -> str:
@@ -31,6 +37,13 @@ def label(kind: str, name: str) -> str:
             kind, name, "want 1-63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
         )
     return name
+
+
+def word(text: str) -> str:
+    """Check that *text* is one word: an application protocol, a region, a zone."""
+    if not _WORD.fullmatch(text):
+        raise InvalidValue("word", text, "want letters, digits, '.', '_', '/' and '-'")
+    return text
 
 
 def cluster_name(text: str) -> ClusterName:
@@ -45,6 +58,19 @@ def canonical_address(text: str) -> str:
         return str(ip_address(text))
     except ValueError as error:
         raise InvalidValue("address", text, "not an IPv4 or IPv6 address") from error
+
+
+def host_address(text: str) -> str:
+    """Check that *text* is an address that one host can have and another can dial."""
+    address = ip_address(canonical_address(text))
+    if address.is_unspecified or address.is_multicast:
+        raise InvalidValue("address", text, "not the address of a host")
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise InvalidValue("address", text, "has a zone, which means nothing on another host")
+        if address.ipv4_mapped is not None:
+            raise InvalidValue("address", text, f"write {address.ipv4_mapped}")
+    return str(address)
 
 
 def _canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,6 +130,8 @@ class Port:
         port_number(self.number)
         if self.name:
             label("port", self.name)
+        if self.app_protocol is not None:
+            word(self.app_protocol)
 
 
 def port_number(number: int) -> int:
@@ -123,6 +151,9 @@ class CallerPattern:
         body = self.text.removesuffix("*")
         if not self.text.startswith("spiffe://") or "*" in body:
             raise InvalidValue("caller", self.text, "want a SPIFFE ID, with at most one '*' at its end")
+        trust_domain, slash, _ = body.removeprefix("spiffe://").partition("/")
+        if not trust_domain or not slash:  # `spiffe://on*` would let in every cluster whose name begins so
+            raise InvalidValue("caller", self.text, "want the whole trust domain: spiffe://TRUST-DOMAIN/...")
 
     @property
     def is_prefix(self) -> bool:
@@ -149,6 +180,11 @@ class ServicePort:
         port_number(self.target)
 
 
+def _check_ports(service: ServiceName, count: int) -> None:
+    if count > MAX_PORTS:
+        raise InvalidValue("service", str(service), f"has {count} ports, more than {MAX_PORTS}")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
@@ -165,6 +201,7 @@ class LocalService:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
         if not self.ports:
             raise InvalidValue("service", str(self.service), "has no ports")
+        _check_ports(self.service, len(self.ports))
         for what in (
             {(p.port.number, p.port.protocol) for p in self.ports},
             {p.port.name for p in self.ports},
@@ -194,6 +231,11 @@ class Locality:
     region: str = ""
     zone: str = ""
 
+    def __post_init__(self) -> None:
+        for part in (self.region, self.zone):
+            if part:
+                word(part)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecord:
@@ -210,6 +252,8 @@ class GatewayRecord:
         object.__setattr__(self, "addresses", _canonical(self.addresses))
         if not self.addresses:
             raise InvalidValue("gateway", self.name, "has no addresses")
+        if len(self.addresses) > MAX_ADDRESSES:
+            raise InvalidValue("gateway", self.name, f"has more than {MAX_ADDRESSES} addresses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +275,9 @@ class Export:
     service: ServiceName
     ports: tuple[Port, ...]
     ready_endpoints: int = 0
+
+    def __post_init__(self) -> None:
+        _check_ports(self.service, len(self.ports))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName
+from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host_address
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.registry.clusterset import Change, Clusterset
@@ -148,6 +148,9 @@ class Sessions:
                     name: None if body is None else records.decode(GatewayRecord, name, body)
                     for name, body in changes.items()
                 }
+                for gateway in filter(None, gateways.values()):
+                    for address in gateway.addresses:
+                        host_address(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())

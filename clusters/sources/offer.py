@@ -3,9 +3,7 @@
 The format's own rules stand here; what a name, an address or a port may be is the model's business.
 """
 
-import re
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 
 from clusters.errors import InvalidValue, SourceError
 from clusters.model import (
@@ -19,14 +17,13 @@ from clusters.model import (
     ServiceName,
     ServicePort,
     Workload,
-    canonical_address,
+    host_address,
     label,
     port_number,
+    word,
 )
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Malformed, compose
-
-_WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
 
 
 def parse_offer(text: str, path: str) -> Offer:
@@ -89,7 +86,7 @@ def _port(at: Cursor) -> ServicePort | None:
     target = at["targetPort"].number(port_number, default=number or 1)
     name = at["name"].text(partial(label, "port"), default="")
     protocol = at["protocol"].text(_protocol, default=Protocol.TCP)
-    app_protocol = at["appProtocol"].text(_word, default="")
+    app_protocol = at["appProtocol"].text(word, default="")
     if number is None or target is None or name is None or protocol is None or app_protocol is None:
         return None
     return at.build(lambda: ServicePort(Port(number, name, protocol, app_protocol or None), target))
@@ -137,25 +134,12 @@ def _locality(at: Cursor) -> Locality | None:
         return Locality()
     if not at.has_fields("region", "zone"):
         return None
-    region, zone = at["region"].text(_word, default=""), at["zone"].text(_word, default="")
+    region, zone = at["region"].text(word, default=""), at["zone"].text(word, default="")
     return None if region is None or zone is None else Locality(region, zone)
 
 
 def _address(at: Cursor) -> str | None:
-    return at.text(_host_address)
-
-
-def _host_address(text: str) -> str:
-    """Check that *text* is an address that one host can have and another can dial."""
-    address = ip_address(canonical_address(text))
-    if address.is_unspecified or address.is_multicast:
-        raise InvalidValue("address", text, "not the address of a host")
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            raise InvalidValue("address", text, "has a zone, which means nothing on another host")
-        if address.ipv4_mapped is not None:
-            raise InvalidValue("address", text, f"write {address.ipv4_mapped}")
-    return str(address)
+    return at.text(host_address)
 
 
 def _protocol(text: str) -> Protocol:
@@ -163,9 +147,3 @@ def _protocol(text: str) -> Protocol:
         return Protocol(text)
     except ValueError as error:
         raise InvalidValue("protocol", text, f"want {', '.join(Protocol)}") from error
-
-
-def _word(text: str) -> str:
-    if not _WORD.fullmatch(text):
-        raise InvalidValue("word", text, "want letters, digits, '.', '_', '/' and '-'")
-    return text

@@ -18,6 +18,9 @@ PROTOCOL: Final = 1
 SCHEMA: Final = 1
 
 Clock: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+# What the hub writes down and shows of every agent.
+_Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=100)]
+_Ranges: TypeAlias = Annotated[tuple[_Word, ...], msgspec.Meta(max_length=16)]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -25,10 +28,10 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
     cluster: ClusterName
     clock: Clock
-    version: str = ""
+    version: _Word = ""
     protocol: int = PROTOCOL
     schema: int = SCHEMA
-    vip_ranges: tuple[str, ...] = ()
+    vip_ranges: _Ranges = ()
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):

@@ -4,8 +4,12 @@ import pytest
 
 from clusters.errors import InvalidName, InvalidValue
 from clusters.model import (
+    MAX_ADDRESSES,
+    MAX_PORTS,
     CallerPattern,
+    Export,
     GatewayRecord,
+    Locality,
     LocalService,
     Port,
     ServiceName,
@@ -13,6 +17,7 @@ from clusters.model import (
     VipRange,
     Workload,
     cluster_name,
+    host_address,
 )
 from tests import builders
 from tests.builders import CLOUD, HTTP, ONPREM
@@ -59,10 +64,45 @@ def test_a_caller_is_an_id_or_the_beginning_of_one(text: str) -> None:
     assert pattern.literal + "*" * pattern.is_prefix == text
 
 
-@pytest.mark.parametrize("text", ["", "*", "frontend", "https://a/", "spiffe://a/*/b", "spiffe://a/**"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "frontend", "https://a/", "spiffe://a/*/b", "spiffe://a/**", "spiffe://*", "spiffe://on*"],
+)
 def test_no_other_pattern_names_a_caller(text: str) -> None:
     with pytest.raises(InvalidValue):
         CallerPattern(text)
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mhttp", "http ", "", "h" * 254])
+def test_what_other_clusters_are_shown_is_one_word(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        Port(80, app_protocol=text)
+    if text:
+        with pytest.raises(InvalidValue):
+            Locality("eu", text)
+
+
+def test_a_service_has_no_more_ports_than_egresses_can_listen_on() -> None:
+    ports = tuple(Port(number, f"p{number}") for number in range(1, MAX_PORTS + 2))
+    Export(ServiceName("shop", "catalog"), ports[:-1])
+    with pytest.raises(InvalidValue, match="257 ports"):
+        Export(ServiceName("shop", "catalog"), ports)
+    with pytest.raises(InvalidValue, match="257 ports"):
+        LocalService(ServiceName("shop", "catalog"), tuple(ServicePort(p, p.number) for p in ports))
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1%eth0", "::ffff:10.0.0.1"]
+)
+def test_what_no_host_can_be_dialled_at_is_no_address_of_one(address: str) -> None:
+    with pytest.raises(InvalidValue):
+        host_address(address)
+
+
+def test_a_gateway_has_a_bearable_number_of_addresses() -> None:
+    addresses = tuple(f"192.0.2.{n}" for n in range(MAX_ADDRESSES + 1))
+    with pytest.raises(InvalidValue, match="more than 64"):
+        GatewayRecord("gw", addresses)
 
 
 def test_addresses_have_one_spelling() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.errors import InvalidValue
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
 from federation.errors import SyncRefused, UnreadableRecord
 from federation.registry import keyspace
@@ -132,6 +133,14 @@ async def test_of_changes_with_one_unreadable_record_none_is_written(hub: Hub) -
         with pytest.raises(UnreadableRecord):
             await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body, "shop/bad": b"?"})
     assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_a_gateway_that_nobody_can_dial_is_not_written(hub: Hub) -> None:
+    nowhere = records.encode(GatewayRecord("gw-1", ("192.0.2.1", "fe80::1%x")))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        with pytest.raises(InvalidValue):
+            await session.accept(records.GATEWAY, {"gw-1": nowhere.body})
+    assert [e async for e in everything(hub.store, keyspace.gateways(ONPREM))] == []
 
 
 async def test_an_agent_may_not_speak_for_another_cluster(hub: Hub) -> None:

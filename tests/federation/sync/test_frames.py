@@ -49,8 +49,19 @@ def test_what_an_older_fedgate_left_out_has_its_default() -> None:
         msgspec.msgpack.encode({"type": "of the future"}),
         msgspec.msgpack.encode({"type": "hello", "cluster": "west"}),
         msgspec.msgpack.encode({"type": "hello", "cluster": "west", "clock": "2026-06-01T12:00:00"}),
+        encode(Hello(ClusterName("west"), CLOCK, "v" * 101)),
+        encode(Hello(ClusterName("west"), CLOCK, vip_ranges=("::/64",) * 17)),
     ],
-    ids=["nothing", "no msgpack", "no frame", "unknown frame", "no clock", "a clock without a zone"],
+    ids=[
+        "nothing",
+        "no msgpack",
+        "no frame",
+        "unknown frame",
+        "no clock",
+        "a clock without a zone",
+        "a version that is a book",
+        "too many ranges",
+    ],
 )
 def test_what_is_no_frame_is_refused(message: bytes) -> None:
     with pytest.raises(SyncRefused) as refused:
