@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,9 @@ def test_it_stays_up_for_lines_to_paste_and_leaves_nothing_however_it_is_ended(
 ) -> None:
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stdout is not None
-        shown = [line.rstrip() for line in iter(demo.stdout.readline, "Ctrl-C ends everything.\n")]
-        pasted = [line for line in shown if " curl http" in line]
+        shown = list(takewhile(lambda line: line != "Ctrl-C ends everything.\n", demo.stdout))
+        pasted = [line.rstrip() for line in shown if " curl http" in line]
+        assert len(pasted) == 2, "".join(shown)
         answers = [subprocess.run(line, shell=True, capture_output=True, check=True) for line in pasted]  # noqa: S602
         assert [json.loads(done.stdout)["answered_by"] for done in answers] == [
             "catalog@cloud",
