@@ -74,18 +74,20 @@ class Programmes:
         self._trust_domain = trust_domain
         self._svids = svids
         self._now = now
-        self._programmes: dict[str, Programme] = {}
+        # By role too, as certificates are: a gateway elsewhere cannot take the place of its namesake.
+        self._programmes: dict[tuple[str, frozenset[Role]], Programme] = {}
 
     def catalogue_of(self, spec: GatewaySpec) -> Catalogue:
         """The catalogue of the gateway that *spec* describes; raises GatewayRefused for one too many.
 
         A gateway that comes back with another description starts afresh.
         """
-        programme = self._programmes.get(spec.name)
+        key = spec.name, spec.roles
+        programme = self._programmes.get(key)
         if programme is None and len(self._programmes) >= MAX_GATEWAYS:
             raise GatewayRefused(spec.name, f"there are {MAX_GATEWAYS} gateways already")
         if programme is None or programme.spec != spec:
-            programme = self._programmes[spec.name] = Programme(spec)
+            programme = self._programmes[key] = Programme(spec)
             programme.follow(self._view)
             self._give_secrets((programme,))
         return programme.catalogue

@@ -98,7 +98,7 @@ def _bearer(token_file: Path) -> Middleware:
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        shown = request.headers.get("Authorization", "").encode()
+        shown = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if not hmac.compare_digest(shown, wanted):
             raise ApiError(
                 401, "unauthorized", "the admin API asks for its bearer token", "--admin-token-file"

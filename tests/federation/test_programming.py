@@ -103,6 +103,17 @@ def test_a_gateway_with_another_description_starts_afresh(programmes: Programmes
     assert programmes.catalogue_of(BOTH) is not former
 
 
+def test_a_gateway_of_the_same_name_in_another_role_takes_nothing_over(
+    programmes: Programmes, clock: Clock
+) -> None:
+    catalogue = programmes.catalogue_of(BOTH)
+    before = catalogue.get(SECRET, "src/10.0.0.7")
+    programmes.catalogue_of(GatewaySpec(BOTH.name, frozenset({Role.INGRESS})))
+    clock.now += timedelta(minutes=40)
+    programmes.renew()
+    assert catalogue.get(SECRET, "src/10.0.0.7") != before
+
+
 def test_there_is_an_end_to_how_many_gateways_are_remembered(programmes: Programmes) -> None:
     for number in range(MAX_GATEWAYS):
         programmes.catalogue_of(GatewaySpec(f"gw-{number}", frozenset(Role)))
