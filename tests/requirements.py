@@ -26,7 +26,8 @@ def envoy() -> Path:
     try:
         return find_envoy()
     except EnvoyNotFound as error:
-        _missing("envoy", str(error))
+        why = str(error)
+    return _missing("envoy", why)
 
 
 def program(name: str) -> str:

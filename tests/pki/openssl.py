@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from pki.authority import to_pem
+from tests import requirements
 
 
 def openssl_objection(
@@ -18,7 +19,14 @@ def openssl_objection(
     leaf.write_text(to_pem(chain[:1]))
     above.write_text(to_pem(chain[1:]))
     trusted.write_text(to_pem(anchors))
-    argv = ["openssl", "verify", "-x509_strict", "-partial_chain", "-attime", str(int(now.timestamp()))]
+    argv = [
+        requirements.program("openssl"),
+        "verify",
+        "-x509_strict",
+        "-partial_chain",
+        "-attime",
+        str(int(now.timestamp())),
+    ]
     argv += ["-CAfile", str(trusted)]
     argv += ["-untrusted", str(above)] if len(chain) > 1 else []
     done = subprocess.run([*argv, str(leaf)], capture_output=True, text=True, timeout=20, check=False)

@@ -211,8 +211,9 @@ class Steady:
         for thread in self._threads:
             thread.start()
 
-    def end(self) -> dict[str, object]:
-        """Stop: how many calls there were of each sort, and what went wrong."""
+    def end(self, after: float) -> dict[str, object]:
+        """Go on for *after* seconds, and stop: how many calls of each sort there were, and what failed."""
+        self._over.wait(after)
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -262,9 +263,9 @@ def begin(name: str, port: int, sources: list[str], kept: int) -> int:
     return len(_steady)
 
 
-def end() -> dict[str, object]:
-    """End what `begin` began."""
-    return _steady.pop().end()
+def end(after: float = 0.0) -> dict[str, object]:
+    """End what `begin` began, *after* so many seconds."""
+    return _steady.pop().end(after)
 
 
 CALLS = {

@@ -10,7 +10,8 @@ import pytest
 
 from tests import requirements
 from tests.system import servers
-from tests.system.federation_lab import REDIS, Cluster, Federation, until
+from tests.system.cluster import REDIS, Cluster, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("federation")]
 

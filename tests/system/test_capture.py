@@ -15,7 +15,6 @@ import pytest_asyncio
 
 from clusters.model import LocalService, Port, ServiceName, ServicePort, Workload
 from federation.demo.topology import Lab
-from federation.errors import NamespacesUnavailable
 from gateway.kinds import CLUSTER, SECRET
 from gateway.spec import GatewaySpec, Role
 from tests.builders import VIP_RANGES, imported
@@ -64,11 +63,8 @@ asyncio.run(main())
 def lab(tmp_path: Path) -> Iterator[Lab]:
     folder = tmp_path / "lab"
     folder.mkdir()
-    try:
-        with Lab(folder) as built:
-            yield built
-    except NamespacesUnavailable as error:
-        pytest.skip(str(error))
+    with Lab(folder) as built:
+        yield built
 
 
 class Place:

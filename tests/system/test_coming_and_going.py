@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
 import pytest
 
 from tests.system import servers
-from tests.system.federation_lab import CROWD, Cluster, Federation, resident, until
+from tests.system.cluster import CROWD, Cluster, resident, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("federation")]
 
@@ -63,11 +63,10 @@ def footprint(cluster: Cluster) -> dict[str, int]:
     """What a flood could make grow: memory of gateway and agent in MiB, and names the gateway asked for."""
     agent = cluster.agent.pid
     assert agent is not None
-    (gateway,) = cluster.gateways().values()
     return {
         "gateway": resident(cluster.envoy()) >> 20,
         "agent": resident(agent) >> 20,
-        "subscriptions": sum(msgspec.convert(gateway["subscriptions"], dict[str, int]).values()),
+        "subscriptions": cluster.subscriptions(),
     }
 
 

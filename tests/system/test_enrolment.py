@@ -10,7 +10,9 @@ import pytest
 from federation.demo.fleet import FEDGATE, environment
 from federation.demo.process import Process
 from federation.settings import DEFAULT_VIP_RANGES
-from tests.system.federation_lab import Caller, Cluster, Entry, Federation, kill, until
+from tests.system.application import Caller
+from tests.system.cluster import Cluster, Entry, kill, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("outages")]
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from tests.system.federation_lab import CROWD, Cluster, Federation, until
+from tests.system.cluster import CROWD, Cluster, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("outages")]
 

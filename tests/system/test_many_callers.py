@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system import servers
-from tests.system.federation_lab import CROWD, STRANGERS, Cluster, Entry, Federation, member, until
+from tests.system.cluster import CROWD, STRANGERS, Cluster, Entry, member, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("federation")]
 
@@ -53,12 +54,14 @@ def test_fifty_sources_with_two_hundred_calls_each_are_always_seen_as_themselves
 
 @pytest.mark.parametrize("way", ["onprem-cloud", "cloud-onprem", "cloud-cloud"])
 @pytest.mark.parametrize("source", STRANGERS, ids=["ipv4", "ipv6"])
-def test_a_source_that_nobody_knows_is_refused_and_reaches_no_gateway(
+def test_a_source_that_nobody_knows_is_refused_at_once_and_nothing_is_asked_for_it(
     fed: Federation, way: str, source: str
 ) -> None:
     caller, callee = (fed[name] for name in way.split("-"))
     begin = callee.mark()
+    asked = caller.subscriptions()
     assert dial(caller, callee, source) == ""
+    assert caller.subscriptions() == asked
     assert dial(caller, callee, CROWD[source.count(":") > 0]) != ""
     (entry,) = until("the call that went is logged", callee.calls, begin)
     assert entry.peer in crowd_of(caller).values()

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 
 from tests.system import servers
-from tests.system.federation_lab import CROWD, Cluster, Federation, member, until
+from tests.system.cluster import CROWD, Cluster, member, until
+from tests.system.federation_lab import Federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("federation")]
 

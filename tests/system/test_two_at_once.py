@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.federation_lab import CROWD, Federation, federation
+from tests.system.cluster import CROWD
+from tests.system.federation_lab import Federation, federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("federation")]
 
