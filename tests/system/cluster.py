@@ -156,13 +156,19 @@ class Cluster:
 
     def serials(self) -> set[str]:
         """The serial numbers of the certificates that its Envoy shows in new connections."""
+        shown = msgspec.json.decode(self._envoy_says("/certs"), type=_Certificates).certificates
+        return {chain.serial_number for pair in shown for chain in pair.cert_chain}
 
+    def let_out(self) -> int:
+        """How many connections of callers its Envoy has let in, to carry them on."""
+        return int(self._envoy_says("/stats?filter=^tcp.tcp.downstream_cx_total$").rpartition(":")[2])
+
+    def _envoy_says(self, path: str) -> str:
         async def ask() -> str:
             async with EnvoyAdmin(admin_socket(self.fleet.folder / f"{self.name}-gw")) as admin:
-                return await admin.get("/certs")
+                return await admin.get(path)
 
-        shown = msgspec.json.decode(asyncio.run(ask()), type=_Certificates).certificates
-        return {chain.serial_number for pair in shown for chain in pair.cert_chain}
+        return asyncio.run(ask())
 
     # --- what is known
 
