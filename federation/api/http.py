@@ -10,7 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from aiohttp import web
@@ -26,6 +26,10 @@ T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY = 64 * 1024
+# Anybody may knock where newcomers join, so nobody may stay there or fill the place.
+MAX_GUESTS = 200
+HANDSHAKE_SECONDS = 5.0
+STAY_SECONDS = 30.0
 
 _STATUS: Mapping[Exit, int] = {
     Exit.USAGE: 400,
@@ -109,20 +113,72 @@ async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[No
         path.unlink(missing_ok=True)
 
 
+class _Guest(asyncio.Protocol):
+    """One connection to *host*: one too many, or one that stays for too long, is ended."""
+
+    def __init__(self, host: asyncio.Protocol, guests: set["_Guest"], stay: float) -> None:
+        self._host = host
+        self._guests = guests
+        self._stay = stay
+        self._end: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is one without saying so.
+        stream = cast("asyncio.Transport", transport)
+        self._host.connection_made(stream)
+        # Not closed but aborted: TLS would wait for a goodbye from one who says nothing.
+        if len(self._guests) >= MAX_GUESTS:
+            stream.abort()
+            return
+        self._guests.add(self)
+        self._end = asyncio.get_running_loop().call_later(self._stay, stream.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guests.discard(self)
+        if self._end is not None:
+            self._end.cancel()
+        self._host.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._host.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._host.eof_received()
+
+    def pause_writing(self) -> None:
+        self._host.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._host.resume_writing()
+
+
 @asynccontextmanager
 async def served_on_tls(
-    app: web.Application, host: str, port: int, context: ssl.SSLContext
+    app: web.Application, host: str, port: int, context: ssl.SSLContext, *, stay: float = STAY_SECONDS
 ) -> AsyncIterator[int]:
-    """Serve *app* over TLS; gives the port. `::` takes calls of both families, as it does in gRPC."""
+    """Serve *app* over TLS; gives the port. `::` takes calls of both families, as it does in gRPC.
+
+    A connection lasts *stay* seconds at most.
+    """
     runner = await _runner(app)
+    make, guests = runner.server, set[_Guest]()
+    if make is None:
+        raise RuntimeError("the runner has no server")
     try:
-        await web.TCPSite(runner, None if host == "::" else host, port, ssl_context=context).start()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Guest(make(), guests, stay),
+            None if host == "::" else host,
+            port,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
     except OSError as error:
         await runner.cleanup()
         raise CannotListen(f"{host}:{port}", error.strerror or str(error)) from error
     try:
-        yield int(runner.addresses[0][1])
+        yield int(server.sockets[0].getsockname()[1])
     finally:
+        server.close()
         await runner.cleanup()
 
 
