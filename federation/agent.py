@@ -25,7 +25,7 @@ from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.knowledge import Knowledge, Learned, exports
 from federation.last_view import LastView, Received
-from federation.lifecycle import Stop
+from federation.lifecycle import Stop, use_all_descriptors
 from federation.log import Log
 from federation.programming import Programmes
 from federation.settings import AgentSettings, host_port
@@ -58,6 +58,7 @@ def utc_now() -> datetime:
 
 def run(settings: AgentSettings) -> None:
     """Run the agent until it is told to stop."""
+    use_all_descriptors()
     with keystore.exclusive(settings.state):
         uvloop.run(_serve(settings, load_identity(settings.state)))
 

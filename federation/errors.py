@@ -126,9 +126,10 @@ class UnreadableRecord(FederationError):
     code = "unreadable-record"
 
     def __init__(self, what: str, reason: str, hint: str = "") -> None:
-        super().__init__(f"{what} cannot be read: {reason}")
-        self.what = what
-        self.reason = reason
+        # Both may come from outside, and be as long as somebody wants.
+        self.what = what[:300]
+        self.reason = reason[:1000]
+        super().__init__(f"{self.what} cannot be read: {self.reason}")
         self.hint = hint
 
 

@@ -1,11 +1,18 @@
 """How a long-running part runs: until it is told to stop, or until something in it cannot go on."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Coroutine
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def use_all_descriptors() -> None:
+    """Raise the limit of open files as far as we may: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Stop:

@@ -67,8 +67,10 @@ def _callers(allow: Iterable[CallerPattern]) -> Any:
 
 
 def _matcher(pattern: CallerPattern) -> StringMatcher:
+    """Match what *pattern* names. A whole trust domain means its workloads, and not its gateways too."""
     if pattern.is_prefix:
-        return StringMatcher(prefix=pattern.literal)
+        workloads = names.workload_ids(pattern.literal.removeprefix("spiffe://").partition("/")[0])
+        return StringMatcher(prefix=workloads if workloads.startswith(pattern.literal) else pattern.literal)
     return StringMatcher(exact=pattern.literal)
 
 

@@ -38,7 +38,13 @@ MESSAGE_SIZES: Final = (
     ("grpc.max_receive_message_length", 16 << 20),
     ("grpc.max_send_message_length", 16 << 20),
 )
-_SERVER_OPTIONS: Final = (*KEEPALIVE, *MESSAGE_SIZES, ("grpc.so_reuseport", 0))
+_SERVER_OPTIONS: Final = (
+    *KEEPALIVE,
+    *MESSAGE_SIZES,
+    ("grpc.so_reuseport", 0),
+    # Who connects and says nothing is let go; gRPC itself would wait for two minutes.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]

@@ -54,7 +54,7 @@ SHOWN = {
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
     "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", "loopback", *PORTS, *ROLES]),
-    "rds": (ROUTE, ["abroad", "served", "served-to-some"]),
+    "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain"]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }
 

@@ -127,6 +127,7 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         ),
         BOTH,
     ),
+    "served-to-a-trust-domain": (_allowing("spiffe://cloud.fed.example/*"), BOTH),
     "ingress-only": (
         view(imported("cart", CLOUD), services=(local_service("cart", "10.0.0.21"),), members=MEMBERS),
         INGRESS,
