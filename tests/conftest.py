@@ -1,5 +1,9 @@
 """Options of the whole test suite, and what its markers need of this machine."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 
 from tests import requirements
@@ -9,6 +13,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; read the difference like code"
     )
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder of one's own with a path that leaves room for the names of unix sockets: 107 bytes are all."""
+    with TemporaryDirectory(prefix="fg-") as folder:
+        yield Path(folder)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

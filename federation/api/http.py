@@ -104,6 +104,8 @@ async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[No
     try:
         runner = await _runner(app)
         await web.UnixSite(runner, path).start()
+    except OSError as error:
+        raise CannotListen(str(path), f"{error}; a shorter or another --state helps") from error
     finally:
         os.umask(before)
     try:

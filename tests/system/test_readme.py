@@ -44,18 +44,18 @@ class Machine:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path) as lab:
+def lab(short_path: Path) -> Iterator[Lab]:
+    with Lab(short_path) as lab:
         yield lab
 
 
-def test_the_lines_of_readme_join_two_clusters_and_call_across(lab: Lab, tmp_path: Path) -> None:
+def test_the_lines_of_readme_join_two_clusters_and_call_across(lab: Lab, short_path: Path) -> None:
     hub_lines, join_lines, call_lines = (block.splitlines() for block in readme.blocks("console")[2:5])
-    hub = Machine(lab.host("hub"), tmp_path / "hub")
-    gateways = {name: Machine(lab.host(name), tmp_path / name) for name in GATEWAYS}
+    hub = Machine(lab.host("hub"), short_path / "hub")
+    gateways = {name: Machine(lab.host(name), short_path / name) for name in GATEWAYS}
     on_the_net = {hub.host: [f"{HUB}/24"]}
     lab.connect("net", on_the_net | {m.host: [f"{GATEWAYS[n]}/24"] for n, m in gateways.items()})
-    apps = {name: inside(lab, name, machine, tmp_path) for name, machine in gateways.items()}
+    apps = {name: inside(lab, name, machine, short_path) for name, machine in gateways.items()}
 
     start, mint = typed(hub_lines)
     hub.type_in_background(start.replace("hub.example", HUB))

@@ -24,9 +24,9 @@ from federation.registry.sqlite import SqliteStore
 from pki.errors import CannotUnseal, TokenAltered, TokenCut
 from pki.profile import HUB_CA_LIFETIME
 from pki.tokens import Token, TokenKind, new_token, secret_hash
+from tests.authorities import NOW
 
 WEST = ClusterName("west")
-NOW = datetime.now(UTC).replace(microsecond=0)  # TLS goes by the machine's own clock
 
 
 @dataclass
@@ -36,14 +36,14 @@ class Hub:
     authority: HubAuthority
     registry: Registry
     address: str
-    now: datetime = NOW
+    now: datetime
     ahead: timedelta = timedelta()
 
     async def token(self, cluster: str = "west", ttl: timedelta = timedelta(minutes=15)) -> Token:
         made = new_token(
-            TokenKind.JOIN, cluster, "fed.example", (self.address,), self.authority.pins, NOW + ttl
+            TokenKind.JOIN, cluster, "fed.example", (self.address,), self.authority.pins, self.now + ttl
         )
-        record = TokenRecord(made.id, secret_hash(made.secret), ClusterName(cluster), NOW, made.expires)
+        record = TokenRecord(made.id, secret_hash(made.secret), ClusterName(cluster), self.now, made.expires)
         await self.registry.tokens.add(record)
         return made
 
@@ -60,12 +60,12 @@ class Hub:
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    state = tmp_path / "hub"
+    state, now = tmp_path / "hub", datetime.now(UTC).replace(microsecond=0)  # TLS goes by the machine's clock
     state.mkdir(mode=0o700)
-    authority = open_or_create(state, "fed.example", None, NOW, lambda: None)
-    authority.write_certificate(state, ("127.0.0.1",), NOW)
+    authority = open_or_create(state, "fed.example", None, now, lambda: None)
+    authority.write_certificate(state, ("127.0.0.1",), now)
     store = await SqliteStore.open(state / "registry.db")
-    hub = Hub(authority, Registry(store, 100), "")
+    hub = Hub(authority, Registry(store, 100), "", now)
     door = Door(authority, hub.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: hub.now)
     tls = tls_context(state / CERTIFICATE, state / KEY)
     async with served_on_tls(join_application(door), "127.0.0.1", 0, tls) as port:
@@ -127,13 +127,14 @@ async def test_the_hub_keeps_of_a_token_only_a_hash(hub: Hub, tmp_path: Path) ->
 
 async def test_an_expired_token_is_refused_by_the_hubs_clock_too(hub: Hub, tmp_path: Path) -> None:
     token = await hub.token(ttl=timedelta(seconds=30))
-    hub.now, hub.ahead = NOW + timedelta(seconds=50), -timedelta(seconds=40)
+    hub.now += timedelta(seconds=50)
+    hub.ahead = -timedelta(seconds=40)
     assert (await refused(hub, token.text, tmp_path / "west")).code == "token-expired"
 
 
 async def test_a_revoked_token_is_refused(hub: Hub, tmp_path: Path) -> None:
     token = await hub.token()
-    await hub.registry.tokens.revoke(token.id, NOW)
+    await hub.registry.tokens.revoke(token.id, hub.now)
     assert (await refused(hub, token.text, tmp_path / "west")).code == "token-revoked"
 
 

@@ -24,9 +24,9 @@ ONPREM, CLOUD = (
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment in which whatever the demo leaves behind is found in *tmp_path*."""
-    return {**os.environ, "TMPDIR": str(tmp_path)}
+def environment(short_path: Path) -> dict[str, str]:
+    """An environment in which whatever the demo leaves behind is found in *short_path*."""
+    return {**os.environ, "TMPDIR": str(short_path)}
 
 
 @pytest.fixture
@@ -74,27 +74,27 @@ def check(report: dict[str, object], mode: str) -> None:
 @pytest.mark.netns
 @pytest.mark.usefixtures("namespaces")
 def test_both_clusters_call_each_other_in_namespaces_and_nothing_is_left(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], short_path: Path
 ) -> None:
     check(report_of([*DEMO, "--once", "-o", "json"], environment), "namespaces")
-    assert left(tmp_path) == ([], [])
+    assert left(short_path) == ([], [])
 
 
 def test_both_clusters_call_each_other_on_loopback_where_there_are_no_namespaces(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], short_path: Path
 ) -> None:
-    poorer = without_namespaces(environment, tmp_path / "bin")
-    check(report_of([*DEMO, "--once", "-o", "json", "--state", str(tmp_path / "kept")], poorer), "loopback")
-    assert (tmp_path / "kept" / "hub").is_dir()
-    shutil.rmtree(tmp_path / "kept")
-    assert left(tmp_path) == ([], [])
+    poorer = without_namespaces(environment, short_path / "bin")
+    check(report_of([*DEMO, "--once", "-o", "json", "--state", str(short_path / "kept")], poorer), "loopback")
+    assert (short_path / "kept" / "hub").is_dir()
+    shutil.rmtree(short_path / "kept")
+    assert left(short_path) == ([], [])
 
 
 @pytest.mark.netns
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_it_stays_up_for_lines_to_paste_and_leaves_nothing_however_it_is_ended(
-    number: signal.Signals, environment: dict[str, str], tmp_path: Path
+    number: signal.Signals, environment: dict[str, str], short_path: Path
 ) -> None:
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stdout is not None
@@ -106,14 +106,14 @@ def test_it_stays_up_for_lines_to_paste_and_leaves_nothing_however_it_is_ended(
             "catalog@cloud",
             "orders@onprem",
         ]
-        assert left(tmp_path) != ([], [])
+        assert left(short_path) != ([], [])
         demo.send_signal(number)
         rest = demo.stdout.read()
     if number is not signal.SIGKILL:
         assert "Nothing is left behind." in rest
         assert demo.returncode == 0
-        assert left(tmp_path) == ([], [])
-    eventually(lambda: left(tmp_path) == ([], []))
+        assert left(short_path) == ([], [])
+    eventually(lambda: left(short_path) == ([], []))
 
 
 def left(folder: Path) -> tuple[list[str], list[str]]:
