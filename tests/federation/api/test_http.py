@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import uvloop
 from aiohttp import web
 
-from federation.api.http import MAX_GUESTS, application, served_on_tls, tls_context
+from federation.api.http import MAX_GUESTS, application, served_on_socket, served_on_tls, tls_context
+from gateway.errors import CannotListen
 from tests.authorities import Authorities
 
 
@@ -86,3 +88,20 @@ def test_all_of_it_holds_on_the_loop_that_the_hub_runs_on(tmp_path: Path) -> Non
             writer.close()
 
     uvloop.run(hold())
+
+
+async def test_a_socket_is_its_users_alone_and_replaces_one_that_was_left(short_path: Path) -> None:
+    path = short_path / "admin.sock"
+    path.touch()
+    async with served_on_socket(application(), path):
+        assert path.is_socket()
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.exists()
+
+
+async def test_a_socket_whose_path_is_too_long_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 100) / "admin.sock"
+    path.parent.mkdir()
+    with pytest.raises(CannotListen, match=r"admin\.sock.*--state"):
+        async with served_on_socket(application(), path):
+            pass
