@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeAlias
 
-Json: TypeAlias = "str | int | float | bool | None | Sequence[Json] | dict[str, Json]"
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -124,8 +124,8 @@ class Report:
         text = [_table(("ratio", "median", "min", "max", "rounds", "aim", "holds"), rows)] if rows else []
         if rows := [row for row in map(self._aim_row, self.aims) if row]:
             text.append(_table(("aim", "median", "holds"), rows))
-        for topic in dict.fromkeys(key.topic for key in self.figures):
-            text.append(f"### {topic}\n\n{self._topic(topic)}")
+        topics = dict.fromkeys(key.topic for key in self.figures)
+        text += [f"### {topic}\n\n{self._topic(topic)}" for topic in topics]
         text += [f"Not measured: {what}: {why}." for what, why in self.skipped.items()]
         told = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         loads = f"{min(self.loads):.2f} to {max(self.loads):.2f}" if self.loads else "not read"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import measure, traffic
+from bench import change, measure, traffic
 from bench.report import Report
 from federation.errors import NamespacesUnavailable
 
@@ -21,6 +21,7 @@ _RESULTS: Final = Path(__file__).parent / "results"
 Bench = Callable[[Report, int, bool], Awaitable[None]]
 
 BENCHES: Final[dict[str, Bench]] = {
+    "change": change.measure_changes,
     "traffic": traffic.measure_traffic,
 }
 
