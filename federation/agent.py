@@ -14,8 +14,9 @@ from typing import Final
 
 import uvloop
 
+from clusters.changes import touched
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
-from clusters.model import ClusterView, Federation, Offer, VipRange
+from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
 from clusters.sources.file import Reading, watch
 from federation import last_view, paths
 from federation.api.agent import Facts, agent_application
@@ -24,7 +25,7 @@ from federation.api.http import ApiError, served_on_socket, served_on_tls, tls_c
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
-from federation.knowledge import Knowledge, Learned, exports
+from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop
 from federation.log import Log
@@ -73,6 +74,7 @@ class Agent:
         self.left = False
         self.zone = Zone()
         self.published = Catalogue()
+        self._told: Mapping[ServiceName, LocalService] = {}
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -176,8 +178,13 @@ class Agent:
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
-        services = {str(name): records.encode(export) for name, export in exports(offer).items()}
-        self.published.replace(records.EXPORT, services)
+        """Tell the hub of every service that is not what it was when the hub was last told of it."""
+        exports: dict[str, Resource | None] = {}
+        for name in touched(self._told, offer.services):
+            service = offer.services.get(name)
+            exports[str(name)] = records.encode(export_of(service)) if service else None
+        self.published.update(records.EXPORT, exports)
+        self._told = offer.services
         self.published.replace(records.GATEWAY, {g.name: records.encode(g) for g in offer.gateways})
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:

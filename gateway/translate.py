@@ -7,6 +7,7 @@ the same keeps its part, so nothing depends on having been told what has changed
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
+from clusters.changes import touched
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
 from gateway import cds, eds, lds, names, rds, sds
 from gateway.delta import Resource
@@ -56,20 +57,25 @@ def _services(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Mapping
         and old.vip_ranges == view.vip_ranges
         and reachable(old.members.values()).keys() == members.keys()
     )
-    parts: dict[ServiceName, Part] = {}
-    for name in dict.fromkeys([*view.imports, *view.offer.services]):
-        kept = before.services.get(name) if same_for_all and _same_service(old, view, name) else None
-        parts[name] = kept or service(view, spec, members, name)
+    if not same_for_all or not before.shared:
+        return {
+            name: service(view, spec, members, name)
+            for name in dict.fromkeys([*view.imports, *view.offer.services])
+        }
+    parts = dict(before.services)
+    for name in touched(old.imports, view.imports) | touched(old.offer.services, view.offer.services):
+        if name not in view.imports and name not in view.offer.services:
+            del parts[name]
+        elif name not in parts or not _same_service(old, view, name):
+            parts[name] = service(view, spec, members, name)
     return parts
 
 
 def _same_service(before: ClusterView, after: ClusterView, name: ServiceName) -> bool:
-    """Whether the service is what it was; identity first, as nearly all are the very same objects."""
-    imported, offered = after.imports.get(name), after.offer.services.get(name)
-    was_imported, was_offered = before.imports.get(name), before.offer.services.get(name)
-    return (imported is was_imported or imported == was_imported) and (
-        offered is was_offered or offered == was_offered
-    )
+    """Whether the service is equal to what it was."""
+    return before.imports.get(name) == after.imports.get(name) and before.offer.services.get(
+        name
+    ) == after.offer.services.get(name)
 
 
 def _kept(before: Part | None, after: Part) -> Part:
