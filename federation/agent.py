@@ -6,8 +6,8 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final
@@ -18,13 +18,14 @@ from clusters.changes import touched
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
 from clusters.sources.file import Reading, watch
-from federation import last_view, paths
+from federation import handover, last_view, paths
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import Enrolment, enrol_application
 from federation.api.http import ApiError, served_on_socket, served_on_tls, tls_context
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
+from federation.handover import Estate, Heir, Legacy
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop
@@ -39,7 +40,7 @@ from federation.sync.frames import Hello
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.errors import GatewayRefused
-from gateway.rpc import Listener, Peer, TlsListener, TlsMaterial, UnixListener
+from gateway.rpc import Peer, TlsListener, TlsMaterial, UnixListener
 from gateway.spec import GatewaySpec, Role
 from pki import keystore
 from pki.authority import to_pem
@@ -51,6 +52,7 @@ log = Log(__name__)
 _RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 1.0
 _LEAVE_TIMEOUT: Final = 10.0
+_GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 _TLS_FILES: Final = ("agent.pem", "agent.key")
 
 
@@ -59,10 +61,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(settings: AgentSettings) -> None:
-    """Run the agent until it is told to stop."""
-    with keystore.exclusive(settings.state):
-        uvloop.run(_serve(settings, load_identity(settings.state)))
+def run(settings: AgentSettings, *, take_over: bool = False) -> None:
+    """Run the agent until it is told to stop.
+
+    With *take_over* it takes over from the one that runs on the same state, if there is one.
+    """
+    if take_over:
+        with handover.asked(settings.state) as heir:
+            if heir is not None:
+                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
+                return
+    with keystore.exclusive(settings.state) as lock:
+        uvloop.run(_serve(settings, load_identity(settings.state), lock))
 
 
 class Agent:
@@ -216,44 +226,97 @@ class Agent:
                 self.programmes.renew()
                 self._svid_store.drop_expired(utc_now())
 
-    async def remember(self) -> None:
-        """Keep the view on disk, soon after each change."""
+    async def remember(self, frozen: Callable[[], bool]) -> None:
+        """Keep the view on disk, soon after each change, but for while the disk is another's."""
         saved: ClusterView | None = None
         while True:
-            if self.view is not saved:
+            if self.view is not saved and not frozen():
                 saved, last = self.view, self.last_view()
                 await asyncio.to_thread(last_view.save, self._settings.state, last)
             await asyncio.sleep(_SAVE_TICK)
+
+    def estate(self, lock: int, dns: DnsServer) -> Estate:
+        """What another agent needs to take over."""
+        specs = tuple(status.spec for status in self.gateways())
+        return Estate(lock, dns.bound, self.last_view(), specs)
+
+    def expect(self, estate: Estate | None) -> None:
+        """Have everything ready for the gateways that the other agent had, so that they find it done."""
+        for spec in estate.specs if estate else ():
+            self.programmes.catalogue_of(spec)
 
     def last_view(self) -> LastView:
         """What a start without hub and source would need."""
         return LastView(self.knowledge.received, self.view.offer)
 
 
-async def _serve(settings: AgentSettings, identity: ClusterIdentity) -> None:
-    """Start everything, gateways first, and run until told to stop."""
+async def _serve(
+    settings: AgentSettings, identity: ClusterIdentity, lock: int, heir: Heir | None = None
+) -> None:
+    """Start everything, gateways first, and run until told to stop, or until another takes over."""
     stop = Stop()
-    agent = Agent(settings, identity, last_view.load(settings.state))
+    estate = heir.estate if heir else None
+    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state))
     readings = watch(settings.source) if settings.source else _no_source()
     agent.read(await anext(readings))
-    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings))
+    agent.expect(estate)
+    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings), estate.dns if estate else ())
+
+    async def retire() -> None:
+        await dns.retire(_GRACE)
+        stop.tell()
+
+    legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(agent.ads.serving(_ads_listeners(settings, agent)))
+        beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
+        await stack.enter_async_context(agent.ads.serving([beside]))
         admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
-        if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "")
-            tls = _enrol_tls(settings, agent)
-            await stack.enter_async_context(served_on_tls(face, *host_port(settings.enrol_listen), tls))
-        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
+        waiting = await stack.enter_async_context(legacy.listening())
+        if heir is None:
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         await stop.run(
-            agent.follow_source(readings), agent.follow_hub(), agent.renew(), agent.remember(), dns.run()
+            agent.follow_source(readings),
+            dns.run(),
+            legacy.serve(waiting),
+            _alone(settings, identity, agent, legacy, heir),
         )
     if agent.left:
         forget_identity(settings.state)
         last_view.forget(settings.state)
-    else:
+    elif not legacy.frozen:
         last_view.save(settings.state, agent.last_view())
+
+
+async def _alone(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent, legacy: Legacy, heir: Heir | None
+) -> None:
+    """What one agent of a cluster may do at a time; one that takes over first sees the other end."""
+    async with AsyncExitStack() as stack:
+        if heir is not None:
+            await heir.take()
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.follow_hub())
+            group.create_task(agent.renew())
+            group.create_task(agent.remember(lambda: legacy.frozen))
+
+
+@asynccontextmanager
+async def _served_elsewhere(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent
+) -> AsyncIterator[None]:
+    """What gateways on other machines need: the addresses for it are had by one process at a time."""
+    async with AsyncExitStack() as stack:
+        if settings.ads_listen:
+            listener = TlsListener(settings.ads_listen, agent.material)
+            await stack.enter_async_context(agent.ads.serving([listener]))
+        if settings.enrol_listen:
+            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "")
+            tls = _enrol_tls(settings, agent)
+            await stack.enter_async_context(served_on_tls(face, *host_port(settings.enrol_listen), tls))
+        yield
 
 
 async def _no_source() -> AsyncIterator[Reading]:
@@ -265,13 +328,6 @@ async def _no_source() -> AsyncIterator[Reading]:
 def _forwarder(settings: AgentSettings) -> Forwarder | None:
     upstreams = [Upstream.parse(address) for address in settings.dns_forward]
     return Forwarder(upstreams) if upstreams else None
-
-
-def _ads_listeners(settings: AgentSettings, agent: Agent) -> list[Listener]:
-    listeners: list[Listener] = [UnixListener(paths.ads_socket(settings.state))]
-    if settings.ads_listen:
-        listeners.append(TlsListener(settings.ads_listen, agent.material))
-    return listeners
 
 
 def _enrol_tls(settings: AgentSettings, agent: Agent) -> ssl.SSLContext:

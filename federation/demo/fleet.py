@@ -29,6 +29,7 @@ T = TypeVar("T")
 PYTHON = (sys.executable, "-P", "-m")
 FEDGATE = (*PYTHON, "federation")
 _SAMPLES = ("-http", "-grpc", "-tcp")
+_LOAD = "-load"
 _POLL = 0.02
 _PATIENCE = 20.0
 _GRACE = 3.0
@@ -62,7 +63,15 @@ class Fleet:
     @property
     def control(self) -> list[Process]:
         """The `fedgate` commands: those to blame when the clusterset does not come together."""
-        return [process for process in self._processes if not process.name.endswith(_SAMPLES)]
+        return [process for process in self._processes if not process.name.endswith((*_SAMPLES, _LOAD))]
+
+    def running(self, name: str) -> Process:
+        """The program that was started last under *name*: `hub`, `onprem-agent`, `cloud-http`…"""
+        return next(process for process in reversed(self._processes) if process.name == name)
+
+    def calls_log(self, site: Site) -> Path:
+        """Where the load on *site*'s caller writes its calls."""
+        return self._logs / f"{site.cluster}-load.jsonl"
 
     # --- starting ---
 
@@ -104,15 +113,49 @@ class Fleet:
 
     def join(self, site: Site, token: Path) -> Process:
         """Join *site*, and wait until its agent is ready."""
-        source = self.folder / f"{site.cluster}.yaml"
-        source.write_text(yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None))
-        state = self.agent_state(site)
-        options = ["--token-file", str(token), "--state", str(state), "--source", str(source)]
+        self._source_file(site).write_text(
+            yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None)
+        )
+        words = ["join", "--token-file", str(token), *self._agent_options(site)]
+        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, words)
+        self._wait_ready("agent", self.agent_state(site), agent)
+        return agent
+
+    def take_over(self, site: Site) -> Process:
+        """Run *site*'s agent anew, and wait until it has taken over and the one before has ended."""
+        name = f"{site.cluster}-agent"
+        before = self.running(name)
+        words = ["agent", "--take-over", *self._agent_options(site)]
+        agent = self._fedgate(name, site.gateway, words)
+        self.wait_for(f"{name} was taken over from", lambda: before.returncode, [agent])
+        self._processes.remove(before)
+        self._wait_ready("agent", self.agent_state(site), agent)
+        return agent
+
+    def start_load(self, caller: Site, callee: Site) -> Process:
+        """Have *caller*'s workload call *callee*'s service without end, in all protocols."""
+        ports = callee.ports
+        options = ["--server", caller.name_servers[0], "--log", str(self.calls_log(caller))]
+        options += ["--http", str(ports.http), "--grpc", str(ports.grpc), "--tcp", str(ports.tcp)]
+        families = sorted({"6" if ":" in address else "4" for address in caller.callers})
+        options += [word for family in families for word in ("--family", family)]
+        argv = [*PYTHON, "federation.demo.load", callee.service.dns_name, *options]
+        return self._start(f"{caller.cluster}{_LOAD}", caller.caller, argv)
+
+    def kill(self, process: Process) -> None:
+        """End *process* as a power cut would; from then on it is nobody to blame."""
+        process.signal(signal.SIGKILL)
+        process.wait(_GRACE)
+        self._processes.remove(process)
+
+    def _agent_options(self, site: Site) -> list[str]:
+        options = ["--state", str(self.agent_state(site)), "--source", str(self._source_file(site))]
         options += [word for address in site.name_servers for word in ("--dns-listen", address)]
         options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
-        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, ["join", *options])
-        self._wait_ready("agent", state, agent)
-        return agent
+        return options
+
+    def _source_file(self, site: Site) -> Path:
+        return self.folder / f"{site.cluster}.yaml"
 
     def start_gateway(self, site: Site, agent: Process) -> Process:
         """Start *site*'s gateway, and wait until it has taken all that its agent has for it."""
