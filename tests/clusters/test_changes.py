@@ -24,7 +24,7 @@ def test_everything_that_differs_is_found_and_nothing_else(
 
 @given(states, states, st.randoms())
 def test_what_is_kept_in_any_order_is_not_touched(
-    before: dict[int, list[int]], more: dict[int, list[int]], order: "object"
+    before: dict[int, list[int]], more: dict[int, list[int]], order: Random
 ) -> None:
     kept = list((before | more).items())
     order.shuffle(kept)
