@@ -28,12 +28,11 @@ def touched(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
     return different | {key for key in was.keys() | now.keys() if was.get(key) is not now.get(key)}
 
 
-def renewed(before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V]:
-    """*after*, with the very objects, keys too, and the order of *before* wherever it is equal to that."""
-    made = dict(before)
-    for key in touched(before, after):
-        if key not in after:
-            del made[key]
-        elif made.get(key) != after[key]:
-            made[key] = after[key]
-    return made
+def renewed(before: Mapping[K, V], after: Mapping[K, V]) -> tuple[dict[K, V], set[K]]:
+    """*after*, with the very objects of *before* wherever they are equal, and the keys where they are not."""
+    made, different = dict(after), touched(before, after)
+    for key in tuple(different):
+        if key in before and key in after and before[key] == after[key]:
+            made[key] = before[key]
+            different.discard(key)
+    return made, different

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from clusters.changes import renewed, touched
+from clusters.changes import renewed
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -87,9 +87,7 @@ class Knowledge:
 
     def offer(self, offer: Offer) -> None:
         """Take what the source says now."""
-        before = self.view.offer.services
-        services = renewed(before, offer.services)
-        changed = touched(before, services)
+        services, changed = renewed(self.view.offer.services, offer.services)
         self._learn(replace(self.view, offer=replace(offer, services=services)), frozenset(changed))
 
     def forget(self) -> None:
