@@ -5,14 +5,15 @@ interleaved, so they stand up to a busy machine better than the figures do.
 """
 
 import argparse
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import change, measure, traffic
+import uvloop
+
+from bench import change, dns, growth, measure, start, traffic
 from bench.report import Report
 from federation.errors import NamespacesUnavailable
 
@@ -22,6 +23,10 @@ Bench = Callable[[Report, int, bool], Awaitable[None]]
 
 BENCHES: Final[dict[str, Bench]] = {
     "change": change.measure_changes,
+    "dns": dns.measure_dns,
+    "growth": growth.measure_growth,
+    "start": start.measure_start,
+    "tls": growth.measure_tls,
     "traffic": traffic.measure_traffic,
 }
 
@@ -39,7 +44,7 @@ def main() -> None:
             continue
         print(f"measuring {name} …", flush=True)
         try:
-            asyncio.run(_run(bench, report, told.rounds, told.quick))
+            uvloop.run(_run(bench, report, told.rounds, told.quick))
         except NamespacesUnavailable as error:
             report.skip(name, str(error))
     print(f"\n{report.to_markdown()}")

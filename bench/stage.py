@@ -88,6 +88,7 @@ class Stage:
         self._pki = Pki()
         self._authorities = {name: self._pki.issuing_ca(f"{name}.{DOMAIN}") for name in ("onprem", "cloud")}
         self.pids: dict[str, int] = {}
+        self.python = sys.executable
         self.script = folder / "wrk.lua"
         self.script.write_text(load.WRK_SCRIPT)
         lines = [f"address add {address}/32 dev lo" for address in CALLERS]
@@ -212,7 +213,7 @@ class Stage:
             try:
                 yield
             finally:
-                (self.host.run(["sh", "-c", f"kill {_inner(pid)} || :"]))
+                self.host.run(["sh", "-c", f"kill {_inner(pid)} || :"])
 
 
 def carries_http(stage: Stage) -> bool:

@@ -7,13 +7,11 @@ of a machine share.
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
-from clusters.sources.file import Reading
 from federation.agent import Agent
 from federation.cli import main
-from federation.registry.clusterset import Change
 from federation.sessions import Broadcast, Sessions
 from gateway.delta import Request, Response
 from gateway.kinds import ENDPOINT
@@ -61,16 +59,14 @@ def trace(path: str) -> None:
         return untraced_receive(stream, request)
 
     untraced_receive = Stream.receive
-    read: Callable[[Agent, Reading], None] = Agent.read
-    follow: Callable[[Broadcast, Change], None] = Broadcast.follow
-    accept: Callable[[Agent, str, Mapping[str, bytes | None]], Awaitable[None]] = Agent._accept
-    hear: Callable[[Sessions, str, str, Mapping[str, bytes | None]], Awaitable[None]]
-    hear = Sessions._accept  # type: ignore[assignment]
-    Agent.read = noted(read, "read", "published")  # type: ignore[method-assign,assignment]
-    Agent._accept = noted_async(accept, "learned", "followed")  # type: ignore[method-assign,assignment]
-    Broadcast.follow = noted(follow, "", "broadcast")  # type: ignore[method-assign,assignment]
-    Sessions._accept = noted_async(hear, "heard", "written")  # type: ignore[method-assign,assignment]
-    Stream.receive = receive  # type: ignore[method-assign]
+    for owner, method, traced in (
+        (Agent, "read", noted(Agent.read, "read", "published")),
+        (Agent, "_accept", noted_async(Agent._accept, "learned", "followed")),
+        (Broadcast, "follow", noted(Broadcast.follow, "", "broadcast")),
+        (Sessions, "_accept", noted_async(Sessions._accept, "heard", "written")),
+        (Stream, "receive", receive),
+    ):
+        setattr(owner, method, traced)
 
 
 if __name__ == "__main__":
