@@ -6,8 +6,10 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final
@@ -17,6 +19,7 @@ import uvloop
 from clusters.changes import touched
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
+from clusters.reports import EVERY, Report, ReportAnswer
 from clusters.sources.file import Reading, watch
 from federation import handover, last_view, paths
 from federation.api.agent import Facts, agent_application
@@ -25,6 +28,7 @@ from federation.api.http import ApiError, served_on_socket, served_on_tls, tls_c
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
+from federation.fronts import Front, Fronts
 from federation.handover import Estate, Heir, Legacy
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
@@ -101,6 +105,7 @@ class Agent:
         self.ads = Ads(self._catalogue_for)
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self._fronts = Fronts(now=time.monotonic())
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
@@ -121,6 +126,10 @@ class Agent:
     def gateways(self) -> tuple[GatewayStatus, ...]:
         """The gateways that are connected."""
         return self.ads.gateways()
+
+    def fronts(self) -> tuple[Front, ...]:
+        """The gateways that have reported."""
+        return self._fronts.all()
 
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
@@ -184,7 +193,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.zone.update(learned.view, learned.services)
+        self.zone.update(self._answered(learned.view), learned.services)
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
@@ -195,7 +204,35 @@ class Agent:
             exports[str(name)] = records.encode(export_of(service)) if service else None
         self.published.update(records.EXPORT, exports)
         self._told = offer.services
-        self.published.replace(records.GATEWAY, {g.name: records.encode(g) for g in offer.gateways})
+        self.published.replace(records.GATEWAY, self._dialled(offer))
+
+    def _dialled(self, offer: Offer) -> Mapping[str, Resource]:
+        """The gateways that peers may dial."""
+        return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
+
+    def _answered(self, view: ClusterView) -> ClusterView:
+        """*view* with the VIPs alone that lead to gateways that take calls."""
+        return replace(view, vip_ranges=self._fronts.answered(view.vip_ranges))
+
+    def hear(self, report: Report) -> ReportAnswer:
+        """Take in how a gateway is, and send calls elsewhere if it takes none."""
+        if self._fronts.hear(report, time.monotonic()):
+            log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
+            self._steer()
+        return ReportAnswer(self._fronts.settle(report.name))
+
+    async def watch_gateways(self) -> None:
+        """Send calls elsewhere when a gateway falls silent."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if self._fronts.watch(time.monotonic()):
+                silent = [front.report.name for front in self._fronts.all() if front.silent]
+                log.warning("gateways silent", gateways=", ".join(silent))
+                self._steer()
+
+    def _steer(self) -> None:
+        self.zone.update(self._answered(self.view), ())
+        self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
         """Whoever comes by the unix socket is this user; all others are who their certificate says."""
@@ -238,12 +275,16 @@ class Agent:
     def estate(self, lock: int, dns: DnsServer) -> Estate:
         """What another agent needs to take over."""
         specs = tuple(status.spec for status in self.gateways())
-        return Estate(lock, dns.bound, self.last_view(), specs)
+        reports = tuple(front.report for front in self._fronts.all() if not front.silent)
+        return Estate(lock, dns.bound, self.last_view(), specs, reports)
 
     def expect(self, estate: Estate | None) -> None:
         """Have everything ready for the gateways that the other agent had, so that they find it done."""
-        for spec in estate.specs if estate else ():
-            self.programmes.catalogue_of(spec)
+        if estate is not None:
+            for spec in estate.specs:
+                self.programmes.catalogue_of(spec)
+            self._fronts = Fronts(estate.reports, time.monotonic())
+            self._steer()
 
     def last_view(self) -> LastView:
         """What a start without hub and source would need."""
@@ -277,6 +318,7 @@ async def _serve(
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         await stop.run(
             agent.follow_source(readings),
+            agent.watch_gateways(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, legacy, heir),
@@ -313,7 +355,7 @@ async def _served_elsewhere(
             listener = TlsListener(settings.ads_listen, agent.material)
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "")
+            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
             tls = _enrol_tls(settings, agent)
             await stack.enter_async_context(served_on_tls(face, *host_port(settings.enrol_listen), tls))
         yield

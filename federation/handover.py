@@ -27,6 +27,7 @@ from typing import Final
 
 import msgspec
 
+from clusters.reports import Report
 from federation import last_view
 from federation.dns.sockets import Bound
 from federation.errors import HandoverFailed
@@ -56,7 +57,7 @@ class _Header(msgspec.Struct):
     dns: tuple[str, ...]
     view: int
     specs: tuple[GatewaySpec, ...]
-    draining: tuple[str, ...] = ()
+    reports: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Estate:
     dns: tuple[Bound, ...]
     last: LastView
     specs: tuple[GatewaySpec, ...]
-    draining: tuple[str, ...] = ()
+    reports: tuple[Report, ...] = ()
 
 
 class Heir:
@@ -132,7 +133,7 @@ def _received(connection: socket.socket) -> Estate:
     pairs = zip(header.dns, sockets[::2], sockets[1::2], strict=True)
     dns = tuple(Bound.adopt(address, udp, tcp) for address, udp, tcp in pairs)
     last = last_view.decode(view, "the other agent's view")
-    return Estate(lock, dns, last, header.specs, header.draining)
+    return Estate(lock, dns, last, header.specs, header.reports)
 
 
 class Legacy:
@@ -187,7 +188,7 @@ class Legacy:
         estate = self._give()
         view = last_view.encode(estate.last)
         addresses = tuple(bound.address for bound in estate.dns)
-        header = _Header(PROTOCOL, addresses, len(view), estate.specs, estate.draining)
+        header = _Header(PROTOCOL, addresses, len(view), estate.specs, estate.reports)
         files = array.array("i", [estate.lock])
         for bound in estate.dns:
             files.extend((bound.udp.fileno(), bound.tcp.fileno()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from cryptography import x509
 
@@ -23,6 +24,7 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.identity import ClusterIdentity
+from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from federation.api.http import ApiError, application, body_as, client_certificate, json_response
 from federation.log import Log
 from pki.authority import to_pem
@@ -98,6 +100,11 @@ class Enrolment:
 
     def renew(self, shown: str, csr: str) -> tuple[str, ...]:
         """The next certificate of the gateway that showed the certificate *shown*."""
+        role, name = self.gateway(shown)
+        return self._certify(csr, role, name)
+
+    def gateway(self, shown: str) -> tuple[str, str]:
+        """Role and name of the gateway that showed the certificate *shown*."""
         membership, anchors = self._identity.membership, [self._identity.authority.certificate]
         try:
             held = check_svid(shown, anchors, membership.trust_domain, self._now())
@@ -105,8 +112,8 @@ class Enrolment:
             if kind != "gateway":
                 raise ValueError(kind)
         except (PkiError, ValueError) as error:
-            raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may renew here") from error
-        return self._certify(csr, role, name)
+            raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may do this") from error
+        return role, name
 
     def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
         authority = self._identity.authority
@@ -116,7 +123,10 @@ class Enrolment:
 
 
 def enrol_application(
-    enrolment: Enrolment, identity: ClusterIdentity, ads: Callable[[], str]
+    enrolment: Enrolment,
+    identity: ClusterIdentity,
+    ads: Callable[[], str],
+    hear: Callable[[Report], ReportAnswer],
 ) -> web.Application:
     """The face itself; *ads* says where an enrolled gateway finds its configuration."""
 
@@ -136,10 +146,16 @@ def enrol_application(
             RenewAnswer(enrolment.renew(client_certificate(request), asked.csr), enrolment.roots)
         )
 
+    async def report(request: web.Request) -> web.StreamResponse:
+        _, name = enrolment.gateway(client_certificate(request))
+        said = await body_as(request, Report)
+        return json_response(hear(msgspec.structs.replace(said, name=name)))
+
     app = application()
     app.router.add_get(ROOT_PATH, root)
     app.router.add_post(ENROL_PATH, enrol)
     app.router.add_post(RENEW_PATH, renew)
+    app.router.add_post(REPORT_PATH, report)
     return app
 
 

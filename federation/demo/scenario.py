@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from federation.demo.calls import Call, Kind, call, kinds, resolve
 from federation.demo.fleet import Fleet
 from federation.demo.lookup import Resolved
+from federation.demo.process import Process
 from federation.demo.stage import Stage
 from federation.demo.tally import Tally
 from federation.demo.world import Site
@@ -65,7 +66,7 @@ def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
     token = fleet.make_token(cloud)
     began = time.perf_counter()
     with stage.step("cloud: fedgate join, and a gateway") as step:
-        fleet.start_gateway(cloud, fleet.join(cloud, token))
+        _start_gateways(fleet, cloud, fleet.join(cloud, token))
         step.says = "cloud has joined; its agent and gateway are up"
     with stage.step(f"a first call from onprem to {cloud.answers_as}") as step:
         attempts = _first_call(fleet, kinds(cloud.ports)[0], onprem, cloud)
@@ -82,11 +83,16 @@ def _raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) 
         fleet.start_hub()
         step.says = f"the hub is up, at {fleet.world.hub_address}"
     with stage.step("onprem: fedgate join, and a gateway") as step:
-        fleet.start_gateway(onprem, fleet.join(onprem, fleet.make_token(onprem)))
+        _start_gateways(fleet, onprem, fleet.join(onprem, fleet.make_token(onprem)))
         step.says = "onprem has joined; its agent and gateway are up"
     with stage.step("sample services") as step:
         fleet.wait_listening(samples)
         step.says = f"the sample services {onprem.answers_as} and {cloud.answers_as} are up"
+
+
+def _start_gateways(fleet: Fleet, site: Site, agent: Process) -> None:
+    for front in site.fronts:
+        fleet.start_gateway(site, agent, front)
 
 
 def _first_call(fleet: Fleet, kind: Kind, caller: Site, callee: Site) -> int:

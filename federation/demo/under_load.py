@@ -56,12 +56,22 @@ class Loads:
 
 
 @contextmanager
-def load(fleet: Fleet, stage: Stage, report: Report, pairs: Sequence[tuple[Site, Site]]) -> Iterator[Loads]:
-    """Callers that call for as long as the block lasts; what their calls come to is reported."""
+def load(
+    fleet: Fleet,
+    stage: Stage,
+    report: Report,
+    pairs: Sequence[tuple[Site, Site]],
+    *,
+    kept_seconds: float = 4.0,
+) -> Iterator[Loads]:
+    """Callers that call for as long as the block lasts; what their calls come to is reported.
+
+    Connections that are kept are used for *kept_seconds*, and then replaced.
+    """
     stage.heading("Callers call without end, in all protocols; nobody tries again")
     loads = Loads(
         fleet,
-        [fleet.start_load(caller, callee) for caller, callee in pairs],
+        [fleet.start_load(caller, callee, kept_seconds) for caller, callee in pairs],
         [fleet.calls_log(caller) for caller, _ in pairs],
     )
     yield loads
