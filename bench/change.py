@@ -129,12 +129,17 @@ def _change(fleet: TracedFleet, source: Source, *, ready: bool) -> dict[str, flo
         trace.seek(0, 2)
         began = source.write(ready=ready)
         seen: dict[str, float] = {}
+        line = ""
         deadline = time.monotonic() + _PATIENCE
         while "acked" not in seen:
             if time.monotonic() > deadline:
                 raise StepFailed(f"waited in vain for the ACK; seen: {seen}", "")
-            for line in trace:
+            for part in trace:
+                line += part
+                if not line.endswith("\n"):
+                    continue  # the rest of it comes next time
                 at, stage = line.split()
+                line = ""
                 if stage == "acked" and "followed" not in seen:
                     continue
                 seen.setdefault(stage, (int(at) - began) / 1e6)

@@ -6,6 +6,8 @@ interleaved, so they stand up to a busy machine better than the figures do.
 
 import argparse
 import json
+import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="visits to each way (default 5)")
     parser.add_argument("--quick", action="store_true", help="short visits: to see that it works")
     told = parser.parse_args()
-    report = Report(measure.machine())
+    report, failed = Report(measure.machine()), False
     for name, bench in BENCHES.items():
         if told.only and name not in told.only:
             continue
@@ -47,12 +49,17 @@ def main() -> None:
             uvloop.run(_run(bench, report, told.rounds, told.quick))
         except NamespacesUnavailable as error:
             report.skip(name, str(error))
+        except Exception as error:  # what else was measured is worth having
+            traceback.print_exc()
+            report.skip(name, f"failed: {error!r}")
+            failed = True
     print(f"\n{report.to_markdown()}")
     _RESULTS.mkdir(exist_ok=True)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}" + ("-quick" if told.quick else "")
     (_RESULTS / f"{name}.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
     (_RESULTS / f"{name}.md").write_text(report.to_markdown())
     print(f"kept in {_RESULTS}/{name}.json and .md")
+    sys.exit(failed)
 
 
 async def _run(bench: Bench, report: Report, rounds: int, quick: bool) -> None:
