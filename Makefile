@@ -24,6 +24,11 @@ check: setup build/stubs/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Everything, five times over: half an hour. See bench/run.py for less.
+bench: setup
+	.ci/programs wrk haproxy dnsperf
+	$(BIN)/python -m bench.run $(BENCH)
+
 build/stubs/.ready: .ci/stubs.py pyproject.toml
 	$(BIN)/python .ci/stubs.py build/stubs
 	@touch $@

@@ -7,6 +7,7 @@ either side may be the newer one, and `protocol` says when that is no longer eno
     POST /v1/join    JoinRequest  → JoinAnswer     (hub)
     POST /v1/enrol   EnrolRequest → EnrolAnswer    (agent)
     POST /v1/renew   RenewRequest → RenewAnswer    (agent, by the gateway's client certificate)
+    POST /v1/report  see `clusters.reports`        (agent, the same way)
     any refusal      4xx          → Refused
 """
 

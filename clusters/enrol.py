@@ -32,6 +32,7 @@ from clusters.errors import IdentityUnusable, JoinRefused
 from clusters.identity import refuse_newer
 from clusters.join import TIMEOUT, utc_now
 from clusters.pinned import Server, open_known, open_pinned
+from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from pki import keystore
 from pki.authority import from_pem, to_pem
 from pki.bundle import check_svid
@@ -121,6 +122,16 @@ def renew(state: Path, *, timeout: float = TIMEOUT, clock: Callable[[], datetime
     with contextlib.closing(connection):
         answer = connection.post(RENEW_PATH, RenewRequest(make_csr(signer.key)), RenewAnswer)
     return _keep(state, enrolment, answer, roots, signer, clock())
+
+
+def report(state: Path, how: Report, *, timeout: float = TIMEOUT) -> ReportAnswer:
+    """Tell the agent how the gateway is that enrolled in *state*; its certificate says which one it is."""
+    enrolled = load_enrolment(state)
+    roots = from_pem(keystore.read(enrolled.roots_file))
+    agent = _agent(enrolled.enrolment.trust_domain, enrolled.enrolment.agent)
+    connection = open_known(agent, roots, (enrolled.chain_file, enrolled.key_file), timeout)
+    with contextlib.closing(connection):
+        return connection.post(REPORT_PATH, how, ReportAnswer)
 
 
 def load_enrolment(state: Path) -> Enrolled:

@@ -5,25 +5,31 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Final
 
 import uvloop
 
+from clusters.changes import touched
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
-from clusters.model import ClusterView, Federation, Offer, VipRange
+from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
+from clusters.reports import EVERY, Report, ReportAnswer
 from clusters.sources.file import Reading, watch
-from federation import last_view, paths
+from federation import handover, last_view, paths
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import Enrolment, EnrolmentTls, enrol_application
 from federation.api.http import ApiError, served_on_socket, served_on_tls
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
-from federation.knowledge import Knowledge, Learned, exports
+from federation.fronts import Front, Fronts
+from federation.handover import Estate, Heir, Legacy
+from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop, use_all_descriptors
 from federation.log import Log
@@ -36,7 +42,7 @@ from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
-from gateway.rpc import Listener, Peer, TlsListener, TlsMaterial, UnixListener
+from gateway.rpc import Peer, TlsListener, TlsMaterial, UnixListener
 from gateway.spec import GatewaySpec
 from pki import keystore
 from pki.authority import to_pem
@@ -49,6 +55,7 @@ log = Log(__name__)
 _RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 1.0
 _LEAVE_TIMEOUT: Final = 10.0
+_GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 
 
 def utc_now() -> datetime:
@@ -56,11 +63,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(settings: AgentSettings) -> None:
-    """Run the agent until it is told to stop."""
+def run(settings: AgentSettings, *, take_over: bool = False) -> None:
+    """Run the agent until it is told to stop.
+
+    With *take_over* it takes over from the one that runs on the same state, if there is one.
+    """
     use_all_descriptors()
-    with keystore.exclusive(settings.state):
-        uvloop.run(_serve(settings, load_identity(settings.state)))
+    if take_over:
+        with handover.asked(settings.state) as heir:
+            if heir is not None:
+                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
+                return
+    with keystore.exclusive(settings.state) as lock:
+        uvloop.run(_serve(settings, load_identity(settings.state), lock))
 
 
 class Agent:
@@ -72,6 +87,7 @@ class Agent:
         self.left = False
         self.zone = Zone()
         self.published = Catalogue()
+        self._told: Mapping[ServiceName, LocalService] = {}
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -88,6 +104,7 @@ class Agent:
         self.ads = Ads(self._catalogue_for)
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self._fronts = Fronts(now=time.monotonic())
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
@@ -108,6 +125,10 @@ class Agent:
     def gateways(self) -> tuple[GatewayStatus, ...]:
         """The gateways that are connected."""
         return self.ads.gateways()
+
+    def fronts(self) -> tuple[Front, ...]:
+        """The gateways that have reported."""
+        return self._fronts.all()
 
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
@@ -171,13 +192,46 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.zone.update(learned.view, learned.services)
+        self.zone.update(self._answered(learned.view), learned.services)
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
-        services = {str(name): records.encode(export) for name, export in exports(offer).items()}
-        self.published.replace(records.EXPORT, services)
-        self.published.replace(records.GATEWAY, {g.name: records.encode(g) for g in offer.gateways})
+        """Tell the hub of every service that is not what it was when the hub was last told of it."""
+        exports: dict[str, Resource | None] = {}
+        for name in touched(self._told, offer.services):
+            service = offer.services.get(name)
+            exports[str(name)] = records.encode(export_of(service)) if service else None
+        self.published.update(records.EXPORT, exports)
+        self._told = offer.services
+        self.published.replace(records.GATEWAY, self._dialled(offer))
+
+    def _dialled(self, offer: Offer) -> Mapping[str, Resource]:
+        """The gateways that peers may dial."""
+        return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
+
+    def _answered(self, view: ClusterView) -> ClusterView:
+        """*view* with the VIPs alone that lead to gateways that take calls."""
+        return replace(view, vip_ranges=self._fronts.answered(view.vip_ranges))
+
+    def hear(self, report: Report) -> ReportAnswer:
+        """Take in how a gateway is, and send calls elsewhere if it takes none."""
+        if self._fronts.hear(report, time.monotonic()):
+            log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
+            self._steer()
+        return ReportAnswer(self._fronts.settle(report.name))
+
+    async def watch_gateways(self) -> None:
+        """Send calls elsewhere when a gateway falls silent."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if self._fronts.watch(time.monotonic()):
+                silent = [front.report.name for front in self._fronts.all() if front.silent]
+                log.warning("gateways silent", gateways=", ".join(silent))
+                self._steer()
+
+    def _steer(self) -> None:
+        self.zone.update(self._answered(self.view), ())
+        self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
         """Whoever comes by the unix socket is this user; all others are who their certificate says."""
@@ -205,53 +259,106 @@ class Agent:
                 self.programmes.renew()
                 self._svid_store.drop_expired(utc_now())
 
-    async def remember(self) -> None:
-        """Keep the view on disk, soon after each change."""
+    async def remember(self, frozen: Callable[[], bool]) -> None:
+        """Keep the view on disk, soon after each change, but for while the disk is another's."""
         saved: ClusterView | None = None
         while True:
-            if self.view is not saved:
+            if self.view is not saved and not frozen():
                 saved, last = self.view, self.last_view()
                 await asyncio.to_thread(last_view.save, self._settings.state, last)
             await asyncio.sleep(_SAVE_TICK)
+
+    def estate(self, lock: int, dns: DnsServer) -> Estate:
+        """What another agent needs to take over."""
+        specs = tuple(status.spec for status in self.gateways())
+        reports = tuple(front.report for front in self._fronts.all() if not front.silent)
+        return Estate(lock, dns.bound, self.last_view(), specs, reports)
+
+    def expect(self, estate: Estate | None) -> None:
+        """Have everything ready for the gateways that the other agent had, so that they find it done."""
+        if estate is not None:
+            for spec in estate.specs:
+                self.programmes.catalogue_of(spec)
+            self._fronts = Fronts(estate.reports, time.monotonic())
+            self._steer()
 
     def last_view(self) -> LastView:
         """What a start without hub and source would need."""
         return LastView(self.knowledge.received, self.view.offer)
 
 
-async def _serve(settings: AgentSettings, identity: ClusterIdentity) -> None:
-    """Start everything, gateways first, and run until told to stop."""
+async def _serve(
+    settings: AgentSettings, identity: ClusterIdentity, lock: int, heir: Heir | None = None
+) -> None:
+    """Start everything, gateways first, and run until told to stop, or until another takes over."""
     stop = Stop()
-    agent = Agent(settings, identity, last_view.load(settings.state))
+    estate = heir.estate if heir else None
+    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state))
     readings = watch(settings.source) if settings.source else _no_source()
     agent.read(await anext(readings))
-    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings))
-    faces: list[EnrolmentTls] = []
+    agent.expect(estate)
+    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings), estate.dns if estate else ())
+
+    async def retire() -> None:
+        await dns.retire(_GRACE)
+        stop.tell()
+
+    legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(agent.ads.serving(_ads_listeners(settings, agent)))
+        beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
+        await stack.enter_async_context(agent.ads.serving([beside]))
         admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
-        if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "")
-            tls = EnrolmentTls(settings.state, agent.material)
-            await stack.enter_async_context(
-                served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
-            )
-            faces.append(tls)
-        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
+        waiting = await stack.enter_async_context(legacy.listening())
+        if heir is None:
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         await stop.run(
             agent.follow_source(readings),
-            agent.follow_hub(),
-            agent.renew(),
-            agent.remember(),
+            agent.watch_gateways(),
             dns.run(),
-            *(_keep_fresh(tls) for tls in faces),
+            legacy.serve(waiting),
+            _alone(settings, identity, agent, legacy, heir),
         )
     if agent.left:
         forget_identity(settings.state)
         last_view.forget(settings.state)
-    else:
+    elif not legacy.frozen:
         last_view.save(settings.state, agent.last_view())
+
+
+async def _alone(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent, legacy: Legacy, heir: Heir | None
+) -> None:
+    """What one agent of a cluster may do at a time; one that takes over first sees the other end."""
+    async with AsyncExitStack() as stack:
+        if heir is not None:
+            await heir.take()
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.follow_hub())
+            group.create_task(agent.renew())
+            group.create_task(agent.remember(lambda: legacy.frozen))
+
+
+@asynccontextmanager
+async def _served_elsewhere(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent
+) -> AsyncIterator[None]:
+    """What gateways on other machines need: the addresses for it are had by one process at a time."""
+    async with AsyncExitStack() as stack:
+        if settings.ads_listen:
+            listener = TlsListener(settings.ads_listen, agent.material)
+            await stack.enter_async_context(agent.ads.serving([listener]))
+        if settings.enrol_listen:
+            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
+            tls = EnrolmentTls(settings.state, agent.material)
+            await stack.enter_async_context(
+                served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
+            )
+            fresh = asyncio.create_task(_keep_fresh(tls))
+            stack.callback(fresh.cancel)
+        yield
 
 
 async def _no_source() -> AsyncIterator[Reading]:
@@ -263,13 +370,6 @@ async def _no_source() -> AsyncIterator[Reading]:
 def _forwarder(settings: AgentSettings) -> Forwarder | None:
     upstreams = [Upstream.parse(address) for address in settings.dns_forward]
     return Forwarder(upstreams) if upstreams else None
-
-
-def _ads_listeners(settings: AgentSettings, agent: Agent) -> list[Listener]:
-    listeners: list[Listener] = [UnixListener(paths.ads_socket(settings.state))]
-    if settings.ads_listen:
-        listeners.append(TlsListener(settings.ads_listen, agent.material))
-    return listeners
 
 
 async def _keep_fresh(tls: EnrolmentTls) -> None:

@@ -24,6 +24,7 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── HandoverFailed           one agent could not take over from another
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
 ├── WaitedInVain             what a command waited for did not come about in time
@@ -340,6 +341,18 @@ class WrongFederation(FederationError):
         super().__init__(f"{state} holds the authorities of another federation than {domain}")
         self.state = state
         self.domain = domain
+
+
+class HandoverFailed(FederationError):
+    """One agent could not take over from another, which goes on as before."""
+
+    code = "handover-failed"
+    exit_code = Exit.CONFLICT
+    hint = "stop the agent that runs, and start this one without --take-over"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the agent that runs was not taken over: {reason}")
+        self.reason = reason
 
 
 class NotJoined(FederationError):

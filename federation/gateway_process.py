@@ -8,8 +8,11 @@ from typing import Final
 
 from clusters.enrol import RECORD_FILE, Enrolled, enrol, load_enrolment
 from clusters.errors import InvalidValue
+from clusters.model import VipRange
+from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
+from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
 from gateway.bootstrap import Agent, UnixAgent
 from gateway.proxy import ProxySettings, run
 from gateway.spec import Capture, GatewaySpec, Role
@@ -46,6 +49,7 @@ class Behaviour:
     access_log: Path | None
     concurrency: int | None
     drain_timeout: float
+    vip_ranges: tuple[str, ...] = ()
 
 
 def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
@@ -53,7 +57,21 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     enrolled = enrolment(asked)
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
     with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
-        run(settings(asked, behaviour, enrolled, folder))
+        whole = settings(asked, behaviour, enrolled, folder)
+        with Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour)) as reporter:
+            run(whole, reporter)
+
+
+def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
+    """What the gateway says of itself before its Envoy runs."""
+    ranges = tuple(VipRange(cidr).cidr for cidr in behaviour.vip_ranges)
+    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges)
+
+
+def _tell(asked: Asked, enrolled: Enrolled | None) -> Tell:
+    if enrolled is not None:
+        return to_agent_elsewhere(enrolled)
+    return to_agent_beside(local_agent(asked.agent).with_name(paths.ADMIN_SOCKET))
 
 
 def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, folder: Path) -> ProxySettings:

@@ -10,12 +10,14 @@ from datetime import datetime
 
 from cryptography import x509
 
+from clusters.changes import renewed
 from clusters.model import (
     ClusterName,
     ClusterView,
     Export,
     Federation,
     Import,
+    LocalService,
     Member,
     Offer,
     ServiceName,
@@ -85,13 +87,8 @@ class Knowledge:
 
     def offer(self, offer: Offer) -> None:
         """Take what the source says now."""
-        before = self.view.offer.services
-        changed = {
-            name
-            for name in before.keys() | offer.services.keys()
-            if before.get(name) != offer.services.get(name)
-        }
-        self._learn(replace(self.view, offer=offer), frozenset(changed))
+        services, changed = renewed(self.view.offer.services, offer.services)
+        self._learn(replace(self.view, offer=replace(offer, services=services)), frozenset(changed))
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
@@ -161,12 +158,9 @@ class Knowledge:
             follower(Learned(view, services))
 
 
-def exports(offer: Offer) -> Mapping[ServiceName, Export]:
-    """What this cluster tells the hub of its services: the ports, and how much is ready."""
-    return {
-        name: Export(name, tuple(sorted(p.port for p in service.ports)), len(service.endpoints))
-        for name, service in offer.services.items()
-    }
+def export_of(service: LocalService) -> Export:
+    """What this cluster tells the hub of *service*: the ports, and how much is ready."""
+    return Export(service.service, tuple(sorted(p.port for p in service.ports)), len(service.endpoints))
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ADMIN_SOCKET = "admin.sock"
 ADS_SOCKET = "ads.sock"
+HANDOVER_SOCKET = "handover.sock"
 
 
 def home(environ: Mapping[str, str], uid: int) -> Path:
@@ -42,3 +43,8 @@ def admin_socket(state: Path) -> Path:
 def ads_socket(state: Path) -> Path:
     """Where the agent whose state is *state* serves the gateways of its own machine."""
     return state / ADS_SOCKET
+
+
+def handover_socket(state: Path) -> Path:
+    """Where the agent whose state is *state* waits for the one that takes over from it."""
+    return state / HANDOVER_SOCKET

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
@@ -60,15 +60,41 @@ class ProxySettings:
     drain_timeout: float = 30.0
 
 
-def run(settings: ProxySettings) -> None:
+class Witness(Protocol):
+    """Whoever is to know how the gateway is."""
+
+    def up(self) -> None:
+        """Envoy takes calls."""
+
+    def failed(self, restarts: int, how: str) -> None:
+        """Envoy has ended by itself, for the *restarts*-th time, and is started again."""
+
+    async def leaving(self) -> None:
+        """Envoy will take no new calls; it goes on until this returns."""
+
+
+class Nobody:
+    """A witness that does nothing."""
+
+    def up(self) -> None:
+        """So what."""
+
+    def failed(self, restarts: int, how: str) -> None:
+        """Never mind."""
+
+    async def leaving(self) -> None:
+        """Farewell."""
+
+
+def run(settings: ProxySettings, witness: Witness | None = None) -> None:
     """Run the gateway until SIGTERM or SIGINT; a second one stops it without waiting.
 
     Raises EnvoyNotFound, and EnvoyFailed for a configuration that Envoy refuses.
     """
-    asyncio.run(_run_until_signalled(settings))
+    asyncio.run(_run_until_signalled(settings, witness or Nobody()))
 
 
-async def _run_until_signalled(settings: ProxySettings) -> None:
+async def _run_until_signalled(settings: ProxySettings, witness: Witness) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def signalled() -> None:
@@ -77,7 +103,7 @@ async def _run_until_signalled(settings: ProxySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled)
-    await supervise(settings, stop, hurry)
+    await supervise(settings, stop, hurry, witness=witness)
 
 
 async def supervise(
@@ -86,22 +112,25 @@ async def supervise(
     hurry: asyncio.Event | None = None,
     *,
     envoy: Path | None = None,
+    witness: Witness | None = None,
 ) -> None:
     """Keep an Envoy running until *stop* is set, then drain it; *hurry* ends the wait."""
     binary = envoy or find_envoy()
     prepare(settings)
     await validate(binary, bootstrap_file(settings.folder))
     command = arguments(binary, bootstrap_file(settings.folder), concurrency=settings.concurrency)
-    pause = _SHORTEST_PAUSE
+    pause, restarts, witness = _SHORTEST_PAUSE, 0, witness or Nobody()
     loop = asyncio.get_running_loop()
     while not stop.is_set():
         started = loop.time()
         async with _started(command) as process:
             _log(logging.INFO, "gateway started", gateway=settings.spec.name, pid=process.pid)
-            await _first_of(process.wait(), stop.wait())
+            await _first_of(process.wait(), stop.wait(), _told_when_up(settings, witness))
             if process.returncode is None:
-                await _drain(settings, process, hurry or asyncio.Event())
+                await _drain(settings, process, hurry or asyncio.Event(), witness)
                 return
+        restarts += 1
+        witness.failed(restarts, _ending(process.returncode))
         if loop.time() - started > _STEADY:
             pause = _SHORTEST_PAUSE
         _log(
@@ -114,6 +143,20 @@ async def supervise(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _told_when_up(settings: ProxySettings, witness: Witness) -> None:
+    """Tell the witness when Envoy takes calls; never returns."""
+    async with Admin(admin_socket(settings.folder)) as admin:
+        while not await admin.is_live():  # noqa: ASYNC110 (Envoy tells nobody)
+            await asyncio.sleep(_POLL)
+    witness.up()
+    await asyncio.Event().wait()
+
+
+def _ending(code: int) -> str:
+    """How a process ended, in words."""
+    return f"signal {-code}" if code < 0 else f"status {code}"
 
 
 def prepare(settings: ProxySettings) -> None:
@@ -208,9 +251,12 @@ async def _first_of(*these: Coroutine[object, object, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _drain(settings: ProxySettings, process: asyncio.subprocess.Process, hurry: asyncio.Event) -> None:
-    """Drain, unless Envoy ends meanwhile or we are told to hurry."""
+async def _drain(
+    settings: ProxySettings, process: asyncio.subprocess.Process, hurry: asyncio.Event, witness: Witness
+) -> None:
+    """Let callers go elsewhere, then drain, unless Envoy ends meanwhile or we are told to hurry."""
     name = settings.spec.name
+    await _first_of(witness.leaving(), process.wait(), hurry.wait())
     async with Admin(admin_socket(settings.folder)) as admin:
         try:
             await _first_of(drain(admin, settings.drain_timeout), process.wait(), hurry.wait())

@@ -46,6 +46,9 @@ _SERVER_OPTIONS: Final = (
     ("grpc.server_handshake_timeout_ms", 5_000),
 )
 
+# A file, whatever its name: device and inode.
+Identity: TypeAlias = tuple[int, int]
+
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Converse = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
 
@@ -70,9 +73,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class UnixListener:
-    """A socket file that only its owner may use."""
+    """A socket file that only its owner may use; with *replace* also one that another process serves."""
 
     path: Path
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +111,12 @@ async def serving(
     stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(tracked)
     handler = grpc.method_handlers_generic_handler(service, {method: stream})
     server = grpc.aio.server(handlers=[handler], options=_SERVER_OPTIONS)
-    ports, sockets = [], []
+    ports = []
+    sockets: list[tuple[Path, Identity]] = []
     try:
         for listener in listeners:
             if isinstance(listener, UnixListener):
-                _listen_unix(server, listener.path)
-                sockets.append(listener.path)
+                sockets.append((listener.path, _listen_unix(server, listener)))
                 ports.append(0)
             else:
                 ports.append(_listen_tls(server, listener))
@@ -123,8 +127,8 @@ async def serving(
         # Streams are cancelled by now, but may have some tidying to do.
         if tasks := [task for task in running if task is not None]:
             await asyncio.wait(tasks)
-        for path in sockets:
-            path.unlink(missing_ok=True)
+        for path, identity in sockets:
+            remove_own(path, identity)
 
 
 def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
@@ -190,19 +194,43 @@ def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration
     )
 
 
-def _listen_unix(server: grpc.aio.Server, path: Path) -> None:
+def bound_in_place(listener: socket.socket, path: Path) -> Identity:
+    """Bind *listener* at *path*, for this user alone, in place of whatever is there; says what to remove."""
+    with TemporaryDirectory(dir=path.parent, prefix=".") as hidden:
+        bound = Path(hidden) / "s"
+        listener.bind(str(bound))
+        bound.chmod(0o600)
+        return _moved(bound, path)
+
+
+def remove_own(path: Path, identity: Identity) -> None:
+    """Remove the socket at *path*, unless another process has put its own there meanwhile."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if (status.st_dev, status.st_ino) == identity:
+            path.unlink()
+
+
+def _moved(bound: Path, path: Path) -> Identity:
+    status = bound.stat()
+    bound.rename(path)
+    return status.st_dev, status.st_ino
+
+
+def _listen_unix(server: grpc.aio.Server, listener: UnixListener) -> Identity:
     """Bind inside a folder that only we can enter and move the socket out when its mode is right.
 
     So nobody can connect before the mode is set, and what a crashed process left is replaced at once.
     """
-    if _answers(path):
+    path = listener.path
+    if not listener.replace and _answers(path):
         raise CannotListen(str(path), "another process serves it")
     try:
         with TemporaryDirectory(dir=path.parent, prefix=".") as hidden:
             bound = Path(hidden) / "s"
             server.add_insecure_port(f"unix:{bound}")
             bound.chmod(0o600)
-            bound.rename(path)
+            return _moved(bound, path)
     except OSError as error:
         raise CannotListen(str(path), error.strerror or str(error)) from error
     except RuntimeError as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from clusters.changes import touched
 from clusters.model import ClusterView, ServiceName
 from gateway.delta import Resource
 from gateway.errors import DanglingReference
@@ -101,10 +102,5 @@ class Snapshot:
 def differing(before: Mapping[K, Part], after: Mapping[K, Part]) -> Iterator[tuple[Part, Part]]:
     """The parts that are not the same object in both, with an empty one where there is none."""
     nothing = Part()
-    for name, part in before.items():
-        newer = after.get(name, nothing)
-        if newer is not part:
-            yield part, newer
-    for name, part in after.items():
-        if name not in before:
-            yield nothing, part
+    for name in touched(before, after):
+        yield before.get(name, nothing), after.get(name, nothing)

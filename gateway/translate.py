@@ -7,12 +7,13 @@ the same keeps its part, so nothing depends on having been told what has changed
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
+from clusters.changes import touched
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
 from gateway import cds, eds, lds, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
-from gateway.snapshot import Part, Reference, Snapshot, differing
+from gateway.snapshot import Part, Reference, Snapshot
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import carried_ports, local_ports, providers, reachable, sources, vips_by_port
 from pki.spiffe import trust_domain_of
@@ -25,10 +26,11 @@ def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = No
     """
     if before is None or before.spec != spec:
         before = Snapshot.empty(spec, view)
-    services = _services(view, spec, before)
-    changed = list(differing(before.services, services))
+    services, others = _services(view, spec, before)
+    nothing = Part()
+    changed = [(before.services.get(name, nothing), services.get(name, nothing)) for name in others]
     shared = {
-        "members": _members(view, spec),
+        "members": _members(view, spec, before),
         "capture": _capture(view, spec, before, changed),
         "routes": _routes(spec, services, before, changed),
     }
@@ -47,8 +49,13 @@ def service(
     return Part(resources, references, called.vips, served.routes)
 
 
-def _services(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Mapping[ServiceName, Part]:
-    """The part of each service: the one it had, if nothing that it is made of has changed."""
+def _services(
+    view: ClusterView, spec: GatewaySpec, before: Snapshot
+) -> tuple[Mapping[ServiceName, Part], Iterable[ServiceName]]:
+    """The part of each service, and which are others than before.
+
+    A service has the part that it had, if nothing that it is made of has changed.
+    """
     members = reachable(view.members.values())
     old = before.view
     same_for_all = (
@@ -56,20 +63,27 @@ def _services(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Mapping
         and old.vip_ranges == view.vip_ranges
         and reachable(old.members.values()).keys() == members.keys()
     )
-    parts: dict[ServiceName, Part] = {}
-    for name in dict.fromkeys([*view.imports, *view.offer.services]):
-        kept = before.services.get(name) if same_for_all and _same_service(old, view, name) else None
-        parts[name] = kept or service(view, spec, members, name)
-    return parts
+    if not same_for_all or not before.shared:
+        everything = dict.fromkeys([*view.imports, *view.offer.services])
+        made = {name: service(view, spec, members, name) for name in everything}
+        return made, everything.keys() | before.services.keys()
+    parts, others = dict(before.services), []
+    for name in touched(old.imports, view.imports) | touched(old.offer.services, view.offer.services):
+        if name not in view.imports and name not in view.offer.services:
+            del parts[name]
+        elif name not in parts or not _same_service(old, view, name):
+            parts[name] = service(view, spec, members, name)
+        else:
+            continue
+        others.append(name)
+    return parts, others
 
 
 def _same_service(before: ClusterView, after: ClusterView, name: ServiceName) -> bool:
-    """Whether the service is what it was; identity first, as nearly all are the very same objects."""
-    imported, offered = after.imports.get(name), after.offer.services.get(name)
-    was_imported, was_offered = before.imports.get(name), before.offer.services.get(name)
-    return (imported is was_imported or imported == was_imported) and (
-        offered is was_offered or offered == was_offered
-    )
+    """Whether the service is equal to what it was."""
+    return before.imports.get(name) == after.imports.get(name) and before.offer.services.get(
+        name
+    ) == after.offer.services.get(name)
 
 
 def _kept(before: Part | None, after: Part) -> Part:
@@ -112,8 +126,15 @@ def _served(offered: LocalService) -> Part:
     return Part(tuple(made), tuple(references), (), tuple(routes))
 
 
-def _members(view: ClusterView, spec: GatewaySpec) -> Part:
+def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
     """The other clusters: their anchors, their gateways to dial, a filter chain for each that dials us."""
+    old = before.view
+    if (
+        "members" in before.shared
+        and (old.home, old.federation) == (view.home, view.federation)
+        and old.members == view.members
+    ):
+        return before.shared["members"]
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
     known = [member for _, member in sorted(view.members.items()) if member.anchors]

@@ -79,10 +79,11 @@ def read(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path) -> Iterator[int]:
     """Have *directory* (made if need be, mode 0700) to oneself; end what a dead predecessor began.
 
-    The lock is the kernel's: it goes away with the process, however that ends.
+    The lock is the kernel's: it goes away with the process, however that ends. It belongs to the open file
+    whose descriptor is given: a process to which that is passed has the lock too.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ def exclusive(directory: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise StateBusy(directory) from error
         recover(directory)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

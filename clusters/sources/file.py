@@ -1,8 +1,8 @@
 """The file source: reads a cluster's `Offer` from a YAML file, and follows the file as it is edited.
 
 A file is read once it has held still from one look to the next, so an editor that truncates and then
-writes is not caught half-way. A file that cannot be used changes nothing: the newest good offer stays, with
-the problems told beside it.
+writes is not caught half-way. One that takes the place of another was written before, and is read at once.
+A file that cannot be used changes nothing: the newest good offer stays, with the problems told beside it.
 """
 
 import asyncio
@@ -16,7 +16,9 @@ from typing import TypeAlias
 
 from clusters.errors import SourceError
 from clusters.model import Offer
-from clusters.sources.offer import parse_offer
+from clusters.sources import version
+from clusters.sources.notices import Notices
+from clusters.sources.version import Version
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -48,6 +50,10 @@ class Reading:
 
 def load(path: Path) -> Offer:
     """Read the offer in the file at *path*, or raise `SourceError` with every problem in it."""
+    return _version(path, None).offer
+
+
+def _version(path: Path, before: Version | None) -> Version:
     try:
         content = _read(path)
         text = content.decode()
@@ -56,7 +62,7 @@ def load(path: Path) -> Offer:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SourceError(str(path), (f"{line}:1: byte {error.start} is not UTF-8",)) from error
-    return parse_offer(text, str(path))
+    return version.read(text, str(path), before)
 
 
 def _read(path: Path) -> bytes:
@@ -76,16 +82,18 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.reading = Reading()
+        self._version: Version | None = None
         self._seen: _Signature | None = None
         self._read: _Signature | None = None
 
-    def look(self) -> Reading | None:
+    def look(self, *, replaced: bool = False) -> Reading | None:
         """Look once; the new `reading` when there is something new to say.
 
-        A version that appears at one look is read at the next, if it has not changed between them.
+        A version that appears at one look is read at the next, if it has not changed between them; at once
+        when it is known that the file was *replaced* by another, as that one was whole by then.
         """
         before, self._seen = self._seen, _signature(self.path)
-        if self._seen != before or self._seen == self._read:
+        if (self._seen != before and not replaced) or self._seen == self._read:
             return None
         reading = self._load()
         if _signature(self.path) != self._seen:
@@ -98,9 +106,10 @@ class FileSource:
 
     def _load(self) -> Reading:
         try:
-            return Reading(load(self.path))
+            self._version = _version(self.path, self._version)
         except SourceError as error:
             return Reading(self.reading.offer, error.problems)
+        return Reading(self._version.offer)
 
 
 def _signature(path: Path) -> _Signature:
@@ -113,9 +122,14 @@ def _signature(path: Path) -> _Signature:
 
 
 async def watch(path: Path, every: float = 0.1) -> AsyncIterator[Reading]:
-    """Yield what the file at *path* says, and each change of it, for ever; look *every* so many seconds."""
+    """Yield what the file at *path* says, and each change of it, for ever.
+
+    It is looked at *every* so many seconds, and as soon as the kernel says that another took its place.
+    """
     source = FileSource(path)
-    while True:
-        if reading := await asyncio.to_thread(source.look):
-            yield reading
-        await asyncio.sleep(every)
+    with Notices(path) as notices:
+        replaced = False
+        while True:
+            if reading := await asyncio.to_thread(source.look, replaced=replaced):
+                yield reading
+            replaced = await notices.wait(every)

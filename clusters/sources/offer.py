@@ -23,27 +23,34 @@ from clusters.model import (
     word,
 )
 from clusters.sources.cursor import Cursor, Problems
-from clusters.sources.document import Malformed, compose
+from clusters.sources.document import Malformed, Node, Place, Table, compose
 
 
 def parse_offer(text: str, path: str) -> Offer:
     """Read an offer from *text*; `SourceError` names *path* and all that is wrong."""
+    return parse_document(text, path)[0]
+
+
+def parse_document(text: str, path: str) -> tuple[Offer, Node]:
+    """As `parse_offer`, with the document that it was read from."""
     problems = Problems()
     offer: Offer | None = None
+    root: Node = Table(Place(1, 1))
     try:
-        offer = _offer(Cursor.at_root(compose(text), problems))
+        root = compose(text)
+        offer = _offer(Cursor.at_root(root, problems))
     except Malformed as error:
         problems.add(error.place, "", error.reason)
     lines = problems.lines()
     if offer is None or lines:
         raise SourceError(path, lines)
-    return offer
+    return offer, root
 
 
 def _offer(at: Cursor) -> Offer | None:
     if not at.has_fields("services", "workloads", "gateways"):
         return None
-    services = at["services"].each(_service, key=lambda service: service.service)
+    services = at["services"].each(read_service, key=lambda service: service.service)
     workloads = at["workloads"].each(_workload, key=lambda workload: (workload.namespace, workload.name))
     gateways = at["gateways"].each(_gateway, key=lambda gateway: gateway.name)
     if services is None or workloads is None or gateways is None:
@@ -51,7 +58,8 @@ def _offer(at: Cursor) -> Offer | None:
     return Offer({service.service: service for service in services}, workloads, gateways)
 
 
-def _service(at: Cursor) -> LocalService | None:
+def read_service(at: Cursor) -> LocalService | None:
+    """Read one service, or note what is wrong with it."""
     if not at.has_fields("namespace", "name", "ports", "endpoints", "allow"):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))

@@ -10,13 +10,17 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from clusters.model import ClusterView
+from clusters.reports import Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation.api.answers import Check, services_document
+from federation.api.gateways import gateways_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, application, body_as, json_response
 from federation.api.metrics import counters, gauge, gauges
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
+from federation.fronts import Front
+from federation.reporting import ADMIN_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
 from gateway.ads import GatewayStatus
@@ -38,7 +42,9 @@ class Agent(Protocol):
     @property
     def ready(self) -> bool: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
+    def fronts(self) -> tuple[Front, ...]: ...
     def svids(self) -> tuple[Svid, ...]: ...
+    def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
     async def leave(self) -> None: ...
 
@@ -83,7 +89,10 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
         return json_response(resolve(agent.view, name, kind, facts.forwards_to).document())
 
     async def gateways(_: web.Request) -> web.StreamResponse:
-        return json_response({"gateways": [_gateway(status) for status in agent.gateways()]})
+        return json_response({"gateways": gateways_document(agent.gateways(), agent.fronts())})
+
+    async def report(request: web.Request) -> web.StreamResponse:
+        return json_response(agent.hear(await body_as(request, Report)))
 
     async def certs(_: web.Request) -> web.StreamResponse:
         return json_response({"certs": [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]})
@@ -116,6 +125,7 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
     app.router.add_get("/v1/gateways", gateways)
     app.router.add_get("/v1/certs", certs)
     app.router.add_post("/v1/gateway-tokens", create_token)
+    app.router.add_post(ADMIN_PATH, report)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
     add_health(app, lambda: agent.ready, lambda: _metrics(agent, facts))
@@ -141,23 +151,6 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
         "members": sorted(view.members),
         "vip_ranges": [r.cidr for r in view.vip_ranges],
         "issuing_ca_expires": facts.issuing_ca_expires,
-    }
-
-
-def _gateway(status: GatewayStatus) -> dict[str, object]:
-    kinds = {SHORT[kind]: far for kind, far in status.kinds.items() if kind in SHORT}
-    return {
-        "name": status.spec.name,
-        "roles": sorted(status.spec.roles),
-        "state": status.standing,
-        "detail": status.detail,
-        "connected": True,
-        "since": status.since,
-        "resources": {kind: far.held for kind, far in kinds.items()},
-        "subscriptions": {
-            SHORT[kind]: held.subscribed for kind, held in status.kinds.items() if kind in SHORT
-        },
-        "address": status.peer.address,
     }
 
 

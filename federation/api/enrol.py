@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from cryptography import x509
 
@@ -25,6 +26,7 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.identity import ClusterIdentity
+from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
 from federation.log import Log
 from gateway.errors import GatewayRefused
@@ -105,6 +107,11 @@ class Enrolment:
 
     def renew(self, shown: str, csr: str) -> tuple[str, ...]:
         """The next certificate of the gateway that showed the certificate *shown*."""
+        role, name = self.gateway(shown)
+        return self._certify(csr, role, name)
+
+    def gateway(self, shown: str) -> tuple[str, str]:
+        """Role and name of the gateway that showed the certificate *shown*."""
         membership, anchors = self._identity.membership, [self._identity.authority.certificate]
         try:
             held = check_svid(shown, anchors, membership.trust_domain, self._now())
@@ -112,8 +119,8 @@ class Enrolment:
             if kind != "gateway":
                 raise ValueError(kind)
         except (PkiError, ValueError) as error:
-            raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may renew here") from error
-        return self._certify(csr, role, name)
+            raise ApiError(403, "not-a-gateway", "only a gateway of this cluster may do this") from error
+        return role, name
 
     def check(self, peer: Peer, spec: GatewaySpec) -> None:
         """Raise GatewayRefused unless *peer* has the certificate of the gateway *spec* of this cluster.
@@ -162,7 +169,10 @@ class EnrolmentTls:
 
 
 def enrol_application(
-    enrolment: Enrolment, identity: ClusterIdentity, ads: Callable[[], str]
+    enrolment: Enrolment,
+    identity: ClusterIdentity,
+    ads: Callable[[], str],
+    hear: Callable[[Report], ReportAnswer],
 ) -> web.Application:
     """The face itself; *ads* says where an enrolled gateway finds its configuration."""
 
@@ -182,10 +192,16 @@ def enrol_application(
             RenewAnswer(enrolment.renew(client_certificate(request), asked.csr), enrolment.roots)
         )
 
+    async def report(request: web.Request) -> web.StreamResponse:
+        _, name = enrolment.gateway(client_certificate(request))
+        said = await body_as(request, Report)
+        return json_response(hear(msgspec.structs.replace(said, name=name)))
+
     app = application()
     app.router.add_get(ROOT_PATH, root)
     app.router.add_post(ENROL_PATH, enrol)
     app.router.add_post(RENEW_PATH, renew)
+    app.router.add_post(REPORT_PATH, report)
     return app
 
 

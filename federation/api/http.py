@@ -5,7 +5,7 @@ foresee leaves as 500 without detail, and is logged.
 """
 
 import asyncio
-import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +19,7 @@ from clusters.errors import ClusterError
 from federation.errors import Exit, FederationError
 from federation.log import Log
 from gateway.errors import CannotListen
+from gateway.rpc import bound_in_place, remove_own
 from pki.errors import PkiError
 
 log = Log(__name__)
@@ -99,20 +100,20 @@ def application() -> web.Application:
 @asynccontextmanager
 async def served_on_socket(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Serve *app* on a unix socket that only this user can open; one that was left behind is replaced."""
-    path.unlink(missing_ok=True)
-    before = os.umask(0o177)
+    runner = await _runner(app)
+    listener = socket.socket(socket.AF_UNIX)
     try:
-        runner = await _runner(app)
-        await web.UnixSite(runner, path).start()
+        identity = bound_in_place(listener, path)
     except OSError as error:
+        listener.close()
+        await runner.cleanup()
         raise CannotListen(str(path), f"{error}; a shorter or another --state helps") from error
-    finally:
-        os.umask(before)
     try:
+        await web.SockSite(runner, listener).start()
         yield
     finally:
         await runner.cleanup()
-        path.unlink(missing_ok=True)
+        remove_own(path, identity)
 
 
 class _Guest(asyncio.Protocol):

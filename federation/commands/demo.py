@@ -18,7 +18,11 @@ from federation.commands.options import STATE
     help="How to print.",
 )
 @click.option(
-    "--scenario", type=click.Choice(["calls"]), default="calls", show_default=True, help="What to show."
+    "--scenario",
+    type=click.Choice(["calls", "hub-loss", "gateway-restart"]),
+    default="calls",
+    show_default=True,
+    help="What to show: calls, or what becomes of a load of calls when something goes away.",
 )
 @click.option("--state", type=STATE, help="Keep the state here instead of throwing it away.")
 def demo(once: bool, output: str, scenario: str, state: Path | None) -> int:

@@ -43,6 +43,13 @@ from pki.tokens import TokenKind
     "--port", type=click.IntRange(1, 65535), default=15008, show_default=True, help="The ingress's port."
 )
 @click.option(
+    "--vip-range",
+    "vip_ranges",
+    multiple=True,
+    metavar="CIDR",
+    help="The VIP ranges that lead to this gateway, of several; repeatable. [default: all]",
+)
+@click.option(
     "--access-log", type=click.Path(dir_okay=False, path_type=Path), help="Log calls that come in, as JSON."
 )
 @click.option(
@@ -67,6 +74,7 @@ def run(
     capture: str,
     listen: tuple[str, ...],
     port: int,
+    vip_ranges: tuple[str, ...],
     access_log: Path | None,
     concurrency: int | None,
     drain_timeout: timedelta,
@@ -87,5 +95,7 @@ def run(
 
     run_gateway(
         Asked(name, role, state, agent, line),
-        Behaviour(Capture(capture), listen, port, access_log, concurrency, drain_timeout.total_seconds()),
+        Behaviour(
+            Capture(capture), listen, port, access_log, concurrency, drain_timeout.total_seconds(), vip_ranges
+        ),
     )

@@ -63,7 +63,7 @@ def folder_for(state: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def make_world(folder: Path, stage: Stage, stack: ExitStack) -> World:
+def make_world(folder: Path, stage: Stage, stack: ExitStack, gateways: int = 1) -> World:
     """Hosts of their own where that may be, else this machine's loopback; and say which, and why."""
     hosts = folder / "hosts"
     hosts.mkdir()
@@ -72,9 +72,9 @@ def make_world(folder: Path, stage: Stage, stack: ExitStack) -> World:
         try:
             with ExitStack() as attempt:
                 lab = attempt.enter_context(Lab(hosts))
-                world = in_namespaces(lab)
+                world = in_namespaces(lab, gateways)
                 stack.push(attempt.pop_all())
-            step.says = "7 hosts, each a network namespace of its own"
+            step.says = f"{lab.size} hosts, each a network namespace of its own"
             step.says += "" if lab.privileged else ", made without root"
         except LabError as error:
             reason = error

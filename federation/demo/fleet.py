@@ -21,7 +21,7 @@ from federation.client import Admin, endpoint
 from federation.demo.machines import Machine
 from federation.demo.process import Process
 from federation.demo.samples import READY
-from federation.demo.world import Site, World, at
+from federation.demo.world import Front, Site, World, at
 from federation.errors import AdminRefused, FederationError, StepFailed
 
 T = TypeVar("T")
@@ -29,6 +29,7 @@ T = TypeVar("T")
 PYTHON = (sys.executable, "-P", "-m")
 FEDGATE = (*PYTHON, "federation")
 _SAMPLES = ("-http", "-grpc", "-tcp")
+_LOAD = "-load"
 _POLL = 0.02
 _PATIENCE = 20.0
 _GRACE = 3.0
@@ -42,6 +43,7 @@ class Fleet:
         self.folder = folder
         self._logs = folder / "logs"
         self._processes: list[Process] = []
+        self.drain_seconds = 1.0
         self._logs.mkdir(parents=True)
 
     # --- where things are ---
@@ -55,14 +57,23 @@ class Fleet:
         """The state of *site*'s agent, and so its admin socket."""
         return self.folder / site.cluster
 
-    def access_log(self, site: Site) -> Path:
-        """Where *site*'s ingress writes down whom it let in."""
-        return self._logs / f"{site.cluster}-calls.jsonl"
+    def access_log(self, site: Site, front: Front | None = None) -> Path:
+        """Where *site*'s ingress, the first unless *front* is said, writes down whom it let in."""
+        which = f"-{front.name}" if front is not None and front is not site.fronts[0] else ""
+        return self._logs / f"{site.cluster}-calls{which}.jsonl"
 
     @property
     def control(self) -> list[Process]:
         """The `fedgate` commands: those to blame when the clusterset does not come together."""
-        return [process for process in self._processes if not process.name.endswith(_SAMPLES)]
+        return [process for process in self._processes if not process.name.endswith((*_SAMPLES, _LOAD))]
+
+    def running(self, name: str) -> Process:
+        """The program that was started last under *name*: `hub`, `onprem-agent`, `cloud-http`…"""
+        return next(process for process in reversed(self._processes) if process.name == name)
+
+    def calls_log(self, site: Site) -> Path:
+        """Where the load on *site*'s caller writes its calls."""
+        return self._logs / f"{site.cluster}-load.jsonl"
 
     # --- starting ---
 
@@ -97,50 +108,112 @@ class Fleet:
         made = self.run_fedgate(
             self.world.hub, ["token", "create", site.cluster, "--hub", str(self.hub_state), "-o", "json"]
         )
-        path = self.folder / f"{site.cluster}.token"
-        path.touch(mode=0o600)
-        path.write_text(str(json.loads(made)["token"]))
-        return path
+        return self._secret(f"{site.cluster}.token", made)
 
     def join(self, site: Site, token: Path) -> Process:
         """Join *site*, and wait until its agent is ready."""
-        source = self.folder / f"{site.cluster}.yaml"
-        source.write_text(yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None))
-        state = self.agent_state(site)
-        options = ["--token-file", str(token), "--state", str(state), "--source", str(source)]
-        options += [word for address in site.name_servers for word in ("--dns-listen", address)]
-        options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
-        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, ["join", *options])
-        self._wait_ready("agent", state, agent)
+        self._source_file(site).write_text(
+            yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None)
+        )
+        words = ["join", "--token-file", str(token), *self._agent_options(site)]
+        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, words)
+        self._wait_ready("agent", self.agent_state(site), agent)
         return agent
 
-    def start_gateway(self, site: Site, agent: Process) -> Process:
-        """Start *site*'s gateway, and wait until it has taken all that its agent has for it."""
-        state = self.agent_state(site)
-        options = ["--name", "gw-1", "--role", "both", "--agent", str(state), "--capture", site.capture]
-        options += [
-            "--access-log",
-            str(self.access_log(site)),
-            "--state",
-            str(self.folder / f"{site.cluster}-gw"),
-        ]
-        options += [word for address in site.underlay for word in ("--listen", address)]
-        options += ["--port", str(site.ports.ingress)]
-        options += ["--concurrency", "1", "--drain-timeout", "1s"]
-        gateway = self._fedgate(f"{site.cluster}-gateway", site.gateway, ["gateways", "run", *options])
-        admin = Admin(endpoint("agent", str(state)), 2)
+    def take_over(self, site: Site) -> Process:
+        """Run *site*'s agent anew, and wait until it has taken over and the one before has ended."""
+        name = f"{site.cluster}-agent"
+        before = self.running(name)
+        words = ["agent", "--take-over", *self._agent_options(site)]
+        agent = self._fedgate(name, site.gateway, words)
+        self.wait_for(f"{name} was taken over from", lambda: before.returncode, [agent])
+        self._processes.remove(before)
+        self._wait_ready("agent", self.agent_state(site), agent)
+        return agent
+
+    def start_load(self, caller: Site, callee: Site, kept_seconds: float) -> Process:
+        """Have *caller*'s workload call *callee*'s service without end, in all protocols."""
+        ports = callee.ports
+        options = ["--server", caller.name_servers[0], "--log", str(self.calls_log(caller))]
+        options += ["--http", str(ports.http), "--grpc", str(ports.grpc), "--tcp", str(ports.tcp)]
+        options += ["--life", f"{kept_seconds:g}"]
+        families = sorted({"6" if ":" in address else "4" for address in caller.callers})
+        options += [word for family in families for word in ("--family", family)]
+        argv = [*PYTHON, "federation.demo.load", callee.service.dns_name, *options]
+        return self._start(f"{caller.cluster}{_LOAD}", caller.caller, argv)
+
+    def kill(self, process: Process) -> None:
+        """End *process* as a power cut would; from then on it is nobody to blame."""
+        process.signal(signal.SIGKILL)
+        process.wait(_GRACE)
+        self._processes.remove(process)
+
+    def _agent_options(self, site: Site) -> list[str]:
+        options = ["--state", str(self.agent_state(site)), "--source", str(self._source_file(site))]
+        options += [word for address in site.name_servers for word in ("--dns-listen", address)]
+        options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
+        if len(site.fronts) > 1:
+            inside, ports = site.dns[0], site.ports
+            options += ["--ads-listen", at(inside, ports.ads), "--enrol-listen", at(inside, ports.enrol)]
+        return options
+
+    def _source_file(self, site: Site) -> Path:
+        return self.folder / f"{site.cluster}.yaml"
+
+    def start_gateway(self, site: Site, agent: Process, front: Front | None = None) -> Process:
+        """Start *site*'s gateway, and wait until it takes calls, and all that its agent has for it.
+
+        Without *front* it is the first; that runs beside the agent, and each other one enrols with it.
+        """
+        front = front or site.fronts[0]
+        state = self.folder / f"{site.cluster}-{front.name}"
+        options = ["--state", str(state), "--capture", site.capture, "--port", str(site.ports.ingress)]
+        options += [word for address in front.underlay for word in ("--listen", address)]
+        options += [word for cidr in front.vip_ranges for word in ("--vip-range", cidr)]
+        options += ["--access-log", str(self.access_log(site, front))]
+        options += ["--concurrency", "1", "--drain-timeout", f"{self.drain_seconds:g}s"]
+        if front is site.fronts[0]:
+            options += ["--name", front.name, "--role", "both", "--agent", str(self.agent_state(site))]
+        elif not state.exists():
+            options += ["--enrol", "--token-file", str(self._gateway_token(site, front))]
+        name = self.gateway_name(site, front)
+        gateway = self._fedgate(name, front.machine, ["gateways", "run", *options])
+        admin = Admin(endpoint("agent", str(self.agent_state(site))), 2)
 
         def synced() -> bool | None:
             gateways = admin.get("/v1/gateways").get("gateways")
-            states = (
-                [g.get("state") for g in gateways if isinstance(g, dict)]
-                if isinstance(gateways, list)
-                else []
-            )
+            listed = gateways if isinstance(gateways, list) else []
+            states = [g.get("state") for g in listed if isinstance(g, dict) and g.get("name") == front.name]
             return True if states == ["SYNCED"] else None
 
-        self.wait_for(f"{site.cluster}'s gateway is in sync", synced, [gateway, agent])
+        self.wait_for(f"{name} is in sync", synced, [gateway, agent])
         return gateway
+
+    def gateway_name(self, site: Site, front: Front) -> str:
+        """The name under which the program of *front* is started."""
+        return f"{site.cluster}-gateway" + ("" if front is site.fronts[0] else f"-{front.name}")
+
+    def roll_gateway(self, site: Site, front: Front) -> None:
+        """Have a gateway drained and ended, and run it again."""
+        name = self.gateway_name(site, front)
+        before, agent = self.running(name), self.running(f"{site.cluster}-agent")
+        before.signal(signal.SIGTERM)
+        what, patience = f"{name} has drained", _PATIENCE + self.drain_seconds
+        self.wait_for(what, lambda: before.returncode, [agent], patience)
+        self._processes.remove(before)
+        self.start_gateway(site, agent, front)
+
+    def _gateway_token(self, site: Site, front: Front) -> Path:
+        """Have *site*'s agent make a token with which *front* enrols; return the file that it is in."""
+        words = ["gateways", "token", front.name, "--agent", str(self.agent_state(site)), "-o", "json"]
+        return self._secret(f"{site.cluster}-{front.name}.token", self.run_fedgate(site.gateway, words))
+
+    def _secret(self, name: str, made: str) -> Path:
+        """Put the token that a command *made* into a file of its own."""
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(str(json.loads(made)["token"]))
+        return path
 
     # --- waiting and running ---
 

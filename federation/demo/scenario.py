@@ -1,17 +1,19 @@
-"""The scenarios: what happens between two clusters, in order, shown as it happens.
+"""The scenario `calls`, and how every scenario begins: a hub, and two clusters that come to call each other.
 
-Each is a function that makes a `Fleet` do something, shows it on a `Stage` and writes it into a `Report`.
+A scenario is a function that has a `Fleet` do something, shows it on a `Stage` and writes it into a `Report`.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from federation.demo.calls import Call, Kind, call, kinds, resolve
 from federation.demo.fleet import Fleet
 from federation.demo.lookup import Resolved
+from federation.demo.process import Process
 from federation.demo.stage import Stage
+from federation.demo.tally import Tally
 from federation.demo.world import Site
 
 _FIRST_CALL_WITHIN = 15.0
@@ -25,12 +27,15 @@ class Report:
     mode: str = "none"
     join_to_first_call: float | None = None
     calls: list[Call] = field(default_factory=list)
+    load: Tally | None = None
+    problems: list[str] = field(default_factory=list)
     finished: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether everything was shown, and every call was as it should be."""
-        return self.finished and bool(self.calls) and all(made.ok for made in self.calls)
+        shown = self.load is not None or bool(self.calls)
+        return self.finished and shown and not self.problems and all(made.ok for made in self.calls)
 
     def document(self, seconds: float) -> dict[str, object]:
         """The demo's JSON."""
@@ -42,29 +47,32 @@ class Report:
             "seconds": round(seconds, 2),
             "join_to_first_call_seconds": None if first is None else round(first, 2),
             "calls": [made.record() for made in self.calls],
+            **(self.load.document() | {"problems": self.problems} if self.load else {}),
         }
 
 
 def show_calls(fleet: Fleet, stage: Stage, report: Report) -> None:
     """Both directions, every protocol, by ordinary programs."""
     onprem, cloud = fleet.world.sites
+    raise_clusters(fleet, stage, report)
+    for caller, callee in ((onprem, cloud), (cloud, onprem)):
+        report.calls += _call_across(fleet, stage, kinds(cloud.ports), caller, callee)
+
+
+def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
+    """The hub and both clusters, until a call from the first to the second is answered."""
+    onprem, cloud = fleet.world.sites
     _raise_first_cluster(fleet, stage, onprem, cloud)
     token = fleet.make_token(cloud)
     began = time.perf_counter()
     with stage.step("cloud: fedgate join, and a gateway") as step:
-        fleet.start_gateway(cloud, fleet.join(cloud, token))
+        _start_gateways(fleet, cloud, fleet.join(cloud, token))
         step.says = "cloud has joined; its agent and gateway are up"
-    ways = kinds(cloud.ports)
     with stage.step(f"a first call from onprem to {cloud.answers_as}") as step:
-        attempts = _first_call(fleet, ways[0], onprem, cloud)
+        attempts = _first_call(fleet, kinds(cloud.ports)[0], onprem, cloud)
         report.join_to_first_call = time.perf_counter() - began
         step.says = f"first call across, {report.join_to_first_call:.1f} s after cloud's `fedgate join` began"
         step.says += f" (attempt {attempts})" if attempts > 1 else ""
-    for caller, callee in ((onprem, cloud), (cloud, onprem)):
-        report.calls += _call_across(fleet, stage, ways, caller, callee)
-
-
-SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {"calls": show_calls}
 
 
 def _raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -> None:
@@ -75,11 +83,16 @@ def _raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) 
         fleet.start_hub()
         step.says = f"the hub is up, at {fleet.world.hub_address}"
     with stage.step("onprem: fedgate join, and a gateway") as step:
-        fleet.start_gateway(onprem, fleet.join(onprem, fleet.make_token(onprem)))
+        _start_gateways(fleet, onprem, fleet.join(onprem, fleet.make_token(onprem)))
         step.says = "onprem has joined; its agent and gateway are up"
     with stage.step("sample services") as step:
         fleet.wait_listening(samples)
         step.says = f"the sample services {onprem.answers_as} and {cloud.answers_as} are up"
+
+
+def _start_gateways(fleet: Fleet, site: Site, agent: Process) -> None:
+    for front in site.fronts:
+        fleet.start_gateway(site, agent, front)
 
 
 def _first_call(fleet: Fleet, kind: Kind, caller: Site, callee: Site) -> int:

@@ -15,7 +15,8 @@ from pathlib import Path
 from federation.demo.backstage import Ended, cleaning_up, folder_for, make_world
 from federation.demo.calls import connect_to, resolve, url
 from federation.demo.fleet import Fleet
-from federation.demo.scenario import SCENARIOS, Report
+from federation.demo.scenario import Report
+from federation.demo.scenarios import GATEWAYS, SCENARIOS
 from federation.demo.stage import Stage
 from federation.demo.world import Site
 from federation.errors import CannotDemonstrate, StepFailed
@@ -85,7 +86,7 @@ def _check_prerequisites() -> None:
 def _set_up(settings: DemoSettings, stage: Stage, stack: ExitStack, report: Report) -> Fleet:
     """Make the folder, the world and the fleet; *stack* takes them apart again."""
     folder = stack.enter_context(folder_for(settings.state))
-    world = make_world(folder, stage, stack)
+    world = make_world(folder, stage, stack, GATEWAYS.get(settings.scenario, 1))
     report.mode = world.mode
     fleet = Fleet(world, folder)
     stack.callback(fleet.stop)
@@ -98,9 +99,13 @@ def _set_up(settings: DemoSettings, stage: Stage, stack: ExitStack, report: Repo
 def _summarize(stage: Stage, report: Report, seconds: float) -> None:
     """One line: how many of the calls were right."""
     good, tried = sum(made.ok for made in report.calls), len(report.calls)
+    if report.load:
+        good, tried = good + report.load.total - report.load.failed, tried + report.load.total
     text = f"{good} of {tried} calls went as they should" if tried else "it did not come to a call"
     stage.say("")
     stage.result(report.ok, text, f"{seconds:.1f} s")
+    for problem in report.problems:
+        stage.note(problem)
 
 
 def show_failure(stage: Stage, failure: StepFailed, settings: DemoSettings) -> None:

@@ -95,6 +95,11 @@ class Lab:
         """The lab's first process. To enter its namespaces is to be outside of all hosts, at the switches."""
         return self._anchors[0].pid
 
+    @property
+    def size(self) -> int:
+        """How many hosts there are."""
+        return len(self._hosts)
+
     def host(self, name: str) -> "Host":
         """A new host, with its loopback up and nothing else. *name* is for you: logs, error messages."""
         if name in self._hosts:

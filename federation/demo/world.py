@@ -14,12 +14,14 @@ whoever calls from this machine calls from 127.0.0.1: so that is the address of 
 """
 
 import socket
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, replace
+from ipaddress import ip_network
 
 from clusters.model import ServiceName
 from federation.demo.machines import Machine, ThisMachine
-from federation.demo.topology import Lab
+from federation.demo.topology import Host, Lab
 from federation.errors import CannotDemonstrate
 from federation.settings import DEFAULT_DOMAIN, DEFAULT_VIP_RANGES, HUB_PORT, SYNC_PORT
 
@@ -37,23 +39,35 @@ class Ports:
     http: int = 8080
     grpc: int = 9090
     tcp: int = 7070
+    ads: int = 15010
+    enrol: int = 15011
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """One gateway of a site: its machine, where peers dial it, and the VIP ranges that lead to it."""
+
+    name: str
+    machine: Machine
+    underlay: tuple[str, ...]
+    vip_ranges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """One cluster's machines and addresses: all that its files and options are made of.
 
-    `resolves` says whether names of the clusterset resolve on the machine of the caller; where they
-    do not, callers look up the address at the first of `dns` and dial that.
+    The agent runs on the machine of the first of `fronts`. `resolves` says whether names of the clusterset
+    resolve on the machine of the caller; where they do not, callers look up the address at the first of
+    `dns` and dial that.
     """
 
     cluster: str
     workload: str
     service: ServiceName
-    gateway: Machine
+    fronts: tuple[Front, ...]
     caller: Machine
     server: Machine
-    underlay: tuple[str, ...]
     callers: tuple[str, ...]
     endpoints: tuple[str, ...]
     dns: tuple[str, ...]
@@ -61,6 +75,16 @@ class Site:
     capture: str
     resolves: bool
     vip_ranges: tuple[str, ...] = ()
+
+    @property
+    def gateway(self) -> Machine:
+        """The machine of its agent, and of its first gateway."""
+        return self.fronts[0].machine
+
+    @property
+    def underlay(self) -> tuple[str, ...]:
+        """Where peers dial its first gateway."""
+        return self.fronts[0].underlay
 
     @property
     def name_servers(self) -> tuple[str, ...]:
@@ -95,7 +119,10 @@ class Site:
             "workloads": [
                 {"namespace": NAMESPACE, "name": self.workload, "addresses": list(self.callers)},
             ],
-            "gateways": [{"name": "gw-1", "addresses": list(self.underlay), "port": self.ports.ingress}],
+            "gateways": [
+                {"name": front.name, "addresses": list(front.underlay), "port": self.ports.ingress}
+                for front in self.fronts
+            ],
         }
 
 
@@ -116,8 +143,11 @@ class World:
         return self.onprem, self.cloud
 
 
-def in_namespaces(lab: Lab) -> World:
-    """Build the world of hosts in *lab*."""
+def in_namespaces(lab: Lab, gateways: int = 1) -> World:
+    """Build the world of hosts in *lab*, with one or two *gateways* in each cluster.
+
+    Of two, each has half of the VIPs: callers have a route for each half, which never changes.
+    """
     hub, ports = lab.host("hub"), Ports()
     lab.connect("underlay", {hub: ["192.0.2.1/24", "2001:db8:2::1/64"]})
     return World(
@@ -125,8 +155,8 @@ def in_namespaces(lab: Lab) -> World:
         hub,
         "192.0.2.1",
         ports,
-        _site_in(lab, ports, "onprem", "frontend", "orders", ("192.0.2.10", "2001:db8:2::10")),
-        _site_in(lab, ports, "cloud", "reports", "catalog", ("192.0.2.20", "2001:db8:2::20")),
+        _site_in(lab, ports, "onprem", "frontend", "orders", 10, gateways),
+        _site_in(lab, ports, "cloud", "reports", "catalog", 20, gateways),
     )
 
 
@@ -140,10 +170,9 @@ def on_loopback() -> World:
             cluster,
             workload,
             ServiceName(NAMESPACE, service),
-            gateway=machine,
+            fronts=(Front("gw-1", machine, (f"{block}.1",)),),
             caller=machine,
             server=machine,
-            underlay=(f"{block}.1",),
             callers=("127.0.0.1",),
             endpoints=(f"{block}.21",),
             dns=(f"{block}.1",),
@@ -169,38 +198,54 @@ def at(address: str, port: int) -> str:
 
 
 def _site_in(
-    lab: Lab, ports: Ports, cluster: str, workload: str, service: str, underlay: tuple[str, str]
+    lab: Lab, ports: Ports, cluster: str, workload: str, service: str, number: int, gateways: int
 ) -> Site:
-    gateway, app, server = (lab.host(f"{cluster}-{part}") for part in ("gateway", "app", "server"))
-    inside, callers, endpoints = (tuple(_usable(lab, f"10.0.0.{n}", f"fd00::{n}")) for n in (1, 11, 21))
-    lab.connect("underlay", {gateway: [f"{underlay[0]}/24", f"{underlay[1]}/64"]})
-    lab.connect(
-        cluster,
-        {
-            host: [f"{address}/{64 if ':' in address else 24}" for address in addresses]
-            for host, addresses in ((gateway, inside), (app, callers), (server, endpoints))
-        },
-    )
-    for cidr in DEFAULT_VIP_RANGES:
-        gateway.capture(cidr)
-        app.route(cidr, via="fd00::1" if ":" in cidr else "10.0.0.1")
-    app.name_servers(*inside)
+    app, server = (lab.host(f"{cluster}-{part}") for part in ("app", "server"))
+    callers, endpoints = (tuple(_usable(lab, f"10.0.0.{n}", f"fd00::{n}")) for n in (11, 21))
+    _plug(lab, cluster, app, callers)
+    _plug(lab, cluster, server, endpoints)
+    fronts = tuple(_front_in(lab, cluster, app, number, n, gateways) for n in range(1, gateways + 1))
+    dns = tuple(_usable(lab, "10.0.0.1", "fd00::1"))
+    app.name_servers(*dns)
+    ranges = tuple(cidr for front in fronts for cidr in front.vip_ranges)
     return Site(
         cluster,
         workload,
         ServiceName(NAMESPACE, service),
-        gateway,
+        fronts,
         app,
         server,
-        underlay=tuple(_usable(lab, *underlay)),
         callers=callers,
         endpoints=endpoints,
-        dns=inside,
+        dns=dns,
         ports=ports,
         capture="anyip",
         resolves=True,
-        vip_ranges=() if lab.ipv6 else tuple(cidr for cidr in DEFAULT_VIP_RANGES if ":" not in cidr),
+        vip_ranges=ranges if gateways > 1 or not lab.ipv6 else (),
     )
+
+
+def _front_in(lab: Lab, cluster: str, app: Host, number: int, n: int, gateways: int) -> Front:
+    """The *n*-th gateway of a cluster, and the way to it from the host *app*."""
+    host = lab.host(f"{cluster}-gateway" if n == 1 else f"{cluster}-gateway-{n}")
+    underlay = tuple(_usable(lab, f"192.0.2.{number + n - 1}", f"2001:db8:2::{number + n - 1}"))
+    _plug(lab, "underlay", host, underlay)
+    inside = _usable(lab, f"10.0.0.{n}", f"fd00::{n}")
+    _plug(lab, cluster, host, inside)
+    ranges = _usable(lab, *(_part(cidr, n - 1, gateways) for cidr in DEFAULT_VIP_RANGES))
+    for cidr in ranges:
+        host.capture(cidr)
+        app.route(cidr, via=next(address for address in inside if (":" in address) == (":" in cidr)))
+    return Front(f"gw-{n}", host, underlay, tuple(ranges))
+
+
+def _part(cidr: str, index: int, parts: int) -> str:
+    """The part number *index* of *cidr* in so many equal *parts*, a power of two."""
+    return str(list(ip_network(cidr).subnets(parts.bit_length() - 1))[index])
+
+
+def _plug(lab: Lab, network: str, host: Host, addresses: Iterable[str]) -> None:
+    lab.connect(network, {host: [f"{address}/{64 if ':' in address else 24}" for address in addresses]})
 
 
 def _usable(lab: Lab, *addresses: str) -> list[str]:

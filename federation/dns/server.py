@@ -44,19 +44,41 @@ class DnsServer:
         self._bound = tuple(bound)
         self._forwarder = forwarder
         self._connections = 0
+        self._retiring = asyncio.Event()
+        self._ended = asyncio.Event()
 
     @classmethod
-    def bind(cls, listen: Iterable[str], zone: Zone, forwarder: Forwarder | None = None) -> "DnsServer":
-        """Take every address in *listen*, or none: `CannotListen` says which cannot be had, and why."""
-        bound: list[Bound] = []
+    def bind(
+        cls,
+        listen: Iterable[str],
+        zone: Zone,
+        forwarder: Forwarder | None = None,
+        inherited: Iterable[Bound] = (),
+    ) -> "DnsServer":
+        """Take every address in *listen*, or none: `CannotListen` says which cannot be had, and why.
+
+        What was *inherited* from another process is not bound again; what of it is not in *listen* is closed.
+        """
+        spare, bound = list(inherited), list[Bound]()
         try:
             for address in listen:
-                bound.append(bind(address))  # noqa: PERF401  what was bound before a failure must be closed
+                given = next((each for each in spare if each.is_at(address)), None)
+                if given:
+                    spare.remove(given)
+                bound.append(given or bind(address))
         except BaseException:
             for each in bound:
                 each.close()
             raise
+        finally:
+            for each in spare:
+                each.close()
         return cls(bound, zone, forwarder)
+
+    @property
+    def bound(self) -> tuple[Bound, ...]:
+        """The sockets, for another process to go on with."""
+        return self._bound
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -64,15 +86,24 @@ class DnsServer:
         return tuple(each.address for each in self._bound)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, or until retired."""
         try:
             async with asyncio.TaskGroup() as group:
-                for bound in self._bound:
-                    group.create_task(self._accept(bound, group))
+                accepting = [group.create_task(self._accept(bound, group)) for bound in self._bound]
                 await self._read(group)
+                for task in accepting:
+                    task.cancel()
         finally:
+            self._ended.set()
             for bound in self._bound:
                 bound.close()
+
+    async def retire(self, grace: float) -> None:
+        """Leave what comes from now on to others on the same sockets; what was begun has *grace* seconds."""
+        self._retiring.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._ended.wait()
 
     async def _read(self, group: asyncio.TaskGroup) -> None:
         """Have datagrams answered as they come, and no more once the group ends."""
@@ -81,7 +112,7 @@ class DnsServer:
             for bound in self._bound:
                 loop.add_reader(bound.udp.fileno(), self._drain, bound, group)
             log.info("dns serving", addresses=", ".join(self.addresses))
-            await loop.create_future()
+            await self._retiring.wait()
         finally:
             for bound in self._bound:
                 loop.remove_reader(bound.udp.fileno())

@@ -36,6 +36,16 @@ class Bound:
     tcp: socket.socket
     anywhere: bool
 
+    @classmethod
+    def adopt(cls, address: str, udp: int, tcp: int) -> "Bound":
+        """What another process had bound, by the descriptors that it passed on."""
+        anywhere = ip_address(host_port(address, 53)[0]).is_unspecified
+        return cls(address, socket.socket(fileno=udp), socket.socket(fileno=tcp), anywhere)
+
+    def is_at(self, text: str) -> bool:
+        """Whether this is what `bind` would take for *text*."""
+        return host_port(text, 53) == host_port(self.address, 53)
+
     def close(self) -> None:
         """Let go of the address."""
         self.udp.close()

@@ -6,7 +6,7 @@ import pytest
 
 from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange
 from federation.errors import ChangesRejected, UnreadableRecord
-from federation.knowledge import Knowledge, Learned, exports
+from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Received
 from federation.sync import records
 from pki import profile
@@ -163,6 +163,6 @@ def test_after_a_leave_nobody_is_known_but_the_offer_stays(knowledge: Knowledge)
 
 def test_an_export_says_how_much_is_ready_and_not_where() -> None:
     cart = builders.local_service("cart", "10.0.0.1", "10.0.0.2")
-    (export,) = exports(Offer({cart.service: cart})).values()
+    export = export_of(cart)
     assert (export.ready_endpoints, export.ports) == (2, (builders.HTTP,))
     assert b"10.0.0" not in records.encode(export).body

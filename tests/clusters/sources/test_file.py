@@ -8,6 +8,7 @@ import pytest
 from clusters.errors import SourceError
 from clusters.model import Offer, ServiceName
 from clusters.sources.file import MAX_BYTES, FileSource, Reading, SourceState, load, watch
+from clusters.sources.notices import Notices
 
 NOTHING = "services: []\n"
 
@@ -181,6 +182,30 @@ def test_an_edit_that_changes_no_meaning_is_not_told(path: Path) -> None:
     settle(source)
     path.write_text(NOTHING + "# a remark\n")
     assert settle(source) is None
+
+
+def test_a_file_that_is_known_to_have_been_replaced_is_read_at_once(path: Path) -> None:
+    source = FileSource(path)
+    path.write_text(offering("cart"))
+    assert services(source.look(replaced=True)) == {"cart"}
+    assert source.look(replaced=True) is None
+
+
+async def test_a_file_that_takes_the_place_of_the_watched_one_is_not_waited_for(path: Path) -> None:
+    new = path.with_suffix(".new")
+    with Notices(path) as notices:
+        new.write_text(offering("cart"))
+        new.replace(path.with_suffix(".other"))
+        assert not await notices.wait(0.01)
+        new.write_text(offering("cart"))
+        new.replace(path)
+        assert await notices.wait(60)
+        assert not await notices.wait(0)
+
+
+async def test_where_the_kernel_tells_nothing_the_time_alone_counts(path: Path) -> None:
+    with Notices(path.parent / "missing" / "file") as notices:
+        assert not await notices.wait(0)
 
 
 async def test_watching_yields_what_the_file_says_and_then_each_change(path: Path) -> None:

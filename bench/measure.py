@@ -1,0 +1,69 @@
+"""What /proc says: the processor time and memory of programs, how busy the machine is, and what it is."""
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bench.report import Json
+from gateway.binary import find_envoy
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time that all threads of *pids* have used until now, user and system."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / _TICKS
+
+
+def resident_kib(pid: int) -> float:
+    """Memory that *pid* occupies."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1024
+
+
+def load() -> float:
+    """How many programs wanted to run during the last minute."""
+    return os.getloadavg()[0]
+
+
+def machine() -> dict[str, Json]:
+    """The machine and the versions: what every figure has to be read with."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cpu": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "fedgate": version("fedgate"),
+        "envoy": _first_line([str(find_envoy()), "--version"]).rpartition("version: ")[2].split("/")[1],
+        "haproxy": _version("haproxy", "-v"),
+        "wrk": _version("wrk", "-v"),
+    }
+
+
+def _version(program: str, option: str) -> str:
+    """The number in what a program says of itself."""
+    if shutil.which(program) is None:
+        return "missing"
+    words = _first_line([program, option]).split()
+    return next((word for word in words if any(letter.isdigit() for letter in word)), "?")
+
+
+def _first_line(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[0].strip() if lines else ""
