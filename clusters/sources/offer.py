@@ -20,6 +20,8 @@ from clusters.model import (
     ServicePort,
     Workload,
     canonical_address,
+    host,
+    is_address,
     label,
     port_number,
 )
@@ -127,7 +129,7 @@ def _gateway(at: Cursor) -> GatewayRecord | None:
     if not at.has_fields("name", "addresses", "port", "locality"):
         return None
     name = at["name"].text(partial(label, "gateway"))
-    addresses = at["addresses"].each(_address)
+    addresses = at["addresses"].each(_address_or_name)
     port = at["port"].number(port_number, default=15008)
     locality = _locality(at["locality"])
     if addresses == ():
@@ -151,6 +153,10 @@ def _locality(at: Cursor) -> Locality | None:
 
 def _address(at: Cursor) -> str | None:
     return at.text(_host_address)
+
+
+def _address_or_name(at: Cursor) -> str | None:
+    return at.text(lambda text: _host_address(text) if is_address(text) else host(text))
 
 
 def _host_address(text: str) -> str:
