@@ -10,9 +10,10 @@ import pytest
 
 from clusters.model import CallerPattern, GatewayRecord, Locality, ServiceName
 from gateway.delta import Resource
-from gateway.kinds import CLUSTER, LISTENER
+from gateway.kinds import CLUSTER, ENDPOINT, LISTENER
+from gateway.messages import resource
 from gateway.spec import GatewaySpec, Role
-from tests.system.edits import Edit, replacing
+from tests.system.edits import Edit, replacing, unpacked
 from tests.system.mesh import Cluster, Handler, Mesh, as_translated, connect, free_port, mesh, until
 
 pytestmark = pytest.mark.envoy
@@ -299,3 +300,32 @@ async def test_the_nearer_of_two_clusters_is_asked_first(tmp_path: Path) -> None
         built.introduce()
         await settled(built)
         assert (await calls(built, 3))[0] == {"edge"}
+
+
+def straight(kind: str, framed: Resource) -> Resource:
+    """Lead tunnels into an aggregate cluster itself, without the router that asks."""
+    return replacing(ENDPOINT, '"gw|cloud,edge"', '"any|cloud,edge"')(kind, framed)
+
+
+def mute(kind: str, framed: Resource) -> Resource:
+    """The same, with aggregate clusters that do not say that they speak HTTP/2."""
+    if kind != CLUSTER or not framed.name.startswith("any|"):
+        return straight(kind, framed)
+    cluster = unpacked(kind, framed)
+    cluster.ClearField("typed_extension_protocol_options")
+    return resource(framed.name, cluster)
+
+
+@pytest.mark.parametrize(("edit", "lives"), [(straight, True), (mute, False)])
+async def test_a_tunnel_into_a_cluster_made_of_others_needs_its_protocol_there(
+    edit: Edit, lives: bool, tmp_path: Path
+) -> None:
+    """Without, Envoy crashes: the trap, and why only a router leads there and the options are there too."""
+    async with shop(tmp_path, "cloud", "edge", edit=edit) as built:
+        who, _ = await calls(built, 3)
+        process = built["onprem"].process
+        assert process is not None
+        if lives:
+            assert (who, process.returncode) == ({"cloud"}, None)
+        else:
+            assert await asyncio.wait_for(process.wait(), 5) < 0
