@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -168,7 +169,7 @@ def _tell(report: Report, way: str, seen: Sequence[dict[str, float]]) -> None:
     """The whole, and the medians of the stages, each since the one before."""
     total = sorted(each["acked"] for each in seen)
     report.add(Key(TOPIC, way, "p50", "ms"), median(total))
-    report.add(Key(TOPIC, way, "p99", "ms"), total[min(len(total) - 1, round(0.99 * len(total)))])
+    report.add(Key(TOPIC, way, "p99", "ms"), total[ceil(0.99 * len(total)) - 1])
     before = ""
     for stage in traced.STAGES:
         steps = [each[stage] - each.get(before, 0.0) for each in seen if stage in each]

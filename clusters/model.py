@@ -73,6 +73,26 @@ def host_address(text: str) -> str:
     return str(address)
 
 
+def is_address(text: str) -> bool:
+    """Whether *text* is an IP address, in any spelling."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def host(text: str) -> str:
+    """Check what a gateway is dialled at: an IP address, or a DNS name that is not one in disguise."""
+    if is_address(text):
+        return canonical_address(text)
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(part) for part in labels) or labels[-1].isdigit():
+        raise InvalidValue("address", text, "not an IPv4 or IPv6 address, and no DNS name")
+    return name
+
+
 def _canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(canonical_address(address) for address in addresses)
 
@@ -239,7 +259,10 @@ class Locality:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecord:
-    """An ingress gateway that other clusters dial: each address with *port* reaches it."""
+    """An ingress gateway that other clusters dial: each address with *port* reaches it.
+
+    An address may be a DNS name: it is resolved where it is dialled, again and again.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -249,11 +272,16 @@ class GatewayRecord:
     def __post_init__(self) -> None:
         label("gateway", self.name)
         port_number(self.port)
-        object.__setattr__(self, "addresses", _canonical(self.addresses))
+        object.__setattr__(self, "addresses", tuple(host(address) for address in self.addresses))
         if not self.addresses:
             raise InvalidValue("gateway", self.name, "has no addresses")
         if len(self.addresses) > MAX_ADDRESSES:
             raise InvalidValue("gateway", self.name, f"has more than {MAX_ADDRESSES} addresses")
+
+    @property
+    def has_names(self) -> bool:
+        """Whether some address has to be resolved."""
+        return not all(is_address(address) for address in self.addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host_address
+from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.registry.clusterset import Change, Clusterset
@@ -150,7 +150,7 @@ class Sessions:
                 }
                 for gateway in filter(None, gateways.values()):
                     for address in gateway.addresses:
-                        host_address(address)
+                        host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())

@@ -16,7 +16,7 @@ import grpc
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from google.protobuf.message import DecodeError
 
-from gateway import kinds
+from gateway import kinds, names
 from gateway.delta import Catalogue, KindStatus, Request, Response, Standing
 from gateway.errors import GatewayError
 from gateway.rpc import Context, Listener, Peer, peer_of, serving
@@ -32,6 +32,7 @@ _ORDER: Final = Order(
     kinds=kinds.IN_ORDER,
     companions={kinds.CLUSTER: kinds.ENDPOINT},
     referrers={kinds.CLUSTER: (kinds.ENDPOINT, kinds.LISTENER, kinds.ROUTE)},
+    on_demand={kinds.CLUSTER: names.ON_DEMAND},
 )
 
 CatalogueFor = Callable[[Peer, GatewaySpec], Awaitable[Catalogue]]

@@ -137,6 +137,7 @@ def bootstrap(spec: GatewaySpec, agent: Agent, folder: Path) -> Bootstrap:
         ],
     )
     message.dynamic_resources.lds_config.CopyFrom(ADS)
+    message.dynamic_resources.cds_config.CopyFrom(ADS)
     message.dynamic_resources.ads_config.CopyFrom(_ads())
     message.static_resources.clusters.append(_agent_cluster(agent, folder))
     return message

@@ -1,6 +1,7 @@
 """Load assignments: where a service, a member's gateways and a local service's endpoints are."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
 from envoy.config.core.v3.base_pb2 import Locality, Metadata
@@ -11,6 +12,9 @@ from google.protobuf.struct_pb2 import Struct
 from clusters.model import GatewayRecord, Member
 from gateway import names
 from gateway.messages import socket_address
+from gateway.view import Way, way
+
+_ONE_IN_HUNDRED: Final = 10_000
 
 
 def service(name: str, authority: str, providers: Sequence[Member]) -> ClusterLoadAssignment:
@@ -25,7 +29,11 @@ def service(name: str, authority: str, providers: Sequence[Member]) -> ClusterLo
             LocalityLbEndpoints(
                 priority=priority,
                 locality=Locality(sub_zone=member.name),
-                lb_endpoints=[LbEndpoint(endpoint=_tunnel(member), metadata=_behind(member, authority))],
+                lb_endpoints=[
+                    LbEndpoint(
+                        endpoint=_tunnel(member), metadata=_behind(member, authority, way(member, providers))
+                    )
+                ],
             )
         )
     return assignment
@@ -40,34 +48,31 @@ def _tunnel(member: Member) -> Endpoint:
     return Endpoint(address=Address(envoy_internal_address=inner), health_check_config=no_check)
 
 
-def _behind(member: Member, authority: str) -> Metadata:
-    """Tell the tunnel where it leads."""
+def _behind(member: Member, authority: str, along: Way) -> Metadata:
+    """Tell the tunnel where it leads, and whom to ask on the way."""
     told = Struct()
-    told.update({"authority": authority, "gateway": member.name, "cluster": member.name})
+    told.update({"authority": authority, "way": names.way(along), "cluster": member.name})
     return Metadata(filter_metadata={names.TUNNEL_METADATA: told})
 
 
 def gateways(member: Member) -> ClusterLoadAssignment:
     """The ingress gateways of *member*, each at its own locality."""
     assignment = ClusterLoadAssignment(cluster_name=names.gateway_cluster(member.name))
+    # One gateway that lives is enough: by default others get a share as soon as two in seven are gone.
+    assignment.policy.overprovisioning_factor.value = _ONE_IN_HUNDRED
     by_locality: dict[tuple[str, str], list[GatewayRecord]] = {}
     for record in sorted(member.gateways, key=lambda record: record.name):
         by_locality.setdefault((record.locality.region, record.locality.zone), []).append(record)
     for (region, zone), records in sorted(by_locality.items()):
+        addresses = [socket_address(address, r.port) for r in records for address in r.addresses]
         assignment.endpoints.append(
             LocalityLbEndpoints(
                 locality=Locality(region=region, zone=zone),
-                lb_endpoints=[LbEndpoint(endpoint=_gateway(record)) for record in records],
+                # Each address is probed by itself, so one that does not answer is not asked for a tunnel.
+                lb_endpoints=[LbEndpoint(endpoint=Endpoint(address=address)) for address in addresses],
             )
         )
     return assignment
-
-
-def _gateway(record: GatewayRecord) -> Endpoint:
-    """One gateway; when it has several addresses, the first that answers is taken."""
-    first, *others = (socket_address(address, record.port) for address in record.addresses)
-    more = [Endpoint.AdditionalAddress(address=address) for address in others]
-    return Endpoint(address=first, additional_addresses=more)
 
 
 def local(name: str, addresses: Iterable[str], port: int) -> ClusterLoadAssignment:

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.config.core.v3.config_source_pb2 import AggregatedConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions, KeepaliveSettings
 from envoy.service.discovery.v3.discovery_pb2 import Resource as Frame
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -18,7 +19,9 @@ from gateway.delta import Resource
 
 Json: TypeAlias = "Mapping[str, str | Json]"
 
+HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 FOREVER: Final = Duration()  # zero turns a timeout off, where leaving it out means a default
+AT_ONCE: Final = Duration()  # likewise a delay
 ADS: Final = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
 # Tunnels share their connection, so one slow reader must not use up the window of the others.
@@ -45,6 +48,22 @@ def framed(name: str, body: Any) -> Resource:
     version = blake2b(body.value, digest_size=8).hexdigest()
     frame = Frame(name=name, version=version, resource=body)
     return Resource(name, version, frame.SerializeToString(deterministic=True))
+
+
+def tunnel_protocol(
+    interval: Duration | None = None, timeout: Duration | None = None
+) -> Http2ProtocolOptions:
+    """HTTP/2 that carries CONNECT; with *interval* it notices a peer that is silent for *timeout*."""
+    options = Http2ProtocolOptions(
+        allow_connect=True,
+        initial_stream_window_size=STREAM_WINDOW,
+        initial_connection_window_size=CONNECTION_WINDOW,
+    )
+    if interval is not None:
+        keepalive = KeepaliveSettings(interval=interval, timeout=timeout, connection_idle_interval=interval)
+        keepalive.interval_jitter.SetInParent()  # none, where leaving it out means 15 %
+        options.connection_keepalive.CopyFrom(keepalive)
+    return options
 
 
 def seconds(value: float) -> Duration:

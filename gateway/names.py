@@ -4,6 +4,7 @@ A name is a promise between two resources (a listener names a cluster, a cluster
 some names are made by Envoy itself from a connection's addresses, so they are never built elsewhere.
 """
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -11,10 +12,17 @@ from clusters.model import ClusterName, ServiceName
 
 INGRESS: Final = "ingress"  # the listener that other gateways dial, and its table of routes
 TUNNEL: Final = "tunnel"  # the internal listener that opens tunnels
+FORWARD: Final = "forward"  # the internal listener that asks several clusters for a tunnel
 TUNNEL_METADATA: Final = "fed.tunnel"  # where an endpoint says what is behind its tunnel
+WAY_KEY: Final = "fed.way"  # filter state: the cluster of clusters that a tunnel is asked of
+WAY_HEADER: Final = "x-fed-way"  # the same, as a table of routes can see it; only within a gateway
 CALLERS: Final = "callers"  # the filter chain of an egress listener
 
 IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
+# The clusters that a gateway loads at their first use; what gateways dial each other by is always there.
+ON_DEMAND: Final = ("vip|", "local|")
+
+CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"  # likewise
 NO_SOURCE: Final = "src/none"  # a secret that does not exist: nobody is nobody's identity
 
 
@@ -33,7 +41,25 @@ def vip_cluster(address: str, port: int) -> str:
 
 def gateway_cluster(cluster: ClusterName) -> str:
     """The ingress gateways of *cluster*, as an egress dials them."""
-    return f"gw|{cluster}"
+    return way([cluster])
+
+
+def way(clusters: Sequence[ClusterName]) -> str:
+    """The gateways of *clusters*, for a tunnel that each of them is asked for in turn.
+
+    A tunnel makes the same name from what an endpoint says is behind it.
+    """
+    return f"gw|{','.join(clusters)}"
+
+
+def in_turn(clusters: Sequence[ClusterName]) -> str:
+    """What asks the gateways of *clusters*: each attempt goes to another."""
+    return f"try|{','.join(clusters)}"
+
+
+def first_alive(clusters: Sequence[ClusterName]) -> str:
+    """The gateways of the first of *clusters* that has one alive."""
+    return f"any|{','.join(clusters)}" if len(clusters) > 1 else gateway_cluster(clusters[0])
 
 
 def local_cluster(service: ServiceName, port: int) -> str:

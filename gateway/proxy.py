@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from gateway import egress, ingress
 from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
 from gateway.errors import EnvoyFailed
-from gateway.lds import EGRESS_STATS, INGRESS_STATS
 from gateway.spec import GatewaySpec, without_ipv6
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _KILL_AFTER: Final = 5.0
 _POLL: Final = 0.1
 _LONGEST_SOCKET_PATH: Final = 107
 _OPEN_CALLS: Final = (
-    rf"^(listener\.{EGRESS_STATS}\.downstream_cx_active|http\.{INGRESS_STATS}\.downstream_rq_active)$"
+    rf"^(listener\.{egress.STATS}\.downstream_cx_active|http\.{ingress.STATS}\.downstream_rq_active)$"
 )
 
 # Run in the child before Envoy: end with the parent however that ends, and take every file we may have.

@@ -26,11 +26,19 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from clusters.model import CallerPattern
 from gateway import names
-from gateway.messages import FOREVER, packed
+from gateway.messages import FOREVER, packed, seconds
 
 READY_PATH: Final = "/readyz"
 _RBAC: Final = "envoy.filters.http.rbac"
 _CONNECT: Final = RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
+
+# Nothing has been sent yet when a connection fails, so another endpoint can be asked; soon, for the caller's
+# gateway has other clusters to ask as well.
+_ANOTHER_ENDPOINT: Final = RetryPolicy(
+    retry_on="connect-failure",
+    num_retries=UInt32Value(value=3),
+    retry_back_off=RetryPolicy.RetryBackOff(base_interval=seconds(0.002), max_interval=seconds(0.02)),
+)
 
 # The filter chain has let in the caller's trust domain already; gateways are not workloads.
 _ANY_WORKLOAD: Final = StringMatcher(safe_regex=RegexMatcher(regex="spiffe://[^/]+/ns/.+"))
@@ -42,8 +50,7 @@ def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -
         cluster=cluster,
         timeout=FOREVER,
         idle_timeout=FOREVER,
-        # Nothing has been sent yet when a connection fails, so another endpoint can be asked.
-        retry_policy=RetryPolicy(retry_on="connect-failure", num_retries=UInt32Value(value=3)),
+        retry_policy=_ANOTHER_ENDPOINT,
         upgrade_configs=[
             RouteAction.UpgradeConfig(
                 upgrade_type="CONNECT", connect_config=RouteAction.UpgradeConfig.ConnectConfig()

@@ -15,13 +15,14 @@ from gateway.delta import Resource
 from gateway.errors import DanglingReference
 from gateway.kinds import SHORT
 from gateway.spec import GatewaySpec
+from gateway.view import Way
 
 K = TypeVar("K")
 Resources: TypeAlias = Mapping[str, Mapping[str, Resource]]
 Changes: TypeAlias = Mapping[str, Mapping[str, Resource | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Reference:
     """*kind* resource *name* must exist, because *owner* names it."""
 
@@ -34,14 +35,16 @@ class Reference:
 class Part:
     """What one service, or something that all services share, adds to a gateway.
 
-    Two things are for parts that are shared to put together: `vips`, the ports and addresses that the
-    service is called on, and `routes`, its virtual hosts, serialized.
+    Three things are for parts that are shared to put together: `vips`, the ports and addresses that the
+    service is called on, `ways`, by which its clusters are reached, and `routes`, its virtual hosts,
+    serialized.
     """
 
     resources: tuple[tuple[str, Resource], ...] = ()
     references: tuple[Reference, ...] = ()
     vips: tuple[tuple[int, str], ...] = ()
     routes: tuple[bytes, ...] = ()
+    ways: frozenset[Way] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,8 @@ class GatewaySpec:
             record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
         except ClusterError as error:
             raise InvalidSpec("name, addresses or port", str(error)) from error
+        if record.has_names:
+            raise InvalidSpec("ingress addresses", "want IP addresses to bind, not names")
         object.__setattr__(self, "ingress_addresses", record.addresses)
 
     @property

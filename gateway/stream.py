@@ -29,12 +29,14 @@ class Order:
     `kinds` go out in that order, others after them. `companions` names the kind whose resource of the same
     name must follow whenever one is sent: Envoy does not use a cluster that it was sent anew before it hears
     of its endpoints, and does not ask for those that it has already. A removal waits until the client has
-    answered for all of the `referrers` of its kind.
+    answered for all of the `referrers` of its kind. Of a kind in `on_demand`, names that begin so are sent to
+    who asks for them by name, and are not meant by who asks for everything.
     """
 
     kinds: tuple[str, ...] = ()
     companions: Mapping[str, str] = field(default_factory=dict)
     referrers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    on_demand: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Stream:
@@ -75,7 +77,7 @@ class Stream:
         """Note that the catalogue's resources *names* are not what they were; `flush` sends them."""
         flow = self._flows.get(kind)
         if flow is not None and flow.begun:
-            flow.dirty |= names if flow.wildcard else names & flow.explicit
+            flow.dirty |= (names & flow.explicit) | (self._general(kind, names) if flow.wildcard else set())
 
     def flush(self) -> list[Response]:
         """What can be sent now: nothing for kinds with an unanswered response."""
@@ -124,7 +126,7 @@ class Stream:
         flow.demanded = flow.awaited & flow.held.keys()
         flow.awaited = set()
         if flow.wildcard:
-            flow.dirty |= self._catalogue.names(request.kind)
+            flow.dirty |= self._general(request.kind, self._catalogue.names(request.kind))
         self._subscribe(request.kind, flow, asked - flow.held.keys())
 
     def _subscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
@@ -133,7 +135,7 @@ class Stream:
             if name == WILDCARD:
                 if not flow.wildcard:
                     flow.wildcard = True
-                    flow.dirty |= self._catalogue.names(kind)
+                    flow.dirty |= self._general(kind, self._catalogue.names(kind))
             else:
                 # What exists is bounded by the catalogue; only what does not needs a bound of its own.
                 if len(flow.explicit) < self._max_names or self._catalogue.get(kind, name) is not None:
@@ -151,11 +153,16 @@ class Stream:
                 flow.dirty &= flow.explicit | flow.demanded
             elif name in flow.explicit:
                 flow.explicit.discard(name)
-                if flow.wildcard:
+                if flow.wildcard and self._general(kind, {name}):
                     # The client has dropped it, though the wildcard still covers it.
                     flow.demand(name)
                 else:
                     flow.forget(name)
+
+    def _general(self, kind: str, names: Set[str]) -> Set[str]:
+        """Those of *names* that everything means."""
+        asked_for = self._order.on_demand.get(kind)
+        return {name for name in names if not name.startswith(asked_for)} if asked_for else names
 
     def _next_response(self, kind: str, flow: "_Flow") -> Response | None:
         """Gather what *flow* owes, up to a response's size; what does not fit stays dirty."""

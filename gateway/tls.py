@@ -43,6 +43,16 @@ def upstream(member: Member, home: str) -> TransportSocket:
     return transport_socket("envoy.transport_sockets.tls", context)
 
 
+def probe(member: Member, home: str) -> TransportSocket:
+    """Dial a gateway of *member* as the gateway that we are, to see whether it lives."""
+    common = _common(member, [names.gateway_ids(member.trust_domain, Role.INGRESS)])
+    own = SdsSecretConfig(name=names.gateway_secret(Role.EGRESS), sds_config=ADS)
+    common.tls_certificate_sds_secret_configs.append(own)
+    return transport_socket(
+        "envoy.transport_sockets.tls", UpstreamTlsContext(common_tls_context=common, sni=home)
+    )
+
+
 def downstream(member: Member) -> TransportSocket:
     """Let in the workloads and the egress gateways of *member*."""
     domain = member.trust_domain

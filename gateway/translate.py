@@ -9,13 +9,23 @@ from ipaddress import ip_address, ip_network
 
 from clusters.changes import touched
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
-from gateway import cds, eds, lds, names, rds, sds
+from gateway import cds, dial, eds, egress, forward, ingress, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
 from gateway.snapshot import Part, Reference, Snapshot
 from gateway.spec import Capture, GatewaySpec
-from gateway.view import carried_ports, local_ports, providers, reachable, sources, vips_by_port
+from gateway.view import (
+    Way,
+    carried_ports,
+    local_ports,
+    providers,
+    reachable,
+    regions,
+    sources,
+    vips_by_port,
+    way,
+)
 from pki.spiffe import trust_domain_of
 
 
@@ -31,6 +41,7 @@ def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = No
     changed = [(before.services.get(name, nothing), services.get(name, nothing)) for name in others]
     shared = {
         "members": _members(view, spec, before),
+        "ways": _ways(view, services, before, changed),
         "capture": _capture(view, spec, before, changed),
         "routes": _routes(spec, services, before, changed),
     }
@@ -46,7 +57,7 @@ def service(
     called = _called(view, members, imported) if spec.is_egress and imported else Part()
     served = _served(offered) if spec.is_ingress and offered else Part()
     resources, references = called.resources + served.resources, called.references + served.references
-    return Part(resources, references, called.vips, served.routes)
+    return Part(resources, references, called.vips, served.routes, called.ways)
 
 
 def _services(
@@ -61,7 +72,7 @@ def _services(
     same_for_all = (
         old.home == view.home
         and old.vip_ranges == view.vip_ranges
-        and reachable(old.members.values()).keys() == members.keys()
+        and regions(reachable(old.members.values())) == regions(members)
     )
     if not same_for_all or not before.shared:
         everything = dict.fromkeys([*view.imports, *view.offer.services])
@@ -96,8 +107,11 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
     vips: list[tuple[int, str]] = []
+    taken: set[Way] = set()
     for port in carried_ports(imported):
         asked = providers(imported, members, view.home, port)
+        here = {way(member, asked) for member in asked}
+        taken |= here
         for address in view.vips(imported):
             vips.append((port, address))
             name = names.vip_cluster(address, port)
@@ -105,10 +119,8 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
             assignment = eds.service(name, imported.service.authority(port), asked)
             made.append((ENDPOINT, resource(name, assignment)))
             references.append(Reference(ENDPOINT, name, name))
-            references.extend(
-                Reference(CLUSTER, names.gateway_cluster(member.name), name) for member in asked
-            )
-    return Part(tuple(made), tuple(references), tuple(vips))
+            references.extend(Reference(CLUSTER, names.way(along), name) for along in sorted(here))
+    return Part(tuple(made), tuple(references), tuple(vips), ways=frozenset(taken))
 
 
 def _served(offered: LocalService) -> Part:
@@ -140,19 +152,47 @@ def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
     known = [member for _, member in sorted(view.members.items()) if member.anchors]
     if spec.is_egress:
         home = trust_domain_of(view.home, view.federation.domain)
-        made.append((LISTENER, resource(names.TUNNEL, lds.tunnel())))
+        made.append((LISTENER, resource(names.TUNNEL, egress.tunnel())))
+        made.append((LISTENER, resource(names.FORWARD, forward.listener())))
         for member in reachable(known).values():
             name = names.gateway_cluster(member.name)
-            made.append((CLUSTER, resource(name, cds.gateways(member, home))))
-            made.append((ENDPOINT, resource(name, eds.gateways(member))))
-            references.append(Reference(ENDPOINT, name, name))
+            made.append((CLUSTER, resource(name, dial.gateways(member, home))))
+            if not dial.has_names(member):
+                made.append((ENDPOINT, resource(name, eds.gateways(member))))
+                references.append(Reference(ENDPOINT, name, name))
             references.append(Reference(SECRET, names.anchors(member.name), name))
     if spec.is_ingress and known:  # Envoy takes no listener without a filter chain
-        made.append((LISTENER, resource(names.INGRESS, lds.ingress(spec, known))))
+        made.append((LISTENER, resource(names.INGRESS, ingress.listener(spec, known))))
         references.append(Reference(ROUTE, names.INGRESS, names.INGRESS))
         references += [Reference(SECRET, names.anchors(m.name), names.INGRESS) for m in known]
     made += [(SECRET, sds.anchors(member)) for member in known]
     return Part(tuple(made), tuple(references))
+
+
+def _ways(
+    view: ClusterView,
+    services: Mapping[ServiceName, Part],
+    before: Snapshot,
+    changed: Iterable[tuple[Part, Part]],
+) -> Part:
+    """The ways through several clusters: as many as there are lists of clusters that offer something."""
+    several = {member.name for member in view.members.values() if len(member.gateways) > 1}
+    if (
+        "ways" in before.shared
+        and several == {member.name for member in before.view.members.values() if len(member.gateways) > 1}
+        and all(was.ways == now.ways for was, now in changed)
+    ):
+        return before.shared["ways"]
+    taken: set[Way] = set().union(*(part.ways for part in services.values()))
+    made = {cluster.name: cluster for along in sorted(taken) for cluster in dial.ways(along, several)}
+    references = {
+        Reference(CLUSTER, names.gateway_cluster(cluster), names.way(along))
+        for along in taken
+        if len(along) > 1
+        for cluster in along
+    }
+    resources = tuple((CLUSTER, resource(name, cluster)) for name, cluster in sorted(made.items()))
+    return Part(resources, tuple(sorted(references)))
 
 
 def _capture(
@@ -173,22 +213,22 @@ def _capture(
 
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
     """One for each port number; where VIPs are bound one by one, one for each VIP and port."""
-    callers = lds.callers(sources(view.offer))
+    callers = egress.callers(sources(view.offer))
     families = {ip_network(block.cidr).version for block in view.vip_ranges}
-    wildcards = lds.wildcards(families if spec.ipv6 else families & {4})
+    wildcards = egress.wildcards(families if spec.ipv6 else families & {4})
     for port, vips in vips_by_port(view).items():
         if spec.capture is Capture.ANYIP:
             taken = spec.is_ingress and port == spec.ingress_port
             if taken or not wildcards:  # whoever exports our ingress's port must not take it away
                 continue
             name = names.egress_listener(port)
-            yield resource(name, lds.egress(name, wildcards, port, vips, callers))
+            yield resource(name, egress.listener(name, wildcards, port, vips, callers))
             continue
         for vip in vips:
             if not spec.ipv6 and ip_address(vip).version == 6:
                 continue
             name = names.vip_cluster(vip, port)
-            yield resource(name, lds.egress(name, [vip], port, [vip], callers))
+            yield resource(name, egress.listener(name, [vip], port, [vip], callers))
 
 
 def _routes(

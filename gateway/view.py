@@ -4,7 +4,8 @@ The stage between `ClusterView` and a snapshot. Everything here is a question ab
 one place, so that translation, the secrets that the agent mints and the checks that it reports agree.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, Offer, Protocol, Workload
 
@@ -47,9 +48,36 @@ def local_ports(service: LocalService) -> dict[int, int]:
 def providers(
     imported: Import, members: Mapping[ClusterName, Member], home: ClusterName, port: int
 ) -> list[Member]:
-    """Who can be asked for *port* of *imported*, in the order of preference: home, then by name."""
-    ready = (o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members)
-    return [members[cluster] for cluster in sorted(set(ready), key=lambda name: (name != home, name))]
+    """Who can be asked for *port* of *imported*, in the order of preference: home, its region, others."""
+    ready = {o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members}
+    here = region(members[home]) if home in members else ""
+
+    def distance(cluster: ClusterName) -> tuple[bool, bool, str]:
+        return cluster != home, not here or region(members[cluster]) != here, cluster
+
+    return [members[cluster] for cluster in sorted(ready, key=distance)]
+
+
+def region(member: Member) -> str:
+    """Where *member* is: the region that its gateways say, the first of them if they differ."""
+    return min((g.locality.region for g in member.gateways if g.locality.region), default="")
+
+
+def regions(members: Mapping[ClusterName, Member]) -> dict[ClusterName, str]:
+    """Where each of *members* is: all of them that a service's order of preference depends on."""
+    return {name: region(member) for name, member in members.items()}
+
+
+# A tunnel that was refused by so many clusters is not asked for anywhere else.
+_LONGEST_WAY: Final = 3
+
+Way: TypeAlias = tuple[ClusterName, ...]
+
+
+def way(first: Member, asked: Sequence[Member]) -> Way:
+    """The clusters to ask in turn for a tunnel: *first*, then as many of *asked* as make sense."""
+    others = [member.name for member in asked if member is not first]
+    return (first.name, *others[: _LONGEST_WAY - 1])
 
 
 def vips_by_port(view: ClusterView) -> dict[int, list[str]]:

@@ -17,7 +17,9 @@ from clusters.model import (
     ServiceName,
     ServicePort,
     Workload,
+    host,
     host_address,
+    is_address,
     label,
     port_number,
     word,
@@ -124,7 +126,7 @@ def _gateway(at: Cursor) -> GatewayRecord | None:
     if not at.has_fields("name", "addresses", "port", "locality"):
         return None
     name = at["name"].text(partial(label, "gateway"))
-    addresses = at["addresses"].each(_address)
+    addresses = at["addresses"].each(_address_or_name)
     port = at["port"].number(port_number, default=15008)
     locality = _locality(at["locality"])
     if addresses == ():
@@ -148,6 +150,10 @@ def _locality(at: Cursor) -> Locality | None:
 
 def _address(at: Cursor) -> str | None:
     return at.text(host_address)
+
+
+def _address_or_name(at: Cursor) -> str | None:
+    return at.text(lambda text: host_address(text) if is_address(text) else host(text))
 
 
 def _protocol(text: str) -> Protocol:

@@ -43,7 +43,7 @@ GOOD: dict[str, object] = {
         ("roles", ["admin"], "admin"),
         ("roles", "egress", "lists"),
         ("capture", "all", "all"),
-        ("ingress_addresses", ["somewhere"], "somewhere"),
+        ("ingress_addresses", ["somewhere"], "not names"),
         ("ingress_addresses", [], "addresses"),
         ("ingress_addresses", ["10.0.0.1"] * 100, "addresses"),
         ("ingress_port", 0, "port"),

@@ -13,6 +13,7 @@ ORDER = Order(
     kinds=(CLUSTER, ENDPOINT, LISTENER),
     companions={CLUSTER: ENDPOINT},
     referrers={CLUSTER: (ENDPOINT, LISTENER)},
+    on_demand={CLUSTER: ("vip|",)},
 )
 
 
@@ -142,6 +143,24 @@ def test_a_name_dropped_under_a_wildcard_is_sent_again_as_the_wildcard_covers_it
     (sent,) = client.receive(ask(WILDCARD, "a"))
     client.receive(ack(sent))
     assert said(client.receive(Request(CLUSTER, unsubscribe=("a",)))) == ["cluster +a@1"]
+
+
+def test_everything_does_not_mean_what_comes_on_demand() -> None:
+    held = catalogue(**{"a": "1", "vip|x": "1", "vip|y": "1"})
+    opened = stream(held)
+    (first,) = opened.receive(ask())
+    assert said([first]) == ["cluster +a@1"]
+    opened.receive(ack(first))
+    (asked,) = opened.receive(ask("vip|x"))
+    assert said([asked]) == ["cluster +vip|x@1"]
+    opened.receive(ack(asked))
+    put(held, **{"a": "2", "vip|x": "2", "vip|y": "2"})
+    (changed,) = opened.flush()
+    assert said([changed]) == ["cluster +a@2 +vip|x@2"]
+    opened.receive(ack(changed))
+    assert opened.receive(Request(CLUSTER, unsubscribe=("vip|x",))) == []
+    put(held, **{"vip|x": "3"})
+    assert opened.flush() == []
 
 
 def test_leaving_the_wildcard_keeps_the_names_that_were_asked_for() -> None:

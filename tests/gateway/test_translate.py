@@ -15,12 +15,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
 )
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from envoy.service.discovery.v3.discovery_pb2 import Resource as Frame
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.model import ClusterView, Import, LocalService, Offering, ServiceName
+from clusters.model import ClusterName, ClusterView, Import, Locality, LocalService, Offering, ServiceName
 from gateway import names
 from gateway.binary import find_envoy
 from gateway.bootstrap import UnixAgent, bootstrap, to_json
@@ -33,7 +34,7 @@ from gateway.snapshot import Changes, Snapshot
 from gateway.translate import translate
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, view, workload
 from tests.gateway.conftest import Golden
-from tests.gateway.worlds import BOTH, EDGE, MEMBERS, WORLDS
+from tests.gateway.worlds import AWAY, BOTH, EDGE, HOME, MEMBERS, WORLDS
 
 MESSAGES: dict[str, type[Message]] = {
     CLUSTER: Cluster,
@@ -48,7 +49,7 @@ PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
 SHOWN = {
-    "cds": (CLUSTER, ["abroad", "many-ports", "served", "no-gateways", *ROLES]),
+    "cds": (CLUSTER, ["abroad", "by-name", "home-first", "many-ports", "served", "no-gateways", *ROLES]),
     "eds": (
         ENDPOINT,
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
@@ -136,10 +137,59 @@ def test_a_service_that_did_not_change_keeps_its_part() -> None:
     cart = imported("cart", CLOUD, ONPREM)
     after = translate(view(cart, imported("shop", CLOUD, index=2), members=MEMBERS), BOTH, before)
     assert after.services[ServiceName("shop", "shop")] is before.services[ServiceName("shop", "shop")]
-    assert all(after.shared[name] is part for name, part in before.shared.items())
+    assert all(after.shared[name] is part for name, part in before.shared.items() if name != "ways")
     assert {k: set(c) for k, c in after.changes_since(before).items()} == {
-        ENDPOINT: {"vip|241.0.0.1:8080", "vip|[fd5f:ed:6a7e::1]:8080"}
+        CLUSTER: {
+            f"{kind}|{clusters}"
+            for kind in ("gw", "try", "any")
+            for clusters in ("onprem,cloud", "cloud,onprem")
+        },
+        ENDPOINT: {"vip|241.0.0.1:8080", "vip|[fd5f:ed:6a7e::1]:8080"},
     }
+    cart = replace(cart, conflict="whose ports?")
+    again = translate(view(cart, imported("shop", CLOUD, index=2), members=MEMBERS), BOTH, after)
+    assert all(again.shared[name] is part for name, part in after.shared.items())
+
+
+def test_a_gateway_that_moves_changes_the_order_for_everybody() -> None:
+    cart = imported("cart", CLOUD, EDGE)
+    members = (HOME, AWAY, replace(AWAY, name=EDGE))
+    before = translate(view(cart, members=members), BOTH)
+    moved = tuple(
+        replace(m, gateways=tuple(replace(g, locality=Locality("eu")) for g in m.gateways))
+        for m in members
+        if m.name != CLOUD
+    )
+    after = translate(view(cart, members=(members[1], *moved)), BOTH, before)
+    assert after.resources() == translate(view(cart, members=(members[1], *moved)), BOTH).resources()
+    assert "gw|edge,cloud" in after.resources()[CLUSTER]
+
+
+def test_nothing_is_made_of_other_clusters_that_does_not_speak_the_protocol_of_tunnels() -> None:
+    """Envoy crashes when a tunnel ends in such a cluster: the trap."""
+    for world in WORLDS.values():
+        for cluster in messages(translate(*world), CLUSTER):
+            assert isinstance(cluster, Cluster)
+            if cluster.HasField("cluster_type"):
+                (options,) = cluster.typed_extension_protocol_options.values()
+                protocol = HttpProtocolOptions()
+                assert options.Unpack(protocol)
+                assert protocol.explicit_http_config.http2_protocol_options.allow_connect
+
+
+def test_the_shortest_ways_are_straight_and_the_longest_have_an_end() -> None:
+    clusters = [ClusterName(name) for name in "abcde"]
+    members = (HOME, *(replace(AWAY, name=name) for name in clusters))
+    made = translate(view(imported("cart", *clusters), members=members), BOTH)
+    assert {name for name in made.resources()[CLUSTER] if name.startswith("try|")} == {
+        "try|a,b,c",
+        "try|b,a,c",
+        "try|c,a,b",
+        "try|d,a,b",
+        "try|e,a,b",
+    }
+    alone = translate(view(imported("cart", CLOUD), members=MEMBERS), BOTH)
+    assert not [name for name in alone.resources()[CLUSTER] if name.startswith(("try|", "any|"))]
 
 
 def test_a_member_that_is_shut_out_is_asked_for_no_service_any_more() -> None:

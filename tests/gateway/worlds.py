@@ -76,6 +76,12 @@ def _two_places() -> Member:
     return replace(AWAY, gateways=gateways)
 
 
+def _by_name() -> Member:
+    """A member whose gateways have to be resolved."""
+    gateways = (GatewayRecord("a", ("gw.cloud.example",), 443), GatewayRecord("b", ("gw-b.cloud.example",)))
+    return replace(AWAY, gateways=gateways)
+
+
 def _allowing(*patterns: str) -> ClusterView:
     service = replace(
         local_service("cart", "10.0.0.21"), allow=tuple(CallerPattern(pattern) for pattern in patterns)
@@ -96,6 +102,7 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         BOTH,
     ),
     "two-places": (view(imported("cart", CLOUD), members=(HOME, _two_places())), BOTH),
+    "by-name": (view(imported("cart", CLOUD), members=(HOME, _by_name())), BOTH),
     "no-gateways": (view(imported("cart", CLOUD), members=(HOME, replace(AWAY, gateways=()))), BOTH),
     "shut-out": (view(imported("cart", CLOUD), members=(HOME, replace(AWAY, anchors=()))), BOTH),
     "many-ports": (view(imported("cart", CLOUD, ports=MANY_PORTS), members=MEMBERS), BOTH),

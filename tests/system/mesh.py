@@ -7,6 +7,7 @@ sources, VIPs and endpoints are as real as in a network, and nothing has to be s
 import asyncio
 import json
 import random
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -118,7 +119,10 @@ class Cluster:
         self.snapshot: Snapshot | None = None
         self.view = ClusterView(self.name, Federation(DOMAIN, (), ranges), ranges)
         self.secrets: dict[str, Resource] = {}
+        self.gateway = GatewayRecord("gw", spec.ingress_addresses, spec.ingress_port)
+        self.more_gateways: list[GatewayRecord] = []
         self.admin = Admin(admin_socket(folder))
+        self.process: asyncio.subprocess.Process | None = None
 
     def address(self, block: int, host: int) -> str:
         """An address of this cluster: block 0 is VIPs, 1 the gateway, 2 callers, 3 endpoints."""
@@ -130,8 +134,8 @@ class Cluster:
 
     @property
     def member(self) -> Member:
-        gateway = GatewayRecord("gw", self.spec.ingress_addresses, self.spec.ingress_port)
-        return Member(self.name, self.trust_domain, (to_pem(self.authority.chain),), (gateway,))
+        anchors = (to_pem(self.authority.chain),)
+        return Member(self.name, self.trust_domain, anchors, (self.gateway, *self.more_gateways))
 
     def publish(self, view: ClusterView | None = None) -> None:
         """Translate the view, and give the gateway what changed."""
@@ -147,20 +151,21 @@ class Cluster:
             if name not in self.secrets:
                 spiffe_id = workload_id(self.trust_domain, workload.namespace, workload.name)
                 self.secrets[name] = secret(name, self.authority, spiffe_id)
-        if names.gateway_secret(Role.INGRESS) not in self.secrets:
-            self.pose_as(gateway_id(self.trust_domain, "ingress", "gw"), publish=False)
-        ingress = names.gateway_secret(Role.INGRESS)
-        kept = {n: s for n, s in self.secrets.items() if n in known or n == ingress}
+        domain = self.trust_domain
+        own = {names.gateway_secret(role): gateway_id(domain, role, "gw") for role in self.spec.roles}
+        for name, spiffe_id in own.items():
+            if name not in self.secrets:
+                self.secrets[name] = secret(name, self.authority, spiffe_id)
+        kept = {n: s for n, s in self.secrets.items() if n in known or n in own}
         gone = dict.fromkeys(self.secrets.keys() - kept.keys())
         self.secrets = kept
         self.catalogue.update(SECRET, {**gone, **kept})
 
-    def pose_as(self, spiffe_id: SpiffeId, *, publish: bool = True) -> None:
+    def pose_as(self, spiffe_id: SpiffeId) -> None:
         """Have the ingress show a certificate for *spiffe_id*."""
         name = names.gateway_secret(Role.INGRESS)
         self.secrets[name] = secret(name, self.authority, spiffe_id)
-        if publish:
-            self.catalogue.update(SECRET, {name: self.secrets[name]})
+        self.catalogue.update(SECRET, {name: self.secrets[name]})
 
     def certify(self, address: str, spiffe_id: SpiffeId) -> None:
         """Give the caller at *address* a certificate of any kind."""
@@ -198,19 +203,35 @@ class Cluster:
         prepare(settings)
         path = bootstrap_file(self.folder)
         path.write_text(edit_bootstrap(path.read_text()))
-        async with self.ads.serving([UnixListener(ads_socket)]), AsyncExitStack() as stack:
-            log = stack.enter_context((self.folder / "envoy.log").open("wb"))
-            process = await asyncio.create_subprocess_exec(
-                *self._command(arguments(find_envoy(), path, concurrency=1)), stdout=log, stderr=log
-            )
+        async with self.ads.serving([UnixListener(ads_socket)]), self.admin:
             try:
-                await stack.enter_async_context(self.admin)
-                await until(self.admin.is_live, what=f"{self.name}'s gateway to be live")
+                await self.start()
                 yield
             finally:
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
+                await self.kill()
+
+    async def start(self) -> None:
+        """Run the gateway's Envoy, also after it was killed."""
+        command = self._command(arguments(find_envoy(), bootstrap_file(self.folder), concurrency=1))
+        with (self.folder / "envoy.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        await until(self.admin.is_live, what=f"{self.name}'s gateway to be live")
+
+    async def kill(self) -> None:
+        """End the gateway's Envoy without a word; what it listened on refuses from now on."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def freeze(self) -> None:
+        """Have the gateway answer nothing any more: as if its packets were dropped."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def calls(self) -> list[dict[str, str]]:
         """The lines of the ingress's log."""
@@ -249,6 +270,15 @@ class Mesh:
         members = {c.name: c.member for c in self.clusters.values()}
         for cluster in self.clusters.values():
             cluster.publish_members(members)
+
+    async def acquainted(self) -> None:
+        """Wait until every gateway has found the others alive."""
+
+        async def all_alive() -> bool:
+            alive = [await c.stat(r"^cluster\.gw\|.*\.membership_healthy$") for c in self.clusters.values()]
+            return all(count == len(self.clusters) for count in alive)
+
+        await until(all_alive, what="gateways to find each other")
 
     def caller(self, cluster: str, name: str, *addresses: str) -> None:
         """Let workload `shop/NAME` of *cluster* call from *addresses*."""
@@ -325,16 +355,17 @@ async def mesh(
     edit: Edit = as_translated,
     constrained: bool = True,
     edit_bootstrap: Callable[[str], str] = str,
+    clusters: Iterable[str] = ("onprem", "cloud"),
 ) -> AsyncIterator[Mesh]:
-    """Clusters `onprem` and `cloud`, live and knowing each other.
+    """*clusters*, live and knowing each other.
 
     *edit* and *edit_bootstrap* may change what is published and how Envoy is started; without
     *constrained*, issuing CAs may sign for any cluster.
     """
     pki = Pki()
-    net = random.randrange(16, 250, 2)  # noqa: S311
-    clusters = {}
-    for index, name in enumerate(("onprem", "cloud")):
+    net = random.randrange(16, 246, 4)  # noqa: S311
+    made = {}
+    for index, name in enumerate(clusters):
         place = folder / name
         place.mkdir()
         authority = pki.issuing_ca(f"{name}.{DOMAIN}", constrained=constrained)
@@ -348,12 +379,13 @@ async def mesh(
             str(place / "calls.log"),
         )
         ranges = (VipRange(f"{here}.0.0/24"),)
-        clusters[name] = Cluster(name, spec, ranges, authority, place, edit=edit)
+        made[name] = Cluster(name, spec, ranges, authority, place, edit=edit)
     async with AsyncExitStack() as stack:
-        built = Mesh(clusters, stack)
+        built = Mesh(made, stack)
         built.introduce()
-        for cluster in clusters.values():
+        for cluster in made.values():
             await stack.enter_async_context(cluster.running(edit_bootstrap))
+        await built.acquainted()
         yield built
 
 

@@ -94,6 +94,12 @@ def test_a_file_that_is_cut_short_is_not_an_empty_offer(cut: str) -> None:
     assert "has no value" in problem(cut)
 
 
+def test_a_gateway_may_be_known_by_name() -> None:
+    (gateway,) = parse_offer("{gateways: [{name: g, addresses: [GW.Example.com., 10.0.0.1]}]}", "x").gateways
+    assert gateway.addresses == ("gw.example.com", "10.0.0.1")
+    assert gateway.has_names
+
+
 def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then() -> None:
     claims = (f"{{namespace: shop, name: {name}, addresses: [10.0.0.1]}}" for name in ("cart", "pay"))
     text = f"workloads: [{', '.join(claims)}]"
@@ -158,6 +164,9 @@ def test_a_wrong_field_of_a_service_is_told(fields: dict[str, str], told: str) -
             "gateways: [{name: g, addresses: ['::1'], locality: eu}]",
             "locality: want a mapping with region, zone",
         ),
+        ("gateways: [{name: g, addresses: [0.0.0.0]}]", "addresses[0]: '0.0.0.0': not the address of a host"),
+        ("gateways: [{name: g, addresses: [10.0.0.300]}]", "not an IPv4 or IPv6 address, and no DNS name"),
+        ("gateways: [{name: g, addresses: [gw_1]}]", "not an IPv4 or IPv6 address, and no DNS name"),
         ("gateways: [{name: g, addresses: ['::1'], port: -1}]", "gateways[0].port: -1: want 1-65535"),
         ("services: [{a: *b}]", "1:16: alias *b"),
     ],

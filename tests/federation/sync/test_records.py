@@ -51,7 +51,7 @@ def test_what_an_older_fedgate_left_out_has_its_default() -> None:
         (b"\xff", "invalid"),
         (b"[]", "array"),
         (b'{"name": "gw-1"}', "addresses"),
-        (b'{"name": "gw-1", "addresses": ["nowhere"]}', "not an IPv4 or IPv6 address"),
+        (b'{"name": "gw-1", "addresses": ["no_where"]}', "not an IPv4 or IPv6 address"),
         (b'{"name": "gw-2", "addresses": ["192.0.2.1"]}', "calls itself 'gw-2'"),
     ],
 )

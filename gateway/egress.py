@@ -1,0 +1,91 @@
+"""Listeners of an egress: one for each port that services have, and one that opens tunnels.
+
+None of them knows a service or an endpoint, so they hardly ever change, and what changes in them is the
+matcher alone (whom and what to let in), which never touches an open connection.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from envoy.config.core.v3.backoff_pb2 import BackoffStrategy
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from google.protobuf.wrappers_pb2 import UInt32Value
+from xds.type.matcher.v3.matcher_pb2 import Matcher
+
+from gateway import lds, matchers, names
+from gateway.filters import identity, network_filter, state, state_value
+from gateway.messages import ADS, FOREVER, seconds, socket_address
+
+# All listeners of an egress count together: their numbers have the same names whatever there is to call.
+STATS: Final = "egress"
+
+_CONNECT_ATTEMPTS: Final = UInt32Value(value=6)
+_BACKOFF: Final = BackoffStrategy(base_interval=seconds(0.01), max_interval=seconds(0.2))
+
+
+def listener(
+    name: str, addresses: Sequence[str], port: int, vips: Iterable[str], sources: Matcher.OnMatch
+) -> Listener:
+    """Take calls to *vips* on *port* from known *sources*, and close every other connection at once."""
+    made = lds.listener(name, [socket_address(address, port) for address in addresses], STATS)
+    made.filter_chain_matcher.CopyFrom(matchers.by_address(matchers.DESTINATION, vips, sources))
+    made.filter_chains.append(_CALLERS)
+    return made
+
+
+def callers(sources: Iterable[str]) -> Matcher.OnMatch:
+    """Let the addresses *sources* in: made once, and shared by all listeners of an egress."""
+    chain = matchers.chain(names.CALLERS)
+    return Matcher.OnMatch(matcher=matchers.by_address(matchers.SOURCE, sources, chain))
+
+
+def tunnel() -> Listener:
+    """Carry a connection to the gateway that its endpoint names, in an HTTP/2 CONNECT of its own."""
+    return Listener(
+        name=names.TUNNEL,
+        internal_listener=Listener.InternalListenerConfig(),
+        filter_chains=[FilterChain(filters=[_TUNNEL_STATE, _TUNNEL_PROXY])],
+        # What was let in at the outer listener is not counted again.
+        ignore_global_conn_limit=True,
+    )
+
+
+def wildcards(families: Iterable[int]) -> list[str]:
+    """The addresses to bind for every VIP of the IP versions *families*."""
+    return [{4: "0.0.0.0", 6: "::"}[family] for family in sorted(set(families))]  # noqa: S104
+
+
+def _proxy() -> TcpProxy:
+    """Carry bytes to a cluster that comes on demand, for as long as both ends like.
+
+    The cluster in the configuration is never asked for: filter state names another.
+    """
+    return TcpProxy(
+        stat_prefix="tcp",
+        cluster="none",
+        on_demand=TcpProxy.OnDemand(odcds_config=ADS, timeout=lds.ON_DEMAND_TIMEOUT),
+        idle_timeout=FOREVER,
+        max_connect_attempts=_CONNECT_ATTEMPTS,
+        backoff_options=_BACKOFF,
+    )
+
+
+def _tunnelling() -> TcpProxy:
+    proxy = _proxy()
+    proxy.tunneling_config.hostname = f"%DYNAMIC_METADATA({names.TUNNEL_METADATA}:authority)%"
+    return proxy
+
+
+_CALLERS: Final = FilterChain(
+    name=names.CALLERS,
+    filters=[
+        state(state_value(names.CLUSTER_KEY, "vip|%DOWNSTREAM_LOCAL_ADDRESS%"), identity()),
+        network_filter("envoy.filters.network.tcp_proxy", _proxy()),
+    ],
+)
+_TUNNEL_STATE: Final = state(
+    state_value(names.CLUSTER_KEY, f"%DYNAMIC_METADATA({names.TUNNEL_METADATA}:way)%")
+)
+_TUNNEL_PROXY: Final = network_filter("envoy.filters.network.tcp_proxy", _tunnelling())
