@@ -7,12 +7,13 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
 import uvloop
 
+from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.sources.file import Reading, watch
@@ -49,11 +50,6 @@ log = Log(__name__)
 _RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 1.0
 _LEAVE_TIMEOUT: Final = 10.0
-
-
-def utc_now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
 
 
 def run(settings: AgentSettings) -> None:
