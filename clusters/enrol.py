@@ -28,9 +28,10 @@ from clusters.admission import (
     RenewAnswer,
     RenewRequest,
 )
+from clusters.clock import utc_now
 from clusters.errors import IdentityUnusable, JoinRefused
 from clusters.identity import refuse_newer
-from clusters.join import TIMEOUT, utc_now
+from clusters.join import TIMEOUT
 from clusters.pinned import Server, open_known, open_pinned
 from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from pki import keystore

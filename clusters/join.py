@@ -7,7 +7,7 @@ here and stays here, and what the hub answers is checked up to the pinned root b
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from clusters.admission import (
     JoinAnswer,
     JoinRequest,
 )
+from clusters.clock import utc_now
 from clusters.errors import IdentityUnusable, InvalidName, InvalidValue, JoinRefused
 from clusters.identity import ClusterIdentity, Membership, has_joined, load_membership
 from clusters.model import VipRange, cluster_name
@@ -49,11 +50,6 @@ class Joined:
     hub: str
     clock_skew: float
     warning: str = ""
-
-
-def utc_now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
 
 
 def join(

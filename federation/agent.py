@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
 import uvloop
 
 from clusters.changes import touched
+from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
 from clusters.reports import EVERY, Report, ReportAnswer
@@ -56,11 +57,6 @@ _RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 1.0
 _LEAVE_TIMEOUT: Final = 10.0
 _GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
-
-
-def utc_now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
 
 
 def run(settings: AgentSettings, *, take_over: bool = False) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
+from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation import paths
 from federation.api.http import served_on_socket, served_on_tls, tls_context
@@ -37,11 +37,6 @@ log = Log(__name__)
 _DATABASE: Final = "registry.db"
 _UPKEEP_SECONDS: Final = 600.0
 _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
-
-
-def utc_now() -> datetime:
-    """This machine's clock."""
-    return datetime.now(UTC)
 
 
 def run(settings: HubSettings) -> None:

@@ -71,12 +71,14 @@ class Members:
     async def _admitted(
         self, request: JoinRequest, now: datetime
     ) -> tuple[TokenRecord, Held[TokenRecord], Held[ClusterRecord]]:
+        # The cluster first: a join that comes between the reads has spent the token by the second one, and
+        # whoever shows the same token is then told so, and not that the name is taken.
+        cluster = await self._read(request.cluster)
         held = await self._ledger.read(keyspace.token(request.token_id), TokenRecord)
         token = admit(held.record, request.token_id, request.secret_hash, request.cluster, now)
-        cluster = await self._read(request.cluster)
         if cluster.record and cluster.record.state is ClusterState.LEAVING:
             await self._sweep(request.cluster, now)
-            cluster = await self._read(request.cluster)
+            return await self._admitted(request, now)
         if cluster.record and not request.rejoin:
             raise ClusterExists(request.cluster)
         return token, held, cluster

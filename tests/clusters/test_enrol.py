@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from clusters.clock import utc_now
 from clusters.enrol import Enrolled, enrol, load_enrolment, renew
 from clusters.errors import IdentityUnusable, JoinRefused
-from clusters.join import utc_now
 from pki import keystore, profile
 from pki.authority import from_pem, to_pem
 from pki.bundle import spiffe_id_of

@@ -13,9 +13,10 @@ import pytest
 from cryptography import x509
 
 from clusters.admission import Refusal
+from clusters.clock import utc_now
 from clusters.errors import IdentityUnusable, JoinRefused
 from clusters.identity import has_joined, load_identity, load_membership
-from clusters.join import join, utc_now
+from clusters.join import join
 from clusters.model import VipRange
 from pki import keystore, profile
 from pki.authority import to_pem
