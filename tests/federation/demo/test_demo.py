@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -37,6 +38,13 @@ def envoy() -> None:
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment in which whatever the demo leaves behind is found in *tmp_path*."""
     return {**os.environ, "TMPDIR": str(tmp_path)}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a path so short that sockets of an enrolled gateway can be below it."""
+    with TemporaryDirectory(prefix="fg") as name:
+        yield Path(name)
 
 
 @pytest.fixture
@@ -102,6 +110,36 @@ def test_both_clusters_call_each_other_on_loopback_where_there_are_no_namespaces
     assert (tmp_path / "kept" / "hub").is_dir()
     shutil.rmtree(tmp_path / "kept")
     assert left(tmp_path) == ([], [])
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.parametrize("scenario", ["hub-loss", "gateway-restart"])
+def test_no_call_notices(scenario: str, folder: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", scenario], environment)
+    assert (report["ok"], report["scenario"], report["calls_failed"]) == (True, scenario, 0)
+    check_load(report)
+    assert left(folder) == ([], [])
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
+def test_calls_go_elsewhere_when_backends_and_then_a_whole_cluster_are_gone(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", "failover"], environment)
+    assert (report["ok"], report["problems"]) == (True, [])
+    check_load(report)
+    assert left(tmp_path) == ([], [])
+
+
+def check_load(report: dict[str, object]) -> None:
+    total, gap, rate = (report[key] for key in ("calls_total", "longest_gap_ms", "connections_per_second"))
+    assert isinstance(total, int)
+    assert isinstance(gap, float)
+    assert isinstance(rate, float)
+    assert (total >= 2000, gap < 3000, rate >= 50) == (True, True, True)
 
 
 @pytest.mark.netns
