@@ -9,7 +9,7 @@ from pathlib import Path
 
 from federation.demo.stage import Stage
 from federation.demo.topology import Lab
-from federation.demo.world import World, in_namespaces, on_loopback
+from federation.demo.world import Shape, World, in_namespaces, on_loopback
 from federation.errors import CannotDemonstrate, LabError
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -63,7 +63,7 @@ def folder_for(state: Path | None) -> Iterator[Path]:
         yield folder
 
 
-def make_world(folder: Path, stage: Stage, stack: ExitStack, gateways: int = 1) -> World:
+def make_world(folder: Path, stage: Stage, stack: ExitStack, shape: Shape) -> World:
     """Hosts of their own where that may be, else this machine's loopback; and say which, and why."""
     hosts = folder / "hosts"
     hosts.mkdir()
@@ -72,13 +72,13 @@ def make_world(folder: Path, stage: Stage, stack: ExitStack, gateways: int = 1) 
         try:
             with ExitStack() as attempt:
                 lab = attempt.enter_context(Lab(hosts))
-                world = in_namespaces(lab, gateways)
+                world = in_namespaces(lab, shape)
                 stack.push(attempt.pop_all())
             step.says = f"{lab.size} hosts, each a network namespace of its own"
             step.says += "" if lab.privileged else ", made without root"
         except LabError as error:
             reason = error
-            world = on_loopback()
+            world = on_loopback(shape)
             step.says = f"everything on this machine, at addresses like {world.hub_address}"
     if reason:
         stage.note(f"{reason}. So names do not resolve by themselves: callers ask the agent's DNS.")

@@ -67,6 +67,11 @@ class Fleet:
         """The `fedgate` commands: those to blame when the clusterset does not come together."""
         return [process for process in self._processes if not process.name.endswith((*_SAMPLES, _LOAD))]
 
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All programs that were started and not killed."""
+        return tuple(self._processes)
+
     def running(self, name: str) -> Process:
         """The program that was started last under *name*: `hub`, `onprem-agent`, `cloud-http`…"""
         return next(process for process in reversed(self._processes) if process.name == name)
@@ -131,12 +136,12 @@ class Fleet:
         self._wait_ready("agent", self.agent_state(site), agent)
         return agent
 
-    def start_load(self, caller: Site, callee: Site, kept_seconds: float) -> Process:
+    def start_load(self, caller: Site, callee: Site, kept_seconds: float, new: float) -> Process:
         """Have *caller*'s workload call *callee*'s service without end, in all protocols."""
         ports = callee.ports
         options = ["--server", caller.name_servers[0], "--log", str(self.calls_log(caller))]
         options += ["--http", str(ports.http), "--grpc", str(ports.grpc), "--tcp", str(ports.tcp)]
-        options += ["--life", f"{kept_seconds:g}"]
+        options += ["--life", f"{kept_seconds:g}", "--new", f"{new:g}"]
         families = sorted({"6" if ":" in address else "4" for address in caller.callers})
         options += [word for family in families for word in ("--family", family)]
         argv = [*PYTHON, "federation.demo.load", callee.service.dns_name, *options]

@@ -100,31 +100,30 @@ class Load:
                 answered_by = await self._answered(speaker)
                 await speaker.finish()
         except FAULTS as fault:
-            self._note(began, way, False, failure=fault)
+            self._note(way, began, began, failure=fault)
         else:
-            self._note(began, way, False, answered_by)
+            self._note(way, began, began, answered_by)
 
     async def _keep_calling(self, way: Way, pace: Pace, stop: asyncio.Event) -> None:
         """Calls on one connection after the other, each for as long as it has."""
         beats = _beats(pace.kept, stop)
         async for _ in beats:
-            began, kept = self.clock(), False
+            opened = began = self.clock()
             try:
                 async with self._connected(way) as speaker:
-                    ends = began + pace.life
                     while True:
                         async with asyncio.timeout(_CALL_TIMEOUT):
                             answered_by = await self._answered(speaker)
-                        self._note(began, way, kept, answered_by)
-                        if await anext(beats, None) is None or self.clock() > ends or not speaker.usable:
+                        self._note(way, opened, began, answered_by)
+                        over = await anext(beats, None) is None or self.clock() > opened + pace.life
+                        began = self.clock()
+                        if over or not speaker.usable:
                             break
-                        began, kept = self.clock(), True
-                    began, kept = self.clock(), True
                     if speaker.usable:
                         async with asyncio.timeout(_CALL_TIMEOUT):
                             await speaker.finish()
             except FAULTS as fault:
-                self._note(began, way, kept, failure=fault)
+                self._note(way, opened, began, failure=fault)
 
     @asynccontextmanager
     async def _connected(self, way: Way) -> AsyncIterator[Speaker]:
@@ -157,10 +156,15 @@ class Load:
         return answered_by
 
     def _note(
-        self, began: float, way: Way, kept: bool, answered_by: str = "", failure: BaseException | None = None
+        self,
+        way: Way,
+        opened: float,
+        began: float,
+        answered_by: str = "",
+        failure: BaseException | None = None,
     ) -> None:
         why = "" if failure is None else _why(failure)
-        self.log.write(Made(began, self.clock(), way.protocol, kept, answered_by, why).encode())
+        self.log.write(Made(began, self.clock(), opened, way.protocol, answered_by, why).encode())
 
 
 def _why(fault: BaseException) -> str:

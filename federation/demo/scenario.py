@@ -62,11 +62,11 @@ def show_calls(fleet: Fleet, stage: Stage, report: Report) -> None:
 def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
     """The hub and both clusters, until a call from the first to the second is answered."""
     onprem, cloud = fleet.world.sites
-    _raise_first_cluster(fleet, stage, onprem, cloud)
+    raise_first_cluster(fleet, stage, onprem, cloud)
     token = fleet.make_token(cloud)
     began = time.perf_counter()
     with stage.step("cloud: fedgate join, and a gateway") as step:
-        _start_gateways(fleet, cloud, fleet.join(cloud, token))
+        start_gateways(fleet, cloud, fleet.join(cloud, token))
         step.says = "cloud has joined; its agent and gateway are up"
     with stage.step(f"a first call from onprem to {cloud.answers_as}") as step:
         attempts = _first_call(fleet, kinds(cloud.ports)[0], onprem, cloud)
@@ -75,7 +75,7 @@ def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
         step.says += f" (attempt {attempts})" if attempts > 1 else ""
 
 
-def _raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -> None:
+def raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -> None:
     """The hub, the first cluster, and the sample services of both, which come up meanwhile."""
     stage.heading("Two clusters join")
     samples = [process for site in (onprem, cloud) for process in fleet.start_samples(site)]
@@ -83,14 +83,15 @@ def _raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) 
         fleet.start_hub()
         step.says = f"the hub is up, at {fleet.world.hub_address}"
     with stage.step("onprem: fedgate join, and a gateway") as step:
-        _start_gateways(fleet, onprem, fleet.join(onprem, fleet.make_token(onprem)))
+        start_gateways(fleet, onprem, fleet.join(onprem, fleet.make_token(onprem)))
         step.says = "onprem has joined; its agent and gateway are up"
     with stage.step("sample services") as step:
         fleet.wait_listening(samples)
         step.says = f"the sample services {onprem.answers_as} and {cloud.answers_as} are up"
 
 
-def _start_gateways(fleet: Fleet, site: Site, agent: Process) -> None:
+def start_gateways(fleet: Fleet, site: Site, agent: Process) -> None:
+    """Start all gateways of *site*."""
     for front in site.fronts:
         fleet.start_gateway(site, agent, front)
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 
+from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
 from federation.demo.hub_loss import show_hub_loss
 from federation.demo.scenario import Report, show_calls
 from federation.demo.stage import Stage
+from federation.demo.world import Shape
 
 SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "calls": show_calls,
+    "failover": show_failover,
     "hub-loss": show_hub_loss,
     "gateway-restart": show_gateway_restart,
 }
 
-GATEWAYS = {"gateway-restart": 2}
-"""How many gateways a cluster has, where it is not one."""
+SHAPES = {"failover": Shape(edge=True), "gateway-restart": Shape(gateways=2)}
+"""The worlds of scenarios that need one of their own."""

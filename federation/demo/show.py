@@ -16,9 +16,9 @@ from federation.demo.backstage import Ended, cleaning_up, folder_for, make_world
 from federation.demo.calls import connect_to, resolve, url
 from federation.demo.fleet import Fleet
 from federation.demo.scenario import Report
-from federation.demo.scenarios import GATEWAYS, SCENARIOS
+from federation.demo.scenarios import SCENARIOS, SHAPES
 from federation.demo.stage import Stage
-from federation.demo.world import Site
+from federation.demo.world import Shape, Site
 from federation.errors import CannotDemonstrate, StepFailed
 from federation.output import Format, Output, detect_terminal
 
@@ -86,7 +86,7 @@ def _check_prerequisites() -> None:
 def _set_up(settings: DemoSettings, stage: Stage, stack: ExitStack, report: Report) -> Fleet:
     """Make the folder, the world and the fleet; *stack* takes them apart again."""
     folder = stack.enter_context(folder_for(settings.state))
-    world = make_world(folder, stage, stack, GATEWAYS.get(settings.scenario, 1))
+    world = make_world(folder, stage, stack, SHAPES.get(settings.scenario, Shape()))
     report.mode = world.mode
     fleet = Fleet(world, folder)
     stack.callback(fleet.stop)

@@ -5,36 +5,59 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
+
+
+class Killing(NamedTuple):
+    """When something was first told to die, and when all of it was dead: until then it may take a call."""
+
+    began: float
+    dead: float
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """One call of a load: when it began and ended by its caller's clock, and how it went.
 
-    `kept` is whether it was made on a connection that was there already; `failure` is empty when all was
-    as it should be.
+    `opened` is when its connection was: as the call began, or before if it was one that had been kept.
+    `failure` is empty when all was as it should be.
     """
 
     began: float
     ended: float
+    opened: float
     protocol: str
-    kept: bool
     answered_by: str = ""
     failure: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it was made on a connection that was there already."""
+        return self.opened < self.began
+
+    def was_cut_by(self, killing: Killing, known_within: float) -> bool:
+        """Whether it failed because it was under way to what *killing* ended.
+
+        It was if its connection was: nobody moves an open connection elsewhere, and its caller can know that
+        it leads nowhere only *known_within* so many seconds.
+        """
+        under_way = self.opened <= killing.dead and killing.began <= self.ended
+        return bool(self.failure) and under_way and self.ended <= killing.dead + known_within
 
     @classmethod
     def parse(cls, line: str | bytes) -> "Made":
         """Undo `encode`; raises ValueError for anything else."""
         try:
-            began, ended, protocol, kept, answered_by, failure = json.loads(line)
-            return cls(float(began), float(ended), str(protocol), bool(kept), str(answered_by), str(failure))
+            began, ended, opened, *words = json.loads(line)
+            protocol, answered_by, failure = map(str, words)
+            return cls(float(began), float(ended), float(opened), protocol, answered_by, failure)
         except TypeError as error:
             raise ValueError(f"not a call: {line!r}") from error
 
     def encode(self) -> str:
         """One line of JSON."""
-        fields = [round(self.began, 6), round(self.ended, 6), self.protocol, self.kept]
-        return json.dumps([*fields, self.answered_by, self.failure]) + "\n"
+        times = [round(moment, 6) for moment in (self.began, self.ended, self.opened)]
+        return json.dumps([*times, self.protocol, self.answered_by, self.failure]) + "\n"
 
 
 @dataclass(frozen=True, slots=True)

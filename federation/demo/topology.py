@@ -190,6 +190,10 @@ class Host:
         if self._lab.ipv6 or not _is_ipv6(cidr):
             self._ip(f"route add local {cidr} dev lo")
 
+    def unplug(self, network: str) -> None:
+        """Pull its cable out of *network*: what it is sent from there is lost, and so is what it sends."""
+        self._ip(f"link set {network} down")
+
     def name_servers(self, *addresses: str) -> None:
         """Write its /etc/resolv.conf. Its programs ask these, in this order, and no others."""
         lines = [f"nameserver {address}" for address in addresses] + ["options timeout:2 attempts:2"]

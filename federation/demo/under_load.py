@@ -11,7 +11,7 @@ from federation.demo.fleet import Fleet
 from federation.demo.process import Process
 from federation.demo.scenario import Report
 from federation.demo.stage import Stage
-from federation.demo.tally import Made, Tally, tally
+from federation.demo.tally import Killing, Made, Tally, tally
 from federation.demo.world import Site
 from federation.errors import StepFailed
 
@@ -19,6 +19,7 @@ ENOUGH_CALLS = 2000
 ENOUGH_CONNECTIONS = 50.0
 _LAST_CALLS_WITHIN = 15.0
 _PATIENCE = 60.0
+_NEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,28 @@ class Loads:
         """What all calls until now come to."""
         return tally([_calls(log) for log in self.logs])
 
+    def lost(self, killings: Sequence[Killing], known_within: float) -> list[Made]:
+        """The calls that failed and had not been under way to what was killed."""
+        failed = [made for log in self.logs for made in _calls(log) if made.failure]
+        return [made for made in failed if not any(made.was_cut_by(k, known_within) for k in killings)]
+
     def go_on(self, seconds: float) -> None:
         """Let the callers call for a while."""
         ends = time.monotonic() + seconds
-        self._until("callers have called", lambda: time.monotonic() >= ends)
+        self.wait("callers have called", lambda: time.monotonic() >= ends)
 
     def until_enough(self, calls: int = ENOUGH_CALLS) -> None:
         """Let the callers call until they have made *calls* calls."""
-        self._until(f"{calls} calls were made", lambda: sum(map(_lines, self.logs)) >= calls)
+        self.wait(f"{calls} calls were made", lambda: sum(map(_lines, self.logs)) >= calls)
 
-    def _until(self, what: str, true: Callable[[], bool]) -> None:
-        self.fleet.wait_for(what, lambda: true() or None, self.processes, _PATIENCE)
+    def wait(self, what: str, true: Callable[[], bool], patience: float = _PATIENCE) -> None:
+        """Let the callers call until something is *true*."""
+        self.fleet.wait_for(what, lambda: true() or None, self.processes, patience)
+
+    def newest(self) -> set[str]:
+        """Who has answered the newest of the calls that began with a connection of their own."""
+        new = [made for log in self.logs for made in _calls(log) if not made.kept and made.answered_by]
+        return {made.answered_by for made in new[-_NEWEST:]}
 
     def finish(self) -> Tally:
         """Have the callers end what they are at."""
@@ -63,15 +75,16 @@ def load(
     pairs: Sequence[tuple[Site, Site]],
     *,
     kept_seconds: float = 4.0,
+    new: float = 30.0,
 ) -> Iterator[Loads]:
     """Callers that call for as long as the block lasts; what their calls come to is reported.
 
-    Connections that are kept are used for *kept_seconds*, and then replaced.
+    Each opens *new* connections a second. Those that are kept are used for *kept_seconds*, and then replaced.
     """
     stage.heading("Callers call without end, in all protocols; nobody tries again")
     loads = Loads(
         fleet,
-        [fleet.start_load(caller, callee, kept_seconds) for caller, callee in pairs],
+        [fleet.start_load(caller, callee, kept_seconds, new) for caller, callee in pairs],
         [fleet.calls_log(caller) for caller, _ in pairs],
     )
     yield loads

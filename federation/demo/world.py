@@ -10,7 +10,9 @@
    server .21        server .21       runs the sample services
 
 On loopback each part has an address 127.77.x.y of its own instead, each site a VIP range in 127.0.0.0/8, and
-whoever calls from this machine calls from 127.0.0.1: so that is the address of both sites' workload.
+whoever calls from this machine calls from 127.0.0.1: so that is the address of every site's workload.
+
+Some scenarios have another shape: two gateways in a cluster, or a third site that runs nothing but callers.
 """
 
 import socket
@@ -18,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_network
+from typing import Final, NamedTuple
 
 from clusters.model import ServiceName
 from federation.demo.machines import Machine, ThisMachine
@@ -41,6 +44,17 @@ class Ports:
     tcp: int = 7070
     ads: int = 15010
     enrol: int = 15011
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is not the same in every scenario: how many gateways a cluster has, whether there is an `edge`.
+
+    The edge is a third site, of callers alone; the others then run the same service, the cloud's.
+    """
+
+    gateways: int = 1
+    edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Site:
     capture: str
     resolves: bool
     vip_ranges: tuple[str, ...] = ()
+    region: str = ""
 
     @property
     def gateway(self) -> Machine:
@@ -104,31 +119,30 @@ class Site:
     def source(self) -> dict[str, list[dict[str, object]]]:
         """What the site offers, as its agent's source file says it."""
         return {
-            "services": [
-                {
-                    "namespace": self.service.namespace,
-                    "name": self.service.name,
-                    "ports": [
-                        {"port": self.ports.http, "name": "http"},
-                        {"port": self.ports.grpc, "name": "grpc"},
-                        {"port": self.ports.tcp, "name": "tcp"},
-                    ],
-                    "endpoints": list(self.endpoints),
-                }
-            ],
+            "services": [self._service()] if self.endpoints else [],
             "workloads": [
                 {"namespace": NAMESPACE, "name": self.workload, "addresses": list(self.callers)},
             ],
-            "gateways": [
-                {"name": front.name, "addresses": list(front.underlay), "port": self.ports.ingress}
-                for front in self.fronts
-            ],
+            "gateways": [self._gateway(front) for front in self.fronts],
+        }
+
+    def _gateway(self, front: Front) -> dict[str, object]:
+        where = {"locality": {"region": self.region}} if self.region else {}
+        return {"name": front.name, "addresses": list(front.underlay), "port": self.ports.ingress, **where}
+
+    def _service(self) -> dict[str, object]:
+        ports = {"http": self.ports.http, "grpc": self.ports.grpc, "tcp": self.ports.tcp}
+        return {
+            "namespace": self.service.namespace,
+            "name": self.service.name,
+            "ports": [{"port": port, "name": name} for name, port in ports.items()],
+            "endpoints": list(self.endpoints),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The hub's machine, and the two sites. `mode` is `namespaces` or `loopback`."""
+    """The hub's machine, and the sites. `mode` is `namespaces` or `loopback`."""
 
     mode: str
     hub: Machine
@@ -136,17 +150,21 @@ class World:
     ports: Ports
     onprem: Site
     cloud: Site
+    edge: Site | None = None
 
     @property
     def sites(self) -> tuple[Site, Site]:
-        """Both sites, in the order in which they join."""
+        """The two sites that run services, in the order in which they join."""
         return self.onprem, self.cloud
 
 
-def in_namespaces(lab: Lab, gateways: int = 1) -> World:
-    """Build the world of hosts in *lab*, with one or two *gateways* in each cluster.
+_PLAIN: Final = Shape()
 
-    Of two, each has half of the VIPs: callers have a route for each half, which never changes.
+
+def in_namespaces(lab: Lab, shape: Shape = _PLAIN) -> World:
+    """Build the world of hosts in *lab*.
+
+    Of two gateways each has half of the VIPs: callers have a route for each half, which never changes.
     """
     hub, ports = lab.host("hub"), Ports()
     lab.connect("underlay", {hub: ["192.0.2.1/24", "2001:db8:2::1/64"]})
@@ -155,31 +173,33 @@ def in_namespaces(lab: Lab, gateways: int = 1) -> World:
         hub,
         "192.0.2.1",
         ports,
-        _site_in(lab, ports, "onprem", "frontend", "orders", 10, gateways),
-        _site_in(lab, ports, "cloud", "reports", "catalog", 20, gateways),
+        _site_in(lab, ports, _onprem(shape), 10, shape.gateways),
+        _site_in(lab, ports, _CLOUD, 20, shape.gateways),
+        _site_in(lab, ports, _EDGE, 30, shape.gateways) if shape.edge else None,
     )
 
 
-def on_loopback() -> World:
-    """Give everything an address of this machine's own, and ports that nobody has."""
+def on_loopback(shape: Shape = _PLAIN) -> World:
+    """Give everything an address of this machine's own, and ports that nobody has: one gateway for each."""
     machine, ports = ThisMachine(), _free_ports()
 
-    def site(number: int, cluster: str, workload: str, service: str) -> Site:
+    def site(number: int, who: _Who) -> Site:
         block = f"127.77.{number}"
         return Site(
-            cluster,
-            workload,
-            ServiceName(NAMESPACE, service),
+            who.cluster,
+            who.workload,
+            ServiceName(NAMESPACE, who.service),
             fronts=(Front("gw-1", machine, (f"{block}.1",)),),
             caller=machine,
             server=machine,
             callers=("127.0.0.1",),
-            endpoints=(f"{block}.21",),
+            endpoints=(f"{block}.21",) if who.serves else (),
             dns=(f"{block}.1",),
             ports=ports,
             capture="loopback",
             resolves=False,
             vip_ranges=(f"127.77.{100 + number}.0/24",),
+            region=who.region,
         )
 
     return World(
@@ -187,8 +207,9 @@ def on_loopback() -> World:
         machine,
         "127.77.0.1",
         ports,
-        site(1, "onprem", "frontend", "orders"),
-        site(2, "cloud", "reports", "catalog"),
+        site(1, _onprem(shape)),
+        site(2, _CLOUD),
+        site(3, _EDGE) if shape.edge else None,
     )
 
 
@@ -197,9 +218,26 @@ def at(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _site_in(
-    lab: Lab, ports: Ports, cluster: str, workload: str, service: str, number: int, gateways: int
-) -> Site:
+class _Who(NamedTuple):
+    """Who a site is, wherever it stands; the cloud is the edge's neighbour."""
+
+    cluster: str
+    workload: str
+    service: str
+    region: str
+    serves: bool = True
+
+
+_CLOUD: Final = _Who("cloud", "reports", "catalog", "north")
+_EDGE: Final = _Who("edge", "kiosk", "catalog", "north", serves=False)
+
+
+def _onprem(shape: Shape) -> _Who:
+    return _Who("onprem", "frontend", "catalog" if shape.edge else "orders", "south")
+
+
+def _site_in(lab: Lab, ports: Ports, who: _Who, number: int, gateways: int) -> Site:
+    cluster = who.cluster
     app, server = (lab.host(f"{cluster}-{part}") for part in ("app", "server"))
     callers, endpoints = (tuple(_usable(lab, f"10.0.0.{n}", f"fd00::{n}")) for n in (11, 21))
     _plug(lab, cluster, app, callers)
@@ -210,18 +248,19 @@ def _site_in(
     ranges = tuple(cidr for front in fronts for cidr in front.vip_ranges)
     return Site(
         cluster,
-        workload,
-        ServiceName(NAMESPACE, service),
+        who.workload,
+        ServiceName(NAMESPACE, who.service),
         fronts,
         app,
         server,
         callers=callers,
-        endpoints=endpoints,
+        endpoints=endpoints if who.serves else (),
         dns=dns,
         ports=ports,
         capture="anyip",
         resolves=True,
         vip_ranges=ranges if gateways > 1 or not lab.ipv6 else (),
+        region=who.region,
     )
 
 

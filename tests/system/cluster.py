@@ -133,11 +133,15 @@ class Cluster:
 
     def start_agent(self, *options: str) -> None:
         """Run the agent again, for which its state is enough."""
+        self._agent = self.launch_agent(*options)
+        self.fleet.wait_for(f"{self.name}'s agent is ready", self.status, [self._agent])
+
+    def launch_agent(self, *options: str) -> Process:
+        """Start an agent on the state of this cluster's, and do not wait for it."""
         argv = [*FEDGATE, "agent", "--state", str(self.state), "--source", str(self._source_file), *options]
         argv += [word for address in self.site.name_servers for word in ("--dns-listen", address)]
         log = self.fleet.folder / "logs" / f"{self.name}-agent.log"
-        self._agent = host_of(self.site.gateway).start(argv, log=log, environment=environment())
-        self.fleet.wait_for(f"{self.name}'s agent is ready", self.status, [self._agent])
+        return host_of(self.site.gateway).start(argv, log=log, environment=environment())
 
     def start_gateway(self) -> None:
         """Run the gateway, until it has taken everything."""

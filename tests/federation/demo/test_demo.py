@@ -92,6 +92,35 @@ def test_both_clusters_call_each_other_on_loopback_where_there_are_no_namespaces
 
 @pytest.mark.netns
 @pytest.mark.usefixtures("namespaces")
+@pytest.mark.parametrize("scenario", ["hub-loss", "gateway-restart"])
+def test_no_call_notices(scenario: str, environment: dict[str, str], short_path: Path) -> None:
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", scenario], environment)
+    assert (report["ok"], report["scenario"], report["calls_failed"]) == (True, scenario, 0)
+    check_load(report)
+    assert left(short_path) == ([], [])
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
+def test_calls_go_elsewhere_when_backends_and_then_a_whole_cluster_are_gone(
+    environment: dict[str, str], short_path: Path
+) -> None:
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", "failover"], environment)
+    assert (report["ok"], report["problems"]) == (True, [])
+    check_load(report)
+    assert left(short_path) == ([], [])
+
+
+def check_load(report: dict[str, object]) -> None:
+    total, gap, rate = (report[key] for key in ("calls_total", "longest_gap_ms", "connections_per_second"))
+    assert isinstance(total, int)
+    assert isinstance(gap, float)
+    assert isinstance(rate, float)
+    assert (total >= 2000, gap < 3000, rate >= 50) == (True, True, True)
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_it_stays_up_for_lines_to_paste_and_leaves_nothing_however_it_is_ended(
     number: signal.Signals, environment: dict[str, str], short_path: Path

@@ -60,10 +60,11 @@ async def name_server(zone: Zone) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def load(folder: Path, *options: str) -> AsyncIterator[Callable[[], list[Made]]]:
+async def load(folder: Path, server: str, *options: str) -> AsyncIterator[Callable[[], list[Made]]]:
     """A load that runs as long as the block; gives what its log has so far."""
     log = folder / "calls.jsonl"
-    argv = [sys.executable, "-P", "-m", "federation.demo.load", NAME, "--log", str(log), "--family", "4"]
+    argv = [sys.executable, "-P", "-m", "federation.demo.load", NAME, "--server", server]
+    argv += ["--log", str(log), "--family", "4"]
 
     def made() -> list[Made]:
         whole, _, _ = log.read_text().rpartition("\n") if log.exists() else ("", "", "")
@@ -98,7 +99,7 @@ async def test_it_makes_calls_in_all_protocols_on_new_and_kept_connections_and_n
 ) -> None:
     await listening(samples)
     async with name_server(Zone(HERE)) as server:
-        options = ["--server", server, *samples.options(), "--new", "60", "--kept", "20", "--life", "1"]
+        options = [server, *samples.options(), "--new", "60", "--kept", "20", "--life", "1"]
         async with load(tmp_path, *options) as made:
             await until(lambda: len(made()) >= 500)
     calls = made()
@@ -113,10 +114,7 @@ async def test_it_makes_calls_in_all_protocols_on_new_and_kept_connections_and_n
 
 async def test_what_is_cut_or_refused_fails_and_nothing_else_does(samples: Samples, tmp_path: Path) -> None:
     await listening(samples)
-    async with (
-        name_server(Zone(HERE)) as server,
-        load(tmp_path, "--server", server, *samples.options()) as made,
-    ):
+    async with name_server(Zone(HERE)) as server, load(tmp_path, server, *samples.options()) as made:
         await until(lambda: len(made()) >= 100)
         samples.processes["tcp"].stop()
         await until(lambda: sum(bool(call.failure) for call in made()) >= 5)
@@ -126,9 +124,6 @@ async def test_what_is_cut_or_refused_fails_and_nothing_else_does(samples: Sampl
 
 
 async def test_a_name_that_does_not_exist_is_not_called_but_fails(samples: Samples, tmp_path: Path) -> None:
-    async with (
-        name_server(Zone()) as server,
-        load(tmp_path, "--server", server, *samples.options()) as made,
-    ):
+    async with name_server(Zone()) as server, load(tmp_path, server, *samples.options()) as made:
         await until(lambda: len(made()) >= 5)
     assert {call.failure for call in made()} == {f"{NAME} was answered with code 3"}

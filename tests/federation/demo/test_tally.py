@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.demo.tally import Made, tally
+from federation.demo.tally import Killing, Made, tally
 
 
 def made(began: float, ended: float, *, failure: str = "", kept: bool = False) -> Made:
-    return Made(began, ended, "TCP", kept, "" if failure else "catalog@cloud", failure)
+    return Made(
+        began, ended, began - 1 if kept else began, "TCP", "" if failure else "catalog@cloud", failure
+    )
 
 
 def test_nothing_made_is_nothing_and_no_error() -> None:
@@ -38,6 +40,24 @@ def test_one_callers_luck_does_not_shorten_anothers_gap() -> None:
     assert tally([lucky, [made(0, 0.1), made(9, 9.1)]]).longest_gap == pytest.approx(9)
 
 
+@pytest.mark.parametrize(
+    ("opened", "ended", "failure", "cut"),
+    [
+        (9.9, 10.1, "reset", True),
+        (5.0, 12.9, "reset", True),
+        (5.0, 13.1, "reset", False),  # by then its caller had to know
+        (10.1, 10.2, "reset", False),  # opened when it was dead already
+        (5.0, 9.9, "reset", False),  # failed before anything was killed
+        (9.9, 10.1, "", False),
+    ],
+)
+def test_what_was_under_way_to_what_was_killed_may_fail(
+    opened: float, ended: float, failure: str, cut: bool
+) -> None:
+    call = Made(max(opened, ended - 0.2), ended, opened, "TCP", "", failure)
+    assert call.was_cut_by(Killing(9.95, 10.0), known_within=3.0) is cut
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 10), st.booleans()), min_size=1), st.randoms())
 def test_the_order_of_the_lines_does_not_matter(
     calls: list[tuple[float, float, bool]], chance: object
@@ -48,11 +68,12 @@ def test_the_order_of_the_lines_does_not_matter(
 
 @given(st.floats(0, 1e6), st.booleans(), st.text())
 def test_a_line_is_read_as_it_was_written(began: float, kept: bool, failure: str) -> None:
-    call = Made(round(began, 6), round(began, 6), "TCP", kept, "", failure)
+    moment = round(began, 6)
+    call = Made(moment, moment, 0.0 if kept else moment, "TCP", "", failure)
     assert Made.parse(call.encode()) == call
 
 
-@pytest.mark.parametrize("line", ["", "{}", "[1, 2]", "7", '["a", 1, "TCP", true, "", ""]'])
+@pytest.mark.parametrize("line", ["", "{}", "[1, 2]", "7", '["a", 1, 1, "TCP", "", ""]'])
 def test_a_line_that_is_no_call_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         Made.parse(line)
