@@ -169,7 +169,7 @@ class Cluster:
 
     def _envoy_says(self, path: str) -> str:
         async def ask() -> str:
-            async with EnvoyAdmin(admin_socket(self.fleet.folder / f"{self.name}-gw")) as admin:
+            async with EnvoyAdmin(admin_socket(self.fleet.folder / f"{self.name}-{self.site.fronts[0].name}")) as admin:
                 return await admin.get(path)
 
         return asyncio.run(ask())

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from federation import last_view
-from tests.system.federation_lab import Cluster, Federation, federation, kill, until
+from tests.system.cluster import Cluster, kill, until
+from tests.system.federation_lab import Federation, federation
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.slow, pytest.mark.xdist_group("survival")]
 
