@@ -1,5 +1,6 @@
 """Options of the whole test suite, and what its markers need of this machine."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; read the difference like code"
     )
+
+
+def pytest_configure() -> None:
+    """Let what tests start hear Ctrl-C: a shell has its background ignore it, and they would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

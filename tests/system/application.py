@@ -4,7 +4,8 @@ import json
 import select
 import subprocess
 import sys
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -22,7 +23,12 @@ class CallFailed(Exception):
 
 
 class Caller:
-    """An application on a host: `callers`, told what to call."""
+    """An application on a host: `callers`, told what to call.
+
+    `asked` is when any of them was last told to.
+    """
+
+    asked: ClassVar = datetime.min.replace(tzinfo=UTC)
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -38,6 +44,7 @@ class Caller:
         """Have *call* made; gives what came of it, as a *kind*. Raises CallFailed."""
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
+        Caller.asked = datetime.now(UTC)
         self._popen.stdin.write(msgspec.json.encode({"call": call, "with": how}) + b"\n")
         self._popen.stdin.flush()
         ready, _, _ = select.select([self._popen.stdout], [], [], _TIMEOUT)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -50,8 +51,9 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of an ingress's log: whom it let in, to what, and the peer that the endpoint saw."""
+    """A line of an ingress's log: when and whom it let in, to what, and the peer that the endpoint saw."""
 
+    start: datetime
     authority: str
     peer: str
     downstream_remote: str
@@ -168,8 +170,10 @@ class Cluster:
         return int(self._envoy_says("/stats?filter=^tcp.tcp.downstream_cx_total$").rpartition(":")[2])
 
     def _envoy_says(self, path: str) -> str:
+        folder = self.fleet.folder / f"{self.name}-{self.site.fronts[0].name}"
+
         async def ask() -> str:
-            async with EnvoyAdmin(admin_socket(self.fleet.folder / f"{self.name}-{self.site.fronts[0].name}")) as admin:
+            async with EnvoyAdmin(admin_socket(folder)) as admin:
                 return await admin.get(path)
 
         return asyncio.run(ask())
@@ -207,11 +211,15 @@ class Cluster:
         return self.call_of(peer).peer
 
     def call_of(self, peer: str) -> Entry:
-        """The newest call for which its ingress opened the connection that an endpoint saw as *peer*."""
+        """The call made last, for which its ingress opened the connection that an endpoint saw as *peer*.
+
+        Addresses are used again: of a call before that one, the log may hold a line with the same peer.
+        """
         return until(f"{self.name}'s ingress has logged the call from {peer}", self._calls_of, peer)[-1]
 
     def _calls_of(self, peer: str) -> list[Entry]:
-        return [call for call in self.calls() if call.upstream_local == peer]
+        begun = Caller.asked - timedelta(milliseconds=1)  # to which the log rounds
+        return [call for call in self.calls() if call.upstream_local == peer and call.start >= begun]
 
     # --- the source
 

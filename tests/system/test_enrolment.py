@@ -17,7 +17,7 @@ from tests.system.federation_lab import Federation
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("outages")]
 
 # The edge inside of onprem and outside, and an app that goes out by it.
-INSIDE, OUTSIDE, APP = "10.0.0.2", "192.0.2.12", "10.0.0.12"
+INSIDE, OUTSIDE, OUTSIDE6, APP = "10.0.0.2", "192.0.2.12", "2001:db8:2::12", "10.0.0.12"
 NAME = "edge-1"
 
 
@@ -29,7 +29,7 @@ class Edge:
         self.folder = cluster.fleet.folder
         lab = cluster.lab
         self.host, self.app = lab.host("onprem-edge"), lab.host("onprem-far")
-        lab.connect("underlay", {self.host: [f"{OUTSIDE}/24", "2001:db8:2::12/64"]})
+        lab.connect("underlay", {self.host: [f"{OUTSIDE}/24", f"{OUTSIDE6}/64"]})
         lab.connect(
             "onprem", {self.host: [f"{INSIDE}/24", "fd00::2/64"], self.app: [f"{APP}/24", "fd00::12/64"]}
         )
@@ -119,7 +119,7 @@ def test_a_token_lets_one_gateway_enrol_once_and_in_its_role_and_it_carries_call
 
     peer = until("a call goes out by the edge", edge.caller.who, cloud.service, APP)
     assert cloud.call_of(peer).peer == onprem.identity("far")
-    assert cloud.call_of(peer).downstream_remote.startswith(f"{OUTSIDE}:")
+    assert cloud.call_of(peer).downstream_remote.startswith((f"{OUTSIDE}:", f"[{OUTSIDE6}]:"))
 
     with onprem.edited() as source:
         source["gateways"] = [{"name": NAME, "addresses": [OUTSIDE], "port": 15008}]
