@@ -10,6 +10,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+DNS_PORT = 53
 HEADER = 12
 UDP_LIMIT = 1232
 """The largest UDP answer that crosses the usual networks in one piece (DNS flag day 2020)."""
@@ -27,6 +28,7 @@ class RecordType(IntEnum):
     """The record types that are spoken of by name."""
 
     A = 1
+    NS = 2
     SOA = 6
     PTR = 12
     TXT = 16
@@ -51,11 +53,15 @@ class Rcode(IntEnum):
 
 
 class Unanswerable(Exception):
-    """A packet that is no question to a name server. `rcode` is the answer; `None`: say nothing at all."""
+    """A packet that is no question to a name server. `rcode` is the answer; `None`: say nothing at all.
 
-    def __init__(self, rcode: Rcode | None) -> None:
+    `question` is what the answer repeats, as far as it could be read.
+    """
+
+    def __init__(self, rcode: Rcode | None, question: bytes = b"") -> None:
         super().__init__(rcode)
         self.rcode = rcode
+        self.question = question
 
 
 class Query(NamedTuple):
@@ -87,21 +93,35 @@ class Query(NamedTuple):
 class Answer:
     """The part of an answer that does not depend on who asks: its code and its sections.
 
-    `records` begins with the answer section's records. A truncated answer has none.
+    `records` are the answer section's, then the authority's. `additional` is left out where there is no room
+    for it; `extras` counts it without and with EDNS. A truncated answer has no records at all.
     """
 
     rcode: Rcode
     counts: bytes
     records: bytes
+    additional: bytes = b""
+    extras: tuple[bytes, bytes] = (b"\0\0", b"\0\1")
 
     @classmethod
     def of(
-        cls, rcode: Rcode = Rcode.NOERROR, answers: Iterable[bytes] = (), authority: Iterable[bytes] = ()
+        cls,
+        rcode: Rcode = Rcode.NOERROR,
+        answers: Iterable[bytes] = (),
+        authority: Iterable[bytes] = (),
+        additional: Iterable[bytes] = (),
     ) -> "Answer":
         """Put whole records together."""
-        answers, authority = tuple(answers), tuple(authority)
+        answers, authority, additional = tuple(answers), tuple(authority), tuple(additional)
         counts = len(answers).to_bytes(2) + len(authority).to_bytes(2)
-        return cls(rcode, counts, b"".join((*answers, *authority)))
+        extras = len(additional).to_bytes(2), (len(additional) + 1).to_bytes(2)
+        return cls(rcode, counts, b"".join((*answers, *authority)), b"".join(additional), extras)
+
+    def shorter(self, room: int) -> tuple["Answer", int]:
+        """As much as fits in *room* bytes, and the flag of a truncated answer if something is missed."""
+        if len(self.records) > room:
+            return Answer(self.rcode, EMPTY.counts, b""), 0x0200
+        return Answer(self.rcode, self.counts, self.records), 0
 
 
 EMPTY = Answer.of()
@@ -122,18 +142,18 @@ def parse_query(packet: bytes) -> Query:
         raise Unanswerable(Rcode.FORMERR)
     question = packet[HEADER:end]
     key = question[:-4].lower() + question[-4:]
-    limit, edns = _edns(packet, end) if packet[11] else (UDP_MINIMUM, b"")
+    limit, edns = _edns(packet, end, question) if packet[11] else (UDP_MINIMUM, b"")
     return Query(packet[:2], packet[2] << 8 | packet[3], question, key, limit, edns)
 
 
-def _edns(packet: bytes, at: int) -> tuple[int, bytes]:
+def _edns(packet: bytes, at: int, question: bytes) -> tuple[int, bytes]:
     """Read the one additional record at *at*: the client's UDP limit, and our own record in answer."""
     if packet[at : at + 3] != b"\0\0\x29":
         return UDP_MINIMUM, b""
     if len(packet) < at + 11 or len(packet) < at + 11 + int.from_bytes(packet[at + 9 : at + 11]):
         raise Unanswerable(Rcode.FORMERR)
     if packet[at + 6]:
-        raise Unanswerable(Rcode.BADVERS)
+        raise Unanswerable(Rcode.BADVERS, question)
     limit = min(max(int.from_bytes(packet[at + 3 : at + 5]), UDP_MINIMUM), UDP_LIMIT)
     wants_dnssec = packet[at + 7] & 0x80
     return limit, _opt(wants_dnssec << 8)
@@ -145,10 +165,9 @@ def _opt(extended: int) -> bytes:
 
 def render(query: Query, answer: Answer, limit: int, *, authoritative: bool, recursion: bool) -> bytes:
     """Write *answer* to *query* in no more than *limit* bytes; what does not fit is left out and marked."""
-    if HEADER + len(query.question) + len(answer.records) + len(query.edns) > limit:
-        answer, truncated = Answer(answer.rcode, EMPTY.counts, b""), 0x0200
-    else:
-        truncated = 0
+    room, truncated = limit - HEADER - len(query.question) - len(query.edns), 0
+    if len(answer.records) + len(answer.additional) > room:
+        answer, truncated = answer.shorter(room)
     # Kept from the client: "recursion desired" and "checking disabled".
     flags = 0x8000 | authoritative << 10 | truncated | query.flags & 0x0110 | recursion << 7 | answer.rcode
     return b"".join(
@@ -157,19 +176,21 @@ def render(query: Query, answer: Answer, limit: int, *, authoritative: bool, rec
             flags.to_bytes(2),
             b"\0\1",
             answer.counts,
-            b"\0\1" if query.edns else b"\0\0",
+            answer.extras[bool(query.edns)],
             query.question,
             answer.records,
+            answer.additional,
             query.edns,
         )
     )
 
 
-def render_refusal(packet: bytes, rcode: Rcode) -> bytes:
-    """Say *rcode* to a packet whose question could not be read."""
+def render_refusal(packet: bytes, rcode: Rcode, question: bytes) -> bytes:
+    """Say *rcode* to a packet of which only *question*, perhaps empty, could be read."""
     edns = _opt((rcode >> 4) << 24) if rcode > 15 else b""
     flags = 0x8000 | (packet[2] & 0x79) << 8 | rcode & 0xF
-    return packet[:2] + flags.to_bytes(2) + bytes(6) + (b"\0\1" if edns else b"\0\0") + edns
+    counts = (b"\0\1" if question else b"\0\0") + bytes(4) + (b"\0\1" if edns else b"\0\0")
+    return packet[:2] + flags.to_bytes(2) + counts + question + edns
 
 
 def shorten(response: bytes, query: Query) -> bytes:
@@ -230,6 +251,11 @@ def record(kind: RecordType, ttl: int, rdata: bytes, owner: bytes = _QUESTION_PO
     return head + len(rdata).to_bytes(2) + rdata
 
 
-def address_record(ttl: int, address: IPv4Address | IPv6Address) -> bytes:
+def address_record(ttl: int, address: IPv4Address | IPv6Address, owner: bytes = _QUESTION_POINTER) -> bytes:
     """Write an A or AAAA record."""
-    return record(RecordType.A if address.version == 4 else RecordType.AAAA, ttl, address.packed)
+    return record(RecordType.A if address.version == 4 else RecordType.AAAA, ttl, address.packed, owner)
+
+
+def pointer(offset: int) -> bytes:
+    """Stand for the name at *offset* of the message."""
+    return (0xC000 | offset).to_bytes(2)

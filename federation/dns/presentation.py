@@ -46,7 +46,7 @@ def answers(answer: Answer, question: str) -> Iterator[Record]:
 def _data(kind: RecordType, rdata: bytes) -> str:
     if kind in (RecordType.A, RecordType.AAAA):
         return str(ip_address(rdata))
-    if kind is RecordType.PTR:
+    if kind in (RecordType.PTR, RecordType.NS):
         return f"{text_name(rdata)}."
     if kind is RecordType.SRV:
         numbers = (int.from_bytes(rdata[at : at + 2]) for at in (0, 2, 4))
