@@ -93,15 +93,15 @@ class Query(NamedTuple):
 class Answer:
     """The part of an answer that does not depend on who asks: its code and its sections.
 
-    `records` are the answer section's, then the authority's. `additional` is left out where there is no room
-    for it; `extras` counts it without and with EDNS. A truncated answer has no records at all.
+    `counts` are those of one question and of the sections, without and with EDNS; `records` the answer
+    section's, then the authority's. `whole` has what is additional behind them, which is left out where there
+    is no room for it. A truncated answer has no records at all.
     """
 
     rcode: Rcode
-    counts: bytes
+    counts: tuple[bytes, bytes]
     records: bytes
-    additional: bytes = b""
-    extras: tuple[bytes, bytes] = (b"\0\0", b"\0\1")
+    whole: bytes
 
     @classmethod
     def of(
@@ -113,15 +113,27 @@ class Answer:
     ) -> "Answer":
         """Put whole records together."""
         answers, authority, additional = tuple(answers), tuple(authority), tuple(additional)
-        counts = len(answers).to_bytes(2) + len(authority).to_bytes(2)
-        extras = len(additional).to_bytes(2), (len(additional) + 1).to_bytes(2)
-        return cls(rcode, counts, b"".join((*answers, *authority)), b"".join(additional), extras)
+        records = b"".join((*answers, *authority))
+        counts = b"\0\1" + len(answers).to_bytes(2) + len(authority).to_bytes(2)
+        extras = len(additional)
+        return cls(
+            rcode,
+            (counts + extras.to_bytes(2), counts + (extras + 1).to_bytes(2)),
+            records,
+            records + b"".join(additional),
+        )
 
-    def shorter(self, room: int) -> tuple["Answer", int]:
+    @property
+    def answers(self) -> int:
+        """How many records the answer section has."""
+        return int.from_bytes(self.counts[0][2:4])
+
+    def within(self, room: int) -> tuple["Answer", int]:
         """As much as fits in *room* bytes, and the flag of a truncated answer if something is missed."""
         if len(self.records) > room:
-            return Answer(self.rcode, EMPTY.counts, b""), 0x0200
-        return Answer(self.rcode, self.counts, self.records), 0
+            return Answer(self.rcode, EMPTY.counts, b"", b""), 0x0200
+        sections = self.counts[0][:6]
+        return Answer(self.rcode, (sections + b"\0\0", sections + b"\0\1"), self.records, self.records), 0
 
 
 EMPTY = Answer.of()
@@ -165,21 +177,19 @@ def _opt(extended: int) -> bytes:
 
 def render(query: Query, answer: Answer, limit: int, *, authoritative: bool, recursion: bool) -> bytes:
     """Write *answer* to *query* in no more than *limit* bytes; what does not fit is left out and marked."""
-    room, truncated = limit - HEADER - len(query.question) - len(query.edns), 0
-    if len(answer.records) + len(answer.additional) > room:
-        answer, truncated = answer.shorter(room)
+    if HEADER + len(query.question) + len(answer.whole) + len(query.edns) > limit:
+        answer, truncated = answer.within(limit - HEADER - len(query.question) - len(query.edns))
+    else:
+        truncated = 0
     # Kept from the client: "recursion desired" and "checking disabled".
     flags = 0x8000 | authoritative << 10 | truncated | query.flags & 0x0110 | recursion << 7 | answer.rcode
     return b"".join(
         (
             query.ident,
             flags.to_bytes(2),
-            b"\0\1",
-            answer.counts,
-            answer.extras[bool(query.edns)],
+            answer.counts[1 if query.edns else 0],
             query.question,
-            answer.records,
-            answer.additional,
+            answer.whole,
             query.edns,
         )
     )
@@ -226,6 +236,7 @@ def wire_name(text: str) -> bytes:
 
 _REVERSE_V4 = wire_name("in-addr.arpa")
 _REVERSE_V6 = wire_name("ip6.arpa")
+_NIBBLES = {digit: b"\1" + digit.encode() for digit in "0123456789abcdef"}
 
 
 def below(name: bytes, *labels: str) -> bytes:
@@ -237,7 +248,7 @@ def reverse_name(address: IPv4Address | IPv6Address) -> bytes:
     """The wire name under which an address points back to what it belongs to."""
     if address.version == 4:
         return below(_REVERSE_V4, *map(str, reversed(address.packed)))
-    return below(_REVERSE_V6, *reversed(address.packed.hex()))
+    return b"".join(_NIBBLES[digit] for digit in reversed(address.packed.hex())) + _REVERSE_V6
 
 
 def question_key(name: bytes, kind: RecordType) -> bytes:

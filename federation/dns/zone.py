@@ -5,7 +5,7 @@ updated service by service equals one that was built anew.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -58,22 +58,21 @@ class Records(NamedTuple):
     names: tuple[bytes, ...]
 
 
-def records_of(imported: Import, ranges: Iterable[VipRange], led: Iterable[VipRange]) -> Records:
+def records_of(imported: Import, ranges: Iterable[VipRange], led: Collection[VipRange]) -> Records:
     """Everything that DNS says about *imported*, which has an address in each of *ranges*.
 
     Only the addresses in *led* are told to those who want to call; all of them point back.
     """
     name = wire_name(imported.service.dns_name)
-    told = [ip_address(vip) for vip in vips_in(led, imported)]
-    answers = _addresses(name, told)
     names = [name, parent(name)]
+    at = [(block, ip_address(vip)) for block in ranges for vip in vips_in((block,), imported)]
+    told = [address for block, address in at if block in led]
+    answers = _addresses(name, told)
     points = Answer.of(answers=[record(RecordType.PTR, TTL, name)])
-    for block in ranges:
-        apexes = reverse_apexes(block)
-        for vip in vips_in((block,), imported):
-            owner = reverse_name(ip_address(vip))
-            answers[question_key(owner, RecordType.PTR)] = points
-            names += _up_to(owner, apexes)
+    for block, address in at:
+        owner = reverse_name(address)
+        answers[question_key(owner, RecordType.PTR)] = points
+        names += _up_to(owner, reverse_apexes(block))
     for owner, location in _locations(imported, name):
         service_in_question = pointer(HEADER + len(owner) - len(name))
         additional = [address_record(TTL, address, owner=service_in_question) for address in told]
