@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import click
 
 from federation.commands.answers import record, records
-from federation.commands.gateway_run import run
+from federation.commands.gateway_run import rules, run
 from federation.commands.options import (
     DefaultGroup,
     Duration,
@@ -67,6 +67,7 @@ def gateways() -> None:
 
 
 gateways.add_command(run)
+gateways.add_command(rules)
 
 
 @gateways.command("list")
