@@ -47,4 +47,4 @@ def load(rules: str) -> None:
         raise CaptureRefused(str(error)) from error
     if done.returncode:
         said = done.stderr.strip() or f"nft ended with status {done.returncode}"
-        raise CaptureRefused(said.splitlines()[0])
+        raise CaptureRefused(said.splitlines()[0].rpartition("Error: ")[2])

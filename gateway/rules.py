@@ -14,7 +14,9 @@ from clusters.model import VipRange
 _CHAINS: Final = (
     ("arriving", "nat", "prerouting", "dstnat", "meta l4proto tcp redirect to :{port}"),
     ("own", "nat", "output", "-100", "meta l4proto tcp redirect to :{port}"),
-    ("passing", "filter", "forward", "filter", "reject"),
+    # Behind the redirect, and before the way onwards is looked up: a host that would send such a packet back
+    # to where it came from also tells the sender to take another way to that address.
+    ("passing", "filter", "prerouting", "-99", "reject"),
     ("leaving", "filter", "output", "filter", "reject"),
 )
 

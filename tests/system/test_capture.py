@@ -7,16 +7,19 @@ One cluster whose gateway is both egress and ingress, as a host of its own in a 
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 import pytest_asyncio
 
 from clusters.model import LocalService, Port, ServiceName, ServicePort, Workload
-from federation.demo.topology import Lab
+from federation.demo.process import Process
+from federation.demo.topology import Host, Lab
 from gateway.kinds import CLUSTER, SECRET
 from gateway.rules import ruleset
 from gateway.spec import Capture, GatewaySpec, Role
@@ -238,3 +241,46 @@ async def test_a_port_that_comes_and_goes_cuts_no_open_connection(place: Place, 
     await place.cluster.settled()
     assert await place.answered(["241.0.0.2"], "10.0.0.11", 9090) == 0
     assert holder.returncode is None
+
+
+def test_a_gateway_loads_its_rules_and_takes_them_away_also_those_of_one_that_was_killed(
+    lab: Lab, short_path: Path
+) -> None:
+    program("nft")
+    host = lab.host("gateway")
+    command = [
+        sys.executable,
+        "-m",
+        "federation",
+        "gateways",
+        "run",
+        "--name",
+        "gw-1",
+        "--capture",
+        "redirect",
+    ]
+    command += ["--vip-range", "241.0.0.0/16", "--state", str(short_path), "--agent", str(short_path)]
+
+    def tables() -> str:
+        return host.run(["nft", "list", "tables"]).stdout
+
+    first = started(host, command, short_path / "first.log")
+    first.signal(signal.SIGKILL)
+    first.wait(20)
+    assert tables() == "table inet fedgate-gw-1\n"
+    second = started(host, command, short_path / "second.log")
+    assert tables() == "table inet fedgate-gw-1\n"
+    second.signal(signal.SIGTERM)
+    assert second.wait(20) == 0
+    assert tables() == ""
+
+
+def started(host: Host, command: list[str], log: Path) -> Process:
+    """Run *command* until it says that its Envoy has started."""
+    process = host.start(command, log=log)
+    deadline = monotonic() + 20
+    while "gateway started" not in log.read_text():
+        assert process.returncode is None, process.tail()
+        assert monotonic() < deadline, process.tail()
+        sleep(0.05)
+    return process
