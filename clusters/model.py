@@ -8,7 +8,7 @@ Three groups, in the order in which they travel:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -403,6 +403,11 @@ class VipRange:
         return mine.version == theirs.version and mine.overlaps(theirs)
 
 
+def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
+    """The addresses of *imported* in those of *ranges* that are long enough."""
+    return tuple(block.address(imported.index) for block in ranges if imported.index < block.size - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Federation:
     """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges."""
@@ -431,4 +436,4 @@ class ClusterView:
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""
-        return tuple(r.address(imported.index) for r in self.vip_ranges if imported.index < r.size - 1)
+        return vips_in(self.vip_ranges, imported)

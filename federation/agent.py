@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -201,7 +200,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.zone.update(self._answered(learned.view), learned.services)
+        self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
@@ -217,10 +216,6 @@ class Agent:
     def _dialled(self, offer: Offer) -> Mapping[str, Resource]:
         """The gateways that peers may dial."""
         return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
-
-    def _answered(self, view: ClusterView) -> ClusterView:
-        """*view* with the VIPs alone that lead to gateways that take calls."""
-        return replace(view, vip_ranges=self._fronts.answered(view.vip_ranges))
 
     def hear(self, report: Report) -> ReportAnswer:
         """Take in how a gateway is, and send calls elsewhere if it takes none."""
@@ -239,7 +234,7 @@ class Agent:
                 self._steer()
 
     def _steer(self) -> None:
-        self.zone.update(self._answered(self.view), ())
+        self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))
         self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
