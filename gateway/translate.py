@@ -134,7 +134,7 @@ def _served(offered: LocalService) -> Part:
         name = names.local_cluster(offered.service, port)
         authority = offered.service.authority(port)
         made.append((CLUSTER, resource(name, cds.local(name))))
-        made.append((ENDPOINT, resource(name, eds.local(name, offered.endpoints, target))))
+        made.append((ENDPOINT, resource(name, eds.local(name, offered.ready, target))))
         routes.append(rds.serialized(rds.virtual_host(authority, name, offered.allow)))
         references += [Reference(ENDPOINT, name, name), Reference(CLUSTER, name, authority)]
     return Part(tuple(made), tuple(references), (), tuple(routes))
