@@ -78,7 +78,7 @@ def test_a_clusterset_without_ipv4_joins_enrols_resolves_and_calls(world: World)
     west.type_in_background("fedgate gateways run --name gw-1")
     east.type_in_background(
         f"echo {tokens['east']} | fedgate join --source east.yaml --dns-listen [::]:53 "
-        f"--enrol-listen [{AGENT}]:7447 --ads-listen [{AGENT}]:7448"
+        "--enrol-listen [::]:7447 --ads-listen [::]:7448"
     )
     line = eventually(partial(enrolling, east))
     edge.type_in_background(f"{line} --listen {EAST}")
