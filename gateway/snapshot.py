@@ -76,9 +76,7 @@ class Snapshot:
 
     def changes_since(self, before: "Snapshot") -> Changes:
         """What turns *before* into this one: newer resources, and None for those that are gone."""
-        return changes(
-            [*differing(before.shared, self.shared), *differing(before.services, self.services)]
-        )
+        return changes([*differing(before.shared, self.shared), *differing(before.services, self.services)])
 
     def check(self) -> None:
         """Raise DanglingReference if something is named that is not there."""
