@@ -16,6 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
+from clusters.health import HealthCheck
 
 ClusterName = NewType("ClusterName", str)
 
@@ -209,13 +210,16 @@ def _check_ports(service: ServiceName, count: int) -> None:
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
 
-    `allow` is empty when any known workload of a member may call.
+    `allow` is empty when any known workload of a member may call. `down` are those of `endpoints` that were
+    found to take no calls, which no source says.
     """
 
     service: ServiceName
     ports: tuple[ServicePort, ...]
     endpoints: tuple[str, ...] = ()
     allow: tuple[CallerPattern, ...] = ()
+    health: HealthCheck | None = None
+    down: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -228,6 +232,11 @@ class LocalService:
         ):
             if len(what) != len(self.ports):
                 raise InvalidValue("service", str(self.service), "two ports share a number or a name")
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The endpoints that calls are sent to."""
+        return tuple(address for address in self.endpoints if address not in self.down)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
 from federation.handover import Estate, Heir, Legacy
+from federation.health.checker import Checker
+from federation.health.standings import Standings
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
@@ -103,6 +105,7 @@ class Agent:
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
+        self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
@@ -127,6 +130,16 @@ class Agent:
     def fronts(self) -> tuple[Front, ...]:
         """The gateways that have reported."""
         return self._fronts.all()
+
+    @property
+    def standings(self) -> Standings:
+        """How the endpoints stand that are checked here."""
+        return self._checker.standings
+
+    @property
+    def checks_made(self) -> Mapping[str, int]:
+        """How many checks of endpoints had which outcome."""
+        return self._checker.tally
 
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
@@ -170,7 +183,7 @@ class Agent:
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
-        self.knowledge.offer(offer)
+        self.knowledge.offer(self._checker.follow(offer))
         self._offered.set()
 
     def material(self) -> TlsMaterial:
@@ -234,6 +247,10 @@ class Agent:
         return self.programmes.catalogue_of(spec)
 
     # --- tasks
+
+    async def check_endpoints(self) -> None:
+        """Send calls elsewhere when an endpoint is found to take none."""
+        await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""
@@ -320,6 +337,7 @@ async def _serve(
         await stop.run(
             agent.follow_source(readings),
             agent.watch_gateways(),
+            agent.check_endpoints(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, legacy, heir),
