@@ -16,7 +16,7 @@ from federation.api.http import served_on_socket, served_on_tls, tls_context
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
-from federation.lifecycle import Stop, use_all_descriptors
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import is_wildcard, joined, own_address
 from federation.registry.clusterset import Change
@@ -41,6 +41,7 @@ _UPKEEP_SECONDS: Final = 600.0
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
+    keep_what_stays()
     with keystore.exclusive(settings.state):
         uvloop.run(_serve(settings))
 
