@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.errors import InvalidValue
-from clusters.model import VipRange
+from clusters.model import VipRange, canonical_address
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
@@ -110,5 +110,5 @@ class AgentSettings:
             if address:
                 _check_reachable(address)
         for address in (*self.dns_listen, *self.dns_forward):
-            host_port(address, DNS_PORT)
+            canonical_address(host_port(address, DNS_PORT)[0])
         _check_ranges(self.vip_ranges)

@@ -60,6 +60,8 @@ def test_a_hub_that_cannot_listen_there_is_refused() -> None:
 def test_an_agent_that_cannot_answer_dns_there_is_refused() -> None:
     with pytest.raises(InvalidValue):
         AgentSettings(STATE, dns_listen=("127.0.0.1:domain",))
+    with pytest.raises(InvalidValue):
+        AgentSettings(STATE, dns_listen=("nowhere",))
 
 
 def test_dns_is_answered_on_port_53_unless_told_otherwise() -> None:
