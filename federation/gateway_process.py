@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from clusters.clock import utc_now
 from clusters.enrol import RECORD_FILE, Enrolled, enrol, load_enrolment
 from clusters.errors import InvalidValue
 from clusters.model import VipRange
@@ -13,7 +14,8 @@ from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
-from gateway.bootstrap import Agent, UnixAgent
+from gateway.bootstrap import Agent, UnixAgent, admin_socket
+from gateway.probes import Lookout
 from gateway.proxy import ProxySettings, run
 from gateway.spec import Capture, GatewaySpec, Role
 from pki import keystore
@@ -58,14 +60,16 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
     with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
         whole = settings(asked, behaviour, enrolled, folder)
-        with Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour)) as reporter:
+        lookout = Lookout(admin_socket(folder), utc_now)
+        first = first_report(whole.spec, behaviour)
+        with Reporter(_tell(asked, enrolled), first, lookout.look) as reporter:
             run(whole, reporter)
 
 
 def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
     """What the gateway says of itself before its Envoy runs."""
     ranges = tuple(VipRange(cidr).cidr for cidr in behaviour.vip_ranges)
-    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges)
+    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges, roles=tuple(sorted(spec.roles)))
 
 
 def _tell(asked: Asked, enrolled: Enrolled | None) -> Tell:
