@@ -17,7 +17,7 @@ from federation.api.http import served_on_socket, served_on_tls, tls_context
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
-from federation.lifecycle import Stop, use_all_descriptors
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change
@@ -43,6 +43,7 @@ _WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
+    keep_what_stays()
     with keystore.exclusive(settings.state):
         uvloop.run(_serve(settings))
 

@@ -8,7 +8,7 @@ import click
 
 from clusters.durations import short
 from federation.commands.answers import record, records
-from federation.commands.gateway_run import run
+from federation.commands.gateway_run import rules, run
 from federation.commands.options import (
     DefaultGroup,
     Duration,
@@ -69,6 +69,7 @@ def gateways() -> None:
 
 
 gateways.add_command(run)
+gateways.add_command(rules)
 
 
 @gateways.command("list")
