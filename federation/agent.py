@@ -35,6 +35,7 @@ from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.own_address import reached_at
 from federation.programming import Programmes
 from federation.settings import AgentSettings, host_port
 from federation.svids import Svid, Svids
@@ -154,7 +155,7 @@ class Agent:
                 "this agent does not serve gateways on other machines",
                 "start it with --enrol-listen ADDRESS:PORT and --ads-listen ADDRESS:PORT",
             )
-        return self.enrolment.create(name, role, ttl, (self._settings.enrol_listen,))
+        return self.enrolment.create(name, role, ttl, (reached_at(self._settings.enrol_listen),))
 
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""

@@ -11,7 +11,10 @@ from federation.lifecycle import keep_what_stays
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
+    """Other tests may have run something of it in this process."""
     before = tuple(gc.callbacks)
+    gc.callbacks.clear()
+    gc.unfreeze()
     yield
     gc.callbacks[:] = before
     gc.unfreeze()
