@@ -1,7 +1,7 @@
 """What `fedgate gateways run` does: find out who this gateway and its agent are, then run it."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,9 @@ from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
+from gateway import machine
 from gateway.bootstrap import Agent, UnixAgent
+from gateway.limits import LEAST_MEMORY
 from gateway.proxy import ProxySettings, run
 from gateway.spec import Capture, GatewaySpec, Role
 from pki import keystore
@@ -41,7 +43,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the gateway is to run, whoever it is."""
+    """How the gateway is to run, whoever it is.
+
+    `memory` is in bytes; it and `max_connections` are what the machine has to give where they are None.
+    """
 
     capture: Capture
     listen: tuple[str, ...]
@@ -50,6 +55,8 @@ class Behaviour:
     concurrency: int | None
     drain_timeout: float
     vip_ranges: tuple[str, ...] = ()
+    memory: int | None = None
+    max_connections: int | None = None
 
 
 def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
@@ -80,11 +87,21 @@ def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, fold
     role = enrolled.enrolment.role if enrolled else asked.role or _DEFAULT_ROLE
     roles = frozenset(Role) if role == "both" else frozenset({Role(role)})
     log = str(behaviour.access_log.absolute()) if behaviour.access_log else None
-    spec = GatewaySpec(name, roles, behaviour.capture, ingress_port=behaviour.port, access_log=log)
+    spec = GatewaySpec(
+        name,
+        roles,
+        behaviour.capture,
+        ingress_port=behaviour.port,
+        access_log=log,
+        max_connections=behaviour.max_connections or machine.max_connections(),
+    )
     if behaviour.listen:
-        spec = GatewaySpec(name, roles, behaviour.capture, behaviour.listen, behaviour.port, log)
+        spec = replace(spec, ingress_addresses=behaviour.listen)
     agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
-    return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout)
+    memory = behaviour.memory or machine.memory_limit()
+    if memory < LEAST_MEMORY:
+        raise InvalidValue("memory limit", f"{memory >> 20}M", f"want {LEAST_MEMORY >> 20}M at least")
+    return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout, memory)
 
 
 def enrolment(asked: Asked) -> Enrolled | None:

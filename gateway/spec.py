@@ -4,6 +4,7 @@ It travels as the metadata of Envoy's node, from the bootstrap file to the agent
 checked like any other input.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
@@ -20,6 +21,8 @@ from gateway.errors import InvalidSpec
 INGRESS_PORT: Final = 15008
 _METADATA: Final = "fedgate"
 _MAX_ADDRESSES: Final = 64
+_CONNECTIONS: Final = 50_000
+_MOST_CONNECTIONS: Final = 1_000_000
 
 
 class Role(StrEnum):
@@ -47,6 +50,7 @@ class GatewaySpec:
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
     of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all.
+    `max_connections` is how many connections it takes at a time.
     """
 
     name: str
@@ -56,12 +60,15 @@ class GatewaySpec:
     ingress_port: int = INGRESS_PORT
     access_log: str | None = None
     ipv6: bool = True
+    max_connections: int = _CONNECTIONS
 
     def __post_init__(self) -> None:
         if not self.roles:
             raise InvalidSpec("roles", "want ingress, egress or both")
         if not 1 <= len(self.ingress_addresses) <= _MAX_ADDRESSES:
             raise InvalidSpec("ingress addresses", f"want 1 to {_MAX_ADDRESSES}")
+        if not 1 <= self.max_connections <= _MOST_CONNECTIONS:
+            raise InvalidSpec("connections", f"want 1 to {_MOST_CONNECTIONS}")
         try:  # the same rules as for a gateway that others dial
             record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
         except ClusterError as error:
@@ -105,6 +112,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "ingress_port": spec.ingress_port,
                 "access_log": spec.access_log,
                 "ipv6": spec.ipv6,
+                "max_connections": spec.max_connections,
             }
         }
     )
@@ -121,11 +129,9 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
     if not isinstance(said, dict):
         raise InvalidSpec("metadata", f"has no {_METADATA!r}; was this Envoy started by fedgate?")
     roles, addresses = said.get("roles"), said.get("ingress_addresses")
-    port, log = said.get("ingress_port"), said.get("access_log")
+    log = said.get("access_log")
     if not isinstance(roles, list) or not isinstance(addresses, list):
         raise InvalidSpec("metadata", "roles and ingress_addresses are lists")
-    if not isinstance(port, float | int) or port != int(port):
-        raise InvalidSpec("ingress_port", "want a whole number")
     if log is not None and not isinstance(log, str):
         raise InvalidSpec("access_log", "want a path")
     try:
@@ -134,9 +140,18 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             roles=frozenset(Role(str(role)) for role in roles),
             capture=Capture(str(said.get("capture"))),
             ingress_addresses=tuple(str(address) for address in addresses),
-            ingress_port=int(port),
+            ingress_port=_whole(said, "ingress_port"),
             access_log=log,
             ipv6=said.get("ipv6") is not False,
+            max_connections=_whole(said, "max_connections", _CONNECTIONS),
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error
+
+
+def _whole(said: Mapping[str, object], field: str, default: int | None = None) -> int:
+    """A whole number: they all travel as floating-point ones."""
+    number = said.get(field, default)
+    if not isinstance(number, float | int) or number != int(number):
+        raise InvalidSpec(field, "want a whole number")
+    return int(number)

@@ -109,9 +109,10 @@ any_frame = st.one_of(
 def test_any_message_is_a_frame_or_refused(message: bytes) -> None:
     with suppress(SyncRefused):
         frame = frames.decode(message)
-        assert frames.decode(frames.encode(frame)) == frame
         if isinstance(frame, Hello | Welcome):
             frames.check_versions("agent", frame)
+        else:
+            assert frames.decode(frames.encode(frame)) == frame
 
 
 class Side:
