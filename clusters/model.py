@@ -8,14 +8,15 @@ Three groups, in the order in which they travel:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
+from clusters.health import HealthCheck
 
 ClusterName = NewType("ClusterName", str)
 
@@ -209,13 +210,16 @@ def _check_ports(service: ServiceName, count: int) -> None:
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
 
-    `allow` is empty when any known workload of a member may call.
+    `allow` is empty when any known workload of a member may call. `down` are those of `endpoints` that were
+    found to take no calls, which no source says.
     """
 
     service: ServiceName
     ports: tuple[ServicePort, ...]
     endpoints: tuple[str, ...] = ()
     allow: tuple[CallerPattern, ...] = ()
+    health: HealthCheck | None = None
+    down: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -228,6 +232,11 @@ class LocalService:
         ):
             if len(what) != len(self.ports):
                 raise InvalidValue("service", str(self.service), "two ports share a number or a name")
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The endpoints that calls are sent to."""
+        return tuple(address for address in self.endpoints if address not in self.down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,9 +377,12 @@ class VipRange:
 
     def __post_init__(self) -> None:
         try:
-            ip_network(self.cidr)
+            network = ip_network(self.cidr)
         except ValueError as error:
             raise InvalidValue("VIP range", self.cidr, str(error)) from error
+        mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
+        if "%" in self.cidr or mapped or network.is_multicast:
+            raise InvalidValue("VIP range", self.cidr, "want addresses of hosts, without a zone")
 
     @property
     def size(self) -> int:
@@ -392,6 +404,11 @@ class VipRange:
         """Whether some address is in both."""
         mine, theirs = ip_network(self.cidr), ip_network(other.cidr)
         return mine.version == theirs.version and mine.overlaps(theirs)
+
+
+def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
+    """The addresses of *imported* in those of *ranges* that are long enough."""
+    return tuple(block.address(imported.index) for block in ranges if imported.index < block.size - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,4 +439,4 @@ class ClusterView:
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""
-        return tuple(r.address(imported.index) for r in self.vip_ranges if imported.index < r.size - 1)
+        return vips_in(self.vip_ranges, imported)

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -30,10 +29,13 @@ from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
 from federation.handover import Estate, Heir, Legacy
+from federation.health.checker import Checker
+from federation.health.standings import Standings
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
-from federation.lifecycle import Stop, use_all_descriptors
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.own_address import reached_at
 from federation.programming import Programmes
 from federation.settings import AgentSettings, host_port
 from federation.svids import Svid, Svids
@@ -54,7 +56,9 @@ from pki.tokens import Token
 log = Log(__name__)
 
 _RENEWAL_TICK: Final = 5.0
-_SAVE_TICK: Final = 1.0
+_SAVE_TICK: Final = 0.5
+_MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
+_SAVE_PAUSE: Final = 0.001
 _LEAVE_TIMEOUT: Final = 10.0
 _GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 
@@ -65,6 +69,7 @@ def run(settings: AgentSettings, *, take_over: bool = False) -> None:
     With *take_over* it takes over from the one that runs on the same state, if there is one.
     """
     use_all_descriptors()
+    keep_what_stays()
     if take_over:
         with handover.asked(settings.state) as heir:
             if heir is not None:
@@ -101,6 +106,7 @@ class Agent:
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
+        self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
@@ -126,6 +132,16 @@ class Agent:
         """The gateways that have reported."""
         return self._fronts.all()
 
+    @property
+    def standings(self) -> Standings:
+        """How the endpoints stand that are checked here."""
+        return self._checker.standings
+
+    @property
+    def checks_made(self) -> Mapping[str, int]:
+        """How many checks of endpoints had which outcome."""
+        return self._checker.tally
+
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
         return self._svid_store.all()
@@ -139,7 +155,7 @@ class Agent:
                 "this agent does not serve gateways on other machines",
                 "start it with --enrol-listen ADDRESS:PORT and --ads-listen ADDRESS:PORT",
             )
-        return self.enrolment.create(name, role, ttl, (self._settings.enrol_listen,))
+        return self.enrolment.create(name, role, ttl, (reached_at(self._settings.enrol_listen),))
 
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""
@@ -168,7 +184,7 @@ class Agent:
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
-        self.knowledge.offer(offer)
+        self.knowledge.offer(self._checker.follow(offer))
         self._offered.set()
 
     def material(self) -> TlsMaterial:
@@ -188,7 +204,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.zone.update(self._answered(learned.view), learned.services)
+        self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
@@ -205,16 +221,13 @@ class Agent:
         """The gateways that peers may dial."""
         return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
 
-    def _answered(self, view: ClusterView) -> ClusterView:
-        """*view* with the VIPs alone that lead to gateways that take calls."""
-        return replace(view, vip_ranges=self._fronts.answered(view.vip_ranges))
-
     def hear(self, report: Report) -> ReportAnswer:
         """Take in how a gateway is, and send calls elsewhere if it takes none."""
         if self._fronts.hear(report, time.monotonic()):
             log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
             self._steer()
-        return ReportAnswer(self._fronts.settle(report.name))
+        self._tell_probes()
+        return ReportAnswer(self._fronts.settle(report))
 
     async def watch_gateways(self) -> None:
         """Send calls elsewhere when a gateway falls silent."""
@@ -224,9 +237,14 @@ class Agent:
                 silent = [front.report.name for front in self._fronts.all() if front.silent]
                 log.warning("gateways silent", gateways=", ".join(silent))
                 self._steer()
+                self._tell_probes()
+
+    def _tell_probes(self) -> None:
+        """Tell the hub what gateways have found out about others; what it was told before goes nowhere."""
+        self.published.replace(records.PROBES, {p.gateway: records.encode(p) for p in self._fronts.probes()})
 
     def _steer(self) -> None:
-        self.zone.update(self._answered(self.view), ())
+        self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))
         self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
@@ -236,6 +254,10 @@ class Agent:
         return self.programmes.catalogue_of(spec)
 
     # --- tasks
+
+    async def check_endpoints(self) -> None:
+        """Send calls elsewhere when an endpoint is found to take none."""
+        await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""
@@ -256,12 +278,23 @@ class Agent:
                 self._svid_store.drop_expired(utc_now())
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
-        """Keep the view on disk, soon after each change, but for while the disk is another's."""
-        saved: ClusterView | None = None
+        """Keep the view on disk, but for while the disk is another's.
+
+        It waits until a change is not followed by another at once, so that it is not in the way of that one;
+        a view that does not come to rest is kept now and then.
+        """
+        saved = seen = None
+        restless = 0
         while True:
-            if self.view is not saved and not frozen():
-                saved, last = self.view, self.last_view()
-                await asyncio.to_thread(last_view.save, self._settings.state, last)
+            view = self.view
+            restless = restless + 1 if view is not saved else 0
+            rests = view is seen or restless >= _MOST_TICKS
+            if restless and rests and not frozen():
+                content = await asyncio.to_thread(last_view.encode, self.last_view(), _SAVE_PAUSE)
+                if not frozen():
+                    await asyncio.to_thread(last_view.write, self._settings.state, content)
+                    saved, restless = view, 0
+            seen = view
             await asyncio.sleep(_SAVE_TICK)
 
     def estate(self, lock: int, dns: DnsServer) -> Estate:
@@ -311,6 +344,7 @@ async def _serve(
         await stop.run(
             agent.follow_source(readings),
             agent.watch_gateways(),
+            agent.check_endpoints(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, legacy, heir),

@@ -1,11 +1,12 @@
 """What `fedgate gateways run` does: find out who this gateway and its agent are, then run it."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from clusters.clock import utc_now
 from clusters.enrol import RECORD_FILE, Enrolled, enrol, load_enrolment
 from clusters.errors import InvalidValue
 from clusters.model import VipRange
@@ -14,10 +15,12 @@ from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
 from gateway import machine
-from gateway.bootstrap import Agent, UnixAgent
+from gateway.bootstrap import Agent, UnixAgent, admin_socket
 from gateway.limits import LEAST_MEMORY
+from gateway.netfilter import redirected
+from gateway.probes import Lookout
 from gateway.proxy import ProxySettings, run
-from gateway.spec import Capture, GatewaySpec, Role
+from gateway.spec import CAPTURE_PORT, EVERYWHERE, Capture, GatewaySpec, Role
 from pki import keystore
 from pki.tokens import TokenKind, parse_token
 
@@ -55,6 +58,8 @@ class Behaviour:
     concurrency: int | None
     drain_timeout: float
     vip_ranges: tuple[str, ...] = ()
+    capture_port: int = CAPTURE_PORT
+    rules_in_place: bool = False
     memory: int | None = None
     max_connections: int | None = None
 
@@ -65,14 +70,24 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
     with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
         whole = settings(asked, behaviour, enrolled, folder)
-        with Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour)) as reporter:
+        lookout = Lookout(admin_socket(folder), utc_now)
+        told = Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour), lookout.look)
+        with captured(whole.spec, behaviour), told as reporter:
             run(whole, reporter)
+
+
+def captured(spec: GatewaySpec, behaviour: Behaviour) -> AbstractContextManager[None]:
+    """What has to be in place for calls to come, for as long as the gateway runs."""
+    if spec.capture is not Capture.REDIRECT or not spec.is_egress or behaviour.rules_in_place:
+        return nullcontext()
+    ranges = [VipRange(cidr) for cidr in behaviour.vip_ranges]
+    return redirected(spec.name, ranges, spec.capture_port)
 
 
 def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
     """What the gateway says of itself before its Envoy runs."""
     ranges = tuple(VipRange(cidr).cidr for cidr in behaviour.vip_ranges)
-    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges)
+    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges, roles=tuple(sorted(spec.roles)))
 
 
 def _tell(asked: Asked, enrolled: Enrolled | None) -> Tell:
@@ -91,12 +106,12 @@ def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, fold
         name,
         roles,
         behaviour.capture,
-        ingress_port=behaviour.port,
-        access_log=log,
+        behaviour.listen or EVERYWHERE,
+        behaviour.port,
+        log,
+        capture_port=behaviour.capture_port,
         max_connections=behaviour.max_connections or machine.max_connections(),
     )
-    if behaviour.listen:
-        spec = replace(spec, ingress_addresses=behaviour.listen)
     agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
     memory = behaviour.memory or machine.memory_limit()
     if memory < LEAST_MEMORY:

@@ -7,13 +7,15 @@ registry under its own cluster's name, which is the one in its certificate.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
+from clusters.reports import Probes
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
+from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
@@ -31,6 +33,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
 class Broadcast:
@@ -65,33 +68,46 @@ class Sessions:
         registry: Registry,
         catalogue: Catalogue,
         now: Callable[[], datetime],
+        probing: Probing,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
+        self._probing = probing
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
         """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
-        await self.admit(peer, hello)
+        checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
-            self._check(peer, await self._record(cluster))
+            nonlocal checked, since
+            record, now = await self._record(cluster), self._now()
+            if record != checked or now - since > _CHECKED_AGAIN:
+                self._check(peer, record)
+                checked, since = record, now
             await self._accept(cluster, kind, changes)
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
+        self._probing.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
+            self._probing.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
-        self._check(peer, await self._record(hello.cluster))
+        await self._admitted(peer, hello)
+
+    async def _admitted(self, peer: Peer, hello: Hello) -> ClusterRecord:
+        """The record by which the agent was let in."""
+        record = await self._record(hello.cluster)
+        self._check(peer, record)
         skew = self._skew(hello)
         if abs(skew) > SKEW_REFUSED:
             raise SyncRefused(
@@ -99,6 +115,7 @@ class Sessions:
                 f"the agent's clock is {skew:+.0f} s off the hub's",
                 "set it, best by NTP",
             )
+        return record
 
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
@@ -130,7 +147,9 @@ class Sessions:
         """
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
+        probes = map(records.encode, self._probing.said_by(cluster))
         return {
+            records.PROBES: {found.name: found.version for found in probes},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }
@@ -152,8 +171,15 @@ class Sessions:
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
+            case records.PROBES:
+                said = {
+                    name: None if body is None else records.decode(Probes, name, body)
+                    for name, body in changes.items()
+                }
+                self._probing.hear(cluster, said)
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
+                self._probing.forget(cluster)
                 log.info("cluster left", cluster=cluster)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 

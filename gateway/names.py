@@ -16,6 +16,7 @@ FORWARD: Final = "forward"  # the internal listener that asks several clusters f
 TUNNEL_METADATA: Final = "fed.tunnel"  # where an endpoint says what is behind its tunnel
 WAY_KEY: Final = "fed.way"  # filter state: the cluster of clusters that a tunnel is asked of
 WAY_HEADER: Final = "x-fed-way"  # the same, as a table of routes can see it; only within a gateway
+CAPTURE: Final = "capture"  # the listener where redirected calls arrive
 CALLERS: Final = "callers"  # the filter chain of an egress listener
 
 IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
@@ -50,6 +51,12 @@ def way(clusters: Sequence[ClusterName]) -> str:
     A tunnel makes the same name from what an endpoint says is behind it.
     """
     return f"gw|{','.join(clusters)}"
+
+
+def gateways_of(name: str) -> ClusterName | None:
+    """Undo `gateway_cluster`; None for the name of something else."""
+    kind, _, cluster = name.partition("|")
+    return ClusterName(cluster) if kind == "gw" and cluster and "," not in cluster else None
 
 
 def in_turn(clusters: Sequence[ClusterName]) -> str:

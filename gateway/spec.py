@@ -4,7 +4,6 @@ It travels as the metadata of Envoy's node, from the bootstrap file to the agent
 checked like any other input.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
@@ -19,6 +18,8 @@ from clusters.model import GatewayRecord
 from gateway.errors import InvalidSpec
 
 INGRESS_PORT: Final = 15008
+CAPTURE_PORT: Final = 15001
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (an ingress's peers are elsewhere)
 _METADATA: Final = "fedgate"
 _MAX_ADDRESSES: Final = 64
 _CONNECTIONS: Final = 50_000
@@ -36,11 +37,13 @@ class Capture(StrEnum):
     """How calls to a VIP reach the egress.
 
     ANYIP: a route makes the whole range local, so one wildcard listener per port number takes all;
-    only in a network namespace of the gateway's own. LOOPBACK: each VIP is an address of the host
-    (127.x), and has listeners of its own.
+    only in a network namespace of the gateway's own. REDIRECT: the packet filter leads the range to
+    one port, from which the kernel tells where a call was going. LOOPBACK: each VIP is an address of
+    the host (127.x), and has listeners of its own.
     """
 
     ANYIP = "anyip"
+    REDIRECT = "redirect"
     LOOPBACK = "loopback"
 
 
@@ -49,17 +52,18 @@ class GatewaySpec:
     """One gateway, as it describes itself.
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
-    of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all.
-    `max_connections` is how many connections it takes at a time.
+    of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all;
+    `capture_port` is where redirected calls arrive; `max_connections` is how many it takes at a time.
     """
 
     name: str
     roles: frozenset[Role]
     capture: Capture = Capture.ANYIP
-    ingress_addresses: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
+    ingress_addresses: tuple[str, ...] = EVERYWHERE
     ingress_port: int = INGRESS_PORT
     access_log: str | None = None
     ipv6: bool = True
+    capture_port: int = CAPTURE_PORT
     max_connections: int = _CONNECTIONS
 
     def __post_init__(self) -> None:
@@ -73,8 +77,12 @@ class GatewaySpec:
             record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
         except ClusterError as error:
             raise InvalidSpec("name, addresses or port", str(error)) from error
+        if not 1 <= self.capture_port <= 65535 or self.capture_port == self.ingress_port:
+            raise InvalidSpec("capture port", "want 1-65535, and another than the ingress's")
         if record.has_names:
             raise InvalidSpec("ingress addresses", "want IP addresses to bind, not names")
+        if any("%" in address for address in record.addresses):
+            raise InvalidSpec("ingress addresses", "have a zone, with which Envoy cannot bind")
         object.__setattr__(self, "ingress_addresses", record.addresses)
 
     @property
@@ -112,6 +120,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "ingress_port": spec.ingress_port,
                 "access_log": spec.access_log,
                 "ipv6": spec.ipv6,
+                "capture_port": spec.capture_port,
                 "max_connections": spec.max_connections,
             }
         }
@@ -140,17 +149,18 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             roles=frozenset(Role(str(role)) for role in roles),
             capture=Capture(str(said.get("capture"))),
             ingress_addresses=tuple(str(address) for address in addresses),
-            ingress_port=_whole(said, "ingress_port"),
+            ingress_port=_whole(said, "ingress_port", INGRESS_PORT),
             access_log=log,
             ipv6=said.get("ipv6") is not False,
+            capture_port=_whole(said, "capture_port", CAPTURE_PORT),
             max_connections=_whole(said, "max_connections", _CONNECTIONS),
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error
 
 
-def _whole(said: Mapping[str, object], field: str, default: int | None = None) -> int:
-    """A whole number: they all travel as floating-point ones."""
+def _whole(said: dict[object, object], field: str, default: int) -> int:
+    """A number, which a gateway older than the field does not give."""
     number = said.get(field, default)
     if not isinstance(number, float | int) or number != int(number):
         raise InvalidSpec(field, "want a whole number")

@@ -4,8 +4,11 @@
 the same keeps its part, so nothing depends on having been told what has changed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
+
+from xds.type.matcher.v3.matcher_pb2 import Matcher
 
 from clusters.changes import touched
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
@@ -13,7 +16,7 @@ from gateway import cds, dial, eds, egress, forward, ingress, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
-from gateway.snapshot import Part, Reference, Snapshot
+from gateway.snapshot import Changes, Part, Reference, Snapshot, changes, differing
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import (
     Way,
@@ -34,19 +37,38 @@ def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = No
 
     *before* is an earlier snapshot of the same gateway, from which what did not change is taken.
     """
-    if before is None or before.spec != spec:
-        before = Snapshot.empty(spec, view)
+    return _translated(view, spec, _usable(before, view, spec))[0]
+
+
+def advance(view: ClusterView, spec: GatewaySpec, before: Snapshot | None) -> tuple[Snapshot, Changes]:
+    """The snapshot that `translate` gives, and what turns *before* into it: None is nothing at all."""
+    snapshot, pairs = _translated(view, spec, _usable(before, view, spec))
+    if before is not None and before.spec != spec:
+        return snapshot, snapshot.changes_since(before)
+    return snapshot, changes(pairs)
+
+
+def _usable(before: Snapshot | None, view: ClusterView, spec: GatewaySpec) -> Snapshot:
+    return before if before is not None and before.spec == spec else Snapshot.empty(spec, view)
+
+
+def _translated(
+    view: ClusterView, spec: GatewaySpec, before: Snapshot
+) -> tuple[Snapshot, list[tuple[Part, Part]]]:
+    """The snapshot, and the parts that are others than *before*, each beside what it was."""
     services, others = _services(view, spec, before)
     nothing = Part()
     changed = [(before.services.get(name, nothing), services.get(name, nothing)) for name in others]
+    taken = _taken(before, changed)
     shared = {
         "members": _members(view, spec, before),
-        "ways": _ways(view, services, before, changed),
+        "ways": _ways(view, taken, before),
         "capture": _capture(view, spec, before, changed),
         "routes": _routes(spec, services, before, changed),
     }
     kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
-    return Snapshot(spec, view, kept, services)
+    pairs = [*differing(before.shared, kept), *changed]
+    return Snapshot(spec, view, kept, services, taken), pairs
 
 
 def service(
@@ -132,7 +154,7 @@ def _served(offered: LocalService) -> Part:
         name = names.local_cluster(offered.service, port)
         authority = offered.service.authority(port)
         made.append((CLUSTER, resource(name, cds.local(name))))
-        made.append((ENDPOINT, resource(name, eds.local(name, offered.endpoints, target))))
+        made.append((ENDPOINT, resource(name, eds.local(name, offered.ready, target))))
         routes.append(rds.serialized(rds.virtual_host(authority, name, offered.allow)))
         references += [Reference(ENDPOINT, name, name), Reference(CLUSTER, name, authority)]
     return Part(tuple(made), tuple(references), (), tuple(routes))
@@ -169,21 +191,24 @@ def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
     return Part(tuple(made), tuple(references))
 
 
-def _ways(
-    view: ClusterView,
-    services: Mapping[ServiceName, Part],
-    before: Snapshot,
-    changed: Iterable[tuple[Part, Part]],
-) -> Part:
+def _taken(before: Snapshot, changed: Iterable[tuple[Part, Part]]) -> Mapping[Way, int]:
+    """How many services take each way, by what they took before."""
+    taken = Counter(before.taken)
+    for was, now in changed:
+        taken.subtract(was.ways)
+        taken.update(now.ways)
+    return +taken
+
+
+def _ways(view: ClusterView, taken: Mapping[Way, int], before: Snapshot) -> Part:
     """The ways through several clusters: as many as there are lists of clusters that offer something."""
     several = {member.name for member in view.members.values() if len(member.gateways) > 1}
     if (
         "ways" in before.shared
         and several == {member.name for member in before.view.members.values() if len(member.gateways) > 1}
-        and all(was.ways == now.ways for was, now in changed)
+        and taken.keys() == before.taken.keys()
     ):
         return before.shared["ways"]
-    taken: set[Way] = set().union(*(part.ways for part in services.values()))
     made = {cluster.name: cluster for along in sorted(taken) for cluster in dial.ways(along, several)}
     references = {
         Reference(CLUSTER, names.gateway_cluster(cluster), names.way(along))
@@ -214,21 +239,32 @@ def _capture(
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
     """One for each port number; where VIPs are bound one by one, one for each VIP and port."""
     callers = egress.callers(sources(view.offer))
+    if spec.capture is Capture.LOOPBACK:
+        yield from _listeners_by_vip(view, spec, callers)
+        return
     families = {ip_network(block.cidr).version for block in view.vip_ranges}
     wildcards = egress.wildcards(families if spec.ipv6 else families & {4})
+    if not wildcards:
+        return
+    redirects = spec.capture is Capture.REDIRECT
+    if redirects:
+        yield resource(names.CAPTURE, egress.capture(wildcards, spec.capture_port))
+    ours = {spec.ingress_port} if spec.is_ingress else set()
+    ours |= {spec.capture_port} if redirects else set()
     for port, vips in vips_by_port(view).items():
-        if spec.capture is Capture.ANYIP:
-            taken = spec.is_ingress and port == spec.ingress_port
-            if taken or not wildcards:  # whoever exports our ingress's port must not take it away
-                continue
-            name = names.egress_listener(port)
-            yield resource(name, egress.listener(name, wildcards, port, vips, callers))
+        if port in ours:  # whoever exports a port that we listen on must not take it away
             continue
+        name = names.egress_listener(port)
+        made = egress.listener(name, wildcards, port, vips, callers)
+        yield resource(name, egress.handed(made) if redirects else made)
+
+
+def _listeners_by_vip(view: ClusterView, spec: GatewaySpec, callers: Matcher.OnMatch) -> Iterable[Resource]:
+    for port, vips in vips_by_port(view).items():
         for vip in vips:
-            if not spec.ipv6 and ip_address(vip).version == 6:
-                continue
-            name = names.vip_cluster(vip, port)
-            yield resource(name, egress.listener(name, [vip], port, [vip], callers))
+            if spec.ipv6 or ip_address(vip).version == 4:
+                name = names.vip_cluster(vip, port)
+                yield resource(name, egress.listener(name, [vip], port, [vip], callers))
 
 
 def _routes(

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from clusters.model import canonical_address
 from federation.dns.message import HEADER, TCP_LIMIT, Query, Rcode
-from federation.settings import host_port
+from federation.settings import DNS_PORT, host_port
 
-DNS_PORT = 53
 _CANNOT_TELL = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 
 

@@ -31,7 +31,7 @@ from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import packed, socket_address
 from gateway.proxy import validate
 from gateway.snapshot import Changes, Snapshot
-from gateway.translate import translate
+from gateway.translate import advance, translate
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, view, workload
 from tests.gateway.conftest import Golden
 from tests.gateway.worlds import AWAY, BOTH, EDGE, HOME, MEMBERS, WORLDS
@@ -44,6 +44,7 @@ MESSAGES: dict[str, type[Message]] = {
     ROUTE: RouteConfiguration,
 }
 
+CAPTURES = ("loopback", "redirect")
 ROLES = ("ingress-only", "egress-only")
 PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
@@ -54,7 +55,7 @@ SHOWN = {
         ENDPOINT,
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
-    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", "loopback", *PORTS, *ROLES]),
+    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES]),
     "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain"]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }
@@ -274,11 +275,13 @@ def test_translating_change_by_change_is_translating_the_whole(steps: list[Clust
     snapshot = translate(steps[0], BOTH)
     held = _applied({}, snapshot.changes_since(Snapshot.empty(BOTH, steps[0])))
     for step in steps[1:]:
-        newer = translate(step, BOTH, snapshot)
-        held = _applied(held, newer.changes_since(snapshot))
+        newer, changes = advance(step, BOTH, snapshot)
+        assert changes == newer.changes_since(snapshot)
+        held = _applied(held, changes)
         snapshot = newer
         whole = translate(step, BOTH)
         assert snapshot.resources() == whole.resources()
+        assert snapshot.taken == whole.taken
         assert held == {(k, n): r for k, table in whole.resources().items() for n, r in table.items()}
         snapshot.check()
 
