@@ -1,6 +1,6 @@
 """Load assignments: where a service, a member's gateways and a local service's endpoints are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
@@ -9,7 +9,7 @@ from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoin
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.struct_pb2 import Struct
 
-from clusters.model import GatewayRecord, Member
+from clusters.model import ClusterName, GatewayRecord, Member
 from gateway import names
 from gateway.messages import socket_address
 from gateway.view import Way, way
@@ -17,24 +17,28 @@ from gateway.view import Way, way
 _ONE_IN_HUNDRED: Final = 10_000
 
 
-def service(name: str, authority: str, providers: Sequence[Member]) -> ClusterLoadAssignment:
+def service(
+    name: str, authority: str, providers: Sequence[Member], weights: Mapping[ClusterName, int]
+) -> ClusterLoadAssignment:
     """Reach *authority* through the gateways of *providers*, the first of them first.
 
-    One endpoint a cluster, each with a priority of its own: 0, 1, 2…, as Envoy's API asks for
-    priorities without a gap. Nobody to ask makes an empty assignment, which refuses at once.
+    One endpoint a cluster. Those with a weight share the first priority by it; each other has a priority of
+    its own: 0, 1, 2…, as Envoy's API asks for priorities without a gap. Nobody to ask makes an empty
+    assignment, which refuses at once.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
-    for priority, member in enumerate(providers):
+    shared = [member for member in providers if weights.get(member.name)]
+    alone = [member for member in providers if member not in shared]
+    ranked = [(0, member) for member in shared] + list(enumerate(alone, start=1 if shared else 0))
+    for priority, member in ranked:
+        endpoint = LbEndpoint(
+            endpoint=_tunnel(member), metadata=_behind(member, authority, way(member, providers))
+        )
+        if member in shared:
+            endpoint.load_balancing_weight.value = weights[member.name]
+        locality = Locality(sub_zone=member.name)
         assignment.endpoints.append(
-            LocalityLbEndpoints(
-                priority=priority,
-                locality=Locality(sub_zone=member.name),
-                lb_endpoints=[
-                    LbEndpoint(
-                        endpoint=_tunnel(member), metadata=_behind(member, authority, way(member, providers))
-                    )
-                ],
-            )
+            LocalityLbEndpoints(priority=priority, locality=locality, lb_endpoints=[endpoint])
         )
     return assignment
 

@@ -22,12 +22,13 @@ from gateway.view import (
     Way,
     carried_ports,
     local_ports,
+    localities,
     providers,
     reachable,
-    regions,
     sources,
     vips_by_port,
     way,
+    weights,
 )
 from pki.spiffe import trust_domain_of
 
@@ -94,7 +95,7 @@ def _services(
     same_for_all = (
         old.home == view.home
         and old.vip_ranges == view.vip_ranges
-        and regions(reachable(old.members.values())) == regions(members)
+        and localities(reachable(old.members.values())) == localities(members)
     )
     if not same_for_all or not before.shared:
         everything = dict.fromkeys([*view.imports, *view.offer.services])
@@ -138,7 +139,7 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
             vips.append((port, address))
             name = names.vip_cluster(address, port)
             made.append((CLUSTER, resource(name, cds.vip(name))))
-            assignment = eds.service(name, imported.service.authority(port), asked)
+            assignment = eds.service(name, imported.service.authority(port), asked, weights(imported))
             made.append((ENDPOINT, resource(name, assignment)))
             references.append(Reference(ENDPOINT, name, name))
             references.extend(Reference(CLUSTER, names.way(along), name) for along in sorted(here))

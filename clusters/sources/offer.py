@@ -19,12 +19,15 @@ from clusters.model import (
     Protocol,
     ServiceName,
     ServicePort,
+    Traffic,
+    TrafficPolicy,
     Workload,
     host,
     host_address,
     is_address,
     label,
     port_number,
+    weight,
     word,
 )
 from clusters.sources.cursor import Cursor, Problems
@@ -70,7 +73,7 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "health"):
+    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "health", "traffic"):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
@@ -79,12 +82,32 @@ def read_service(at: Cursor) -> LocalService | None:
     allow = _allow(at["allow"])
     if namespace is None or name is None or ports is None or endpoints is None or allow is None:
         return None
-    if at["health"].absent:
-        return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow))
-    check = _health(at["health"], ports)
-    if check is None:
+    check = None if at["health"].absent else _health(at["health"], ports)
+    traffic = _traffic(at["traffic"])
+    if traffic is None or (check is None and not at["health"].absent):
         return None
-    return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow, check))
+    service = ServiceName(namespace, name)
+    return at.build(lambda: LocalService(service, ports, endpoints, allow, check, traffic=traffic))
+
+
+def _traffic(at: Cursor) -> Traffic | None:
+    """Read how calls are shared out between clusters: to the nearest one unless it says otherwise."""
+    if at.absent:
+        return Traffic()
+    if not at.has_fields("policy", "weight"):
+        return None
+    policy = at["policy"].text(_policy)
+    if policy is TrafficPolicy.FAILOVER and not at["weight"].absent:
+        at["weight"].wrong(f"makes sense with policy {TrafficPolicy.WEIGHTED} alone")
+    share = at["weight"].number(weight, default=Traffic().weight)
+    return None if policy is None or share is None else Traffic(policy, share)
+
+
+def _policy(text: str) -> TrafficPolicy:
+    try:
+        return TrafficPolicy(text)
+    except ValueError as error:
+        raise InvalidValue("policy", text, f"want {', '.join(TrafficPolicy)}") from error
 
 
 def _ports(at: Cursor) -> tuple[ServicePort, ...] | None:

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from clusters.health import Standing
-from clusters.model import Import, Offer, Protocol, ServiceName
+from clusters.model import Import, Offer, Offering, Protocol, ServiceName
 from federation.health.standings import Standings
 
 
@@ -68,6 +68,13 @@ def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
             }
             for port in imported.ports
         ],
-        "clusters": [{"name": o.cluster, "ready_endpoints": o.ready_endpoints} for o in imported.offerings],
+        "clusters": [_offering(offering) for offering in imported.offerings],
+        "policy": imported.policy,
         "conflict": imported.conflict,
     }
+
+
+def _offering(offering: Offering) -> dict[str, object]:
+    """`weight` counts where the service's policy is Weighted."""
+    ready, weight = offering.ready_endpoints, offering.weight
+    return {"name": offering.cluster, "ready_endpoints": ready, "weight": weight}
