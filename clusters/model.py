@@ -209,13 +209,15 @@ def _check_ports(service: ServiceName, count: int) -> None:
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
 
-    `allow` is empty when any known workload of a member may call.
+    `allow` is empty when any known workload of a member may call. With `passthrough` no gateway looks into
+    its calls, whatever its ports say that they speak.
     """
 
     service: ServiceName
     ports: tuple[ServicePort, ...]
     endpoints: tuple[str, ...] = ()
     allow: tuple[CallerPattern, ...] = ()
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -303,6 +305,7 @@ class Export:
     service: ServiceName
     ports: tuple[Port, ...]
     ready_endpoints: int = 0
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
@@ -322,7 +325,7 @@ class Import:
     """A service of the clusterset, merged over all that export it.
 
     `index` is its place in every VIP range: address = range's base + index. `conflict` says in one
-    line how the exporters disagree, and is empty when they do not.
+    line how the exporters disagree, and is empty when they do not. One exporter is enough for `passthrough`.
     """
 
     service: ServiceName
@@ -330,6 +333,7 @@ class Import:
     ports: tuple[Port, ...]
     offerings: tuple[Offering, ...]
     conflict: str = ""
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         if self.index < 1:

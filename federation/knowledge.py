@@ -160,7 +160,12 @@ class Knowledge:
 
 def export_of(service: LocalService) -> Export:
     """What this cluster tells the hub of *service*: the ports, and how much is ready."""
-    return Export(service.service, tuple(sorted(p.port for p in service.ports)), len(service.endpoints))
+    return Export(
+        service.service,
+        tuple(sorted(p.port for p in service.ports)),
+        len(service.endpoints),
+        service.passthrough,
+    )
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

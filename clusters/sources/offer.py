@@ -62,16 +62,24 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow"):
+    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "passthrough"):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
     ports = _ports(at["ports"])
     endpoints = at["endpoints"].each(_address)
     allow = _allow(at["allow"])
-    if namespace is None or name is None or ports is None or endpoints is None or allow is None:
+    passthrough = at["passthrough"].flag(default=False)
+    if (
+        namespace is None
+        or name is None
+        or ports is None
+        or endpoints is None
+        or allow is None
+        or passthrough is None
+    ):
         return None
-    return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow))
+    return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow, passthrough))
 
 
 def _ports(at: Cursor) -> tuple[ServicePort, ...] | None:

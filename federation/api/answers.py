@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from clusters.model import Import, Protocol
+from clusters.carriage import Carriage, carriage
+from clusters.model import Import, Port
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -32,16 +33,19 @@ def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
         "name": imported.service.name,
         "dns_name": imported.service.dns_name,
         "vips": vips,
-        "ports": [
-            {
-                "number": port.number,
-                "name": port.name,
-                "protocol": port.protocol,
-                "app_protocol": port.app_protocol,
-                "carried": port.protocol is Protocol.TCP,
-            }
-            for port in imported.ports
-        ],
+        "ports": [_port(port, carriage(port, passthrough=imported.passthrough)) for port in imported.ports],
+        "passthrough": imported.passthrough,
         "clusters": [{"name": o.cluster, "ready_endpoints": o.ready_endpoints} for o in imported.offerings],
         "conflict": imported.conflict,
+    }
+
+
+def _port(port: Port, carried: Carriage) -> dict[str, object]:
+    return {
+        "number": port.number,
+        "name": port.name,
+        "protocol": port.protocol,
+        "app_protocol": port.app_protocol,
+        "carried": carried is not Carriage.NONE,
+        "carriage": carried,
     }

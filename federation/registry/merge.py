@@ -1,8 +1,8 @@
 """Many exports of one service become one import, by KEP-1645's rules: pure.
 
 Ports are the union of what the exporters have. Where two disagree on a port, the export that the
-hub has known for longest wins, and the import says so. The order in which exports are given does
-not matter.
+hub has known for longest wins; where they disagree on passthrough, whoever asks for it does, as what is
+carried unseen always works. The import says so. The order in which exports are given does not matter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,9 @@ def merge(service: ServiceName, index: int, exports: Mapping[ClusterName, Export
     claims = [(cluster, port) for cluster in oldest_first for port in _ports(exports[cluster])]
     ports, conflicts = _union(claims)
     offerings = tuple(_offering(cluster, exports[cluster], ports) for cluster in sorted(exports))
-    return Import(service, index, ports, offerings, _one_line(conflicts))
+    asking = [cluster for cluster in oldest_first if exports[cluster].export.passthrough]
+    conflict = "; ".join(filter(None, [_one_line(conflicts), _half_hearted(oldest_first, asking)]))
+    return Import(service, index, ports, offerings, conflict, passthrough=bool(asking))
 
 
 def _union(claims: Sequence[tuple[ClusterName, Port]]) -> tuple[tuple[Port, ...], list[str]]:
@@ -37,6 +39,14 @@ def _union(claims: Sequence[tuple[ClusterName, Port]]) -> tuple[tuple[Port, ...]
         elif earlier[1] != port:
             conflicts.append(f"{earlier[0]} has {_shown(earlier[1])}, {cluster} has {_shown(port)}")
     return tuple(by_number[number][1] for number in sorted(by_number)), conflicts
+
+
+def _half_hearted(exporters: Sequence[ClusterName], asking: Sequence[ClusterName]) -> str:
+    """What to say when some *exporters* are *asking* for passthrough and others are not."""
+    others = [cluster for cluster in exporters if cluster not in asking]
+    if not asking or not others:
+        return ""
+    return f"passthrough for all: {asking[0]} asks for it, {others[0]} does not"
 
 
 def _offering(cluster: ClusterName, record: ExportRecord, ports: tuple[Port, ...]) -> Offering:
