@@ -69,6 +69,7 @@ _STATS: Final = (
     "cluster.gw|",
     "cluster_manager.",
     "control_plane.",
+    "http.egress.",
     "http.ingress.",
     "listener.",
     "listener_manager.",

@@ -16,8 +16,9 @@ from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawB
 from envoy.type.metadata.v3.metadata_pb2 import MetadataKind
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from gateway import names
-from gateway.messages import ADS, seconds, transport_socket
+from clusters.carriage import Carriage
+from gateway import http, names
+from gateway.messages import ADS, HTTP_OPTIONS, seconds, transport_socket
 
 # Of endpoints within a cluster: who asks for a tunnel has other clusters, and waits for 1.6 s.
 _CONNECT_TIMEOUT: Final = seconds(0.7)
@@ -56,13 +57,15 @@ def _on_demand(name: str) -> Cluster:
     )
 
 
-def vip(name: str) -> Cluster:
+def vip(name: str, carried: Carriage) -> Cluster:
     """The service behind a VIP, reached through the internal listener that opens tunnels.
 
     What is behind an endpoint's tunnel goes along as its metadata.
     """
     cluster = _on_demand(name)
     cluster.transport_socket.CopyFrom(internal_socket())
+    if carried is Carriage.L7:
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http.upstream())
     return cluster
 
 

@@ -1,6 +1,6 @@
 """Load assignments: where a service, a member's gateways and a local service's endpoints are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
@@ -17,31 +17,34 @@ from gateway.view import Way, way
 _ONE_IN_HUNDRED: Final = 10_000
 
 
-def service(name: str, authority: str, providers: Sequence[Member]) -> ClusterLoadAssignment:
+def service(
+    name: str, authority: str, providers: Sequence[Member], tunnels: Callable[[Member], int] = lambda _: 1
+) -> ClusterLoadAssignment:
     """Reach *authority* through the gateways of *providers*, the first of them first.
 
-    One endpoint a cluster, each with a priority of its own: 0, 1, 2…, as Envoy's API asks for
-    priorities without a gap. Nobody to ask makes an empty assignment, which refuses at once.
+    Each cluster has a priority of its own: 0, 1, 2…, as Envoy's API asks for priorities without a gap, and
+    an endpoint for each of its *tunnels*. Nobody to ask makes an empty assignment, which refuses at once.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     for priority, member in enumerate(providers):
+        behind = _behind(member, authority, way(member, providers))
         assignment.endpoints.append(
             LocalityLbEndpoints(
                 priority=priority,
                 locality=Locality(sub_zone=member.name),
                 lb_endpoints=[
-                    LbEndpoint(
-                        endpoint=_tunnel(member), metadata=_behind(member, authority, way(member, providers))
-                    )
+                    LbEndpoint(endpoint=_tunnel(member, number), metadata=behind)
+                    for number in range(tunnels(member))
                 ],
             )
         )
     return assignment
 
 
-def _tunnel(member: Member) -> Endpoint:
-    """The internal listener. Its ID keeps the clusters' pools apart."""
-    inner = EnvoyInternalAddress(server_listener_name=names.TUNNEL, endpoint_id=member.name)
+def _tunnel(member: Member, number: int) -> Endpoint:
+    """The internal listener. Its ID keeps the pools of clusters apart, and of several tunnels to one."""
+    endpoint_id = f"{member.name}#{number}" if number else member.name
+    inner = EnvoyInternalAddress(server_listener_name=names.TUNNEL, endpoint_id=endpoint_id)
     # A connection to an internal address always succeeds and a check of one always fails, so neither says
     # anything about the gateway behind it.
     no_check = Endpoint.HealthCheckConfig(disable_active_health_check=True)
