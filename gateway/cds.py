@@ -65,6 +65,8 @@ def vip(name: str, carried: Carriage) -> Cluster:
     cluster = _on_demand(name)
     cluster.transport_socket.CopyFrom(internal_socket())
     if carried is Carriage.L7:
+        # As it is without us: who connects anew has a tunnel that was found to lead somewhere just now.
+        cluster.connection_pool_per_downstream_connection = True
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http.upstream())
     return cluster
 

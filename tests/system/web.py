@@ -31,6 +31,7 @@ Pairs = list[tuple[str, str]]
 class Seen:
     """A request as the server saw it; names of headers as they were written."""
 
+    server: str
     peer: str
     protocol: str
     method: str
@@ -78,21 +79,27 @@ class Answer:
 
 async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer whatever comes on one connection."""
-    host, port = writer.get_extra_info("peername")[:2]
+    ends = ("sockname", "peername")
+    server, peer = ("{}:{}".format(*writer.get_extra_info(end)) for end in ends)
     begin = await reader.read(1 << 16)
     if begin.startswith(PREFACE[:3]):
-        await _serve_http2(begin, reader, writer, f"{host}:{port}")
+        await _serve_http2(begin, reader, writer, server, peer)
     else:
-        await _Http1(begin, reader, writer, f"{host}:{port}").serve()
+        await _Http1(begin, reader, writer, server, peer).serve()
 
 
 class _Http1:
     def __init__(
-        self, begin: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
+        self,
+        begin: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        server: str,
+        peer: str,
     ) -> None:
         self._reader = reader
         self._writer = writer
-        self._peer = peer
+        self._ends = server, peer
         self._http = h11.Connection(h11.SERVER)
         self._http.receive_data(begin)
 
@@ -120,7 +127,7 @@ class _Http1:
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
         headers = [(name.decode(), value.decode()) for name, value in request.headers.raw_items()]
         method, protocol = request.method.decode(), f"HTTP/{request.http_version.decode()}"
-        seen = Seen(self._peer, protocol, method, target, headers)
+        seen = Seen(*self._ends, protocol, method, target, headers)
         while not isinstance(event := await self._next(), h11.EndOfMessage):
             assert isinstance(event, h11.Data)
             seen.body += event.data.decode()
@@ -144,7 +151,7 @@ class _Http1:
 
 
 async def _serve_http2(
-    begin: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
+    begin: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: str, peer: str
 ) -> None:
     http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
     http.initiate_connection()
@@ -158,7 +165,7 @@ async def _serve_http2(
                 pairs = [(str(name), str(value)) for name, value in event.headers]
                 said = dict(pairs)
                 target = said.get(":path", "")
-                open_streams[event.stream_id] = Seen(peer, "HTTP/2", said[":method"], target, pairs)
+                open_streams[event.stream_id] = Seen(server, peer, "HTTP/2", said[":method"], target, pairs)
             elif isinstance(event, h2.events.DataReceived):
                 open_streams[event.stream_id].body += event.data.decode()
                 http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
