@@ -8,7 +8,7 @@ Three groups, in the order in which they travel:
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -16,6 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
+from clusters.health import HealthCheck
 
 ClusterName = NewType("ClusterName", str)
 
@@ -209,14 +210,17 @@ def _check_ports(service: ServiceName, count: int) -> None:
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
 
-    `allow` is empty when any known workload of a member may call. With `passthrough` no gateway looks into
-    its calls, whatever its ports say that they speak.
+    `allow` is empty when any known workload of a member may call. `down` are those of `endpoints` that were
+    found to take no calls, which no source says. With `passthrough` no gateway looks into its calls, whatever
+    its ports say that they speak.
     """
 
     service: ServiceName
     ports: tuple[ServicePort, ...]
     endpoints: tuple[str, ...] = ()
     allow: tuple[CallerPattern, ...] = ()
+    health: HealthCheck | None = None
+    down: tuple[str, ...] = ()
     passthrough: bool = False
 
     def __post_init__(self) -> None:
@@ -230,6 +234,11 @@ class LocalService:
         ):
             if len(what) != len(self.ports):
                 raise InvalidValue("service", str(self.service), "two ports share a number or a name")
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The endpoints that calls are sent to."""
+        return tuple(address for address in self.endpoints if address not in self.down)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +407,11 @@ class VipRange:
         return mine.version == theirs.version and mine.overlaps(theirs)
 
 
+def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
+    """The addresses of *imported* in those of *ranges* that are long enough."""
+    return tuple(block.address(imported.index) for block in ranges if imported.index < block.size - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Federation:
     """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges."""
@@ -426,4 +440,4 @@ class ClusterView:
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""
-        return tuple(r.address(imported.index) for r in self.vip_ranges if imported.index < r.size - 1)
+        return vips_in(self.vip_ranges, imported)

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -30,6 +29,8 @@ from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
 from federation.handover import Estate, Heir, Legacy
+from federation.health.checker import Checker
+from federation.health.standings import Standings
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.lifecycle import Stop, use_all_descriptors
@@ -101,6 +102,7 @@ class Agent:
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
+        self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
@@ -125,6 +127,16 @@ class Agent:
     def fronts(self) -> tuple[Front, ...]:
         """The gateways that have reported."""
         return self._fronts.all()
+
+    @property
+    def standings(self) -> Standings:
+        """How the endpoints stand that are checked here."""
+        return self._checker.standings
+
+    @property
+    def checks_made(self) -> Mapping[str, int]:
+        """How many checks of endpoints had which outcome."""
+        return self._checker.tally
 
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
@@ -168,7 +180,7 @@ class Agent:
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
-        self.knowledge.offer(offer)
+        self.knowledge.offer(self._checker.follow(offer))
         self._offered.set()
 
     def material(self) -> TlsMaterial:
@@ -188,7 +200,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.zone.update(self._answered(learned.view), learned.services)
+        self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned.view.offer)
 
     def _publish(self, offer: Offer) -> None:
@@ -204,10 +216,6 @@ class Agent:
     def _dialled(self, offer: Offer) -> Mapping[str, Resource]:
         """The gateways that peers may dial."""
         return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
-
-    def _answered(self, view: ClusterView) -> ClusterView:
-        """*view* with the VIPs alone that lead to gateways that take calls."""
-        return replace(view, vip_ranges=self._fronts.answered(view.vip_ranges))
 
     def hear(self, report: Report) -> ReportAnswer:
         """Take in how a gateway is, and send calls elsewhere if it takes none."""
@@ -226,7 +234,7 @@ class Agent:
                 self._steer()
 
     def _steer(self) -> None:
-        self.zone.update(self._answered(self.view), ())
+        self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))
         self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
@@ -236,6 +244,10 @@ class Agent:
         return self.programmes.catalogue_of(spec)
 
     # --- tasks
+
+    async def check_endpoints(self) -> None:
+        """Send calls elsewhere when an endpoint is found to take none."""
+        await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""
@@ -311,6 +323,7 @@ async def _serve(
         await stop.run(
             agent.follow_source(readings),
             agent.watch_gateways(),
+            agent.check_endpoints(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, legacy, heir),

@@ -12,7 +12,7 @@ from typing import Final
 
 from clusters.model import GatewayRecord, VipRange
 from clusters.reports import Phase, Report
-from federation.dns.zone import TTL
+from federation.dns.authority import TTL
 
 SILENT_AFTER: Final = 3.0
 SETTLE: Final = TTL + 1.0

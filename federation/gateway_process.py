@@ -1,6 +1,6 @@
 """What `fedgate gateways run` does: find out who this gateway and its agent are, then run it."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +14,9 @@ from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
 from gateway.bootstrap import Agent, UnixAgent
+from gateway.netfilter import redirected
 from gateway.proxy import ProxySettings, run
-from gateway.spec import Capture, GatewaySpec, Role
+from gateway.spec import CAPTURE_PORT, EVERYWHERE, Capture, GatewaySpec, Role
 from pki import keystore
 from pki.tokens import TokenKind, parse_token
 
@@ -50,6 +51,8 @@ class Behaviour:
     concurrency: int | None
     drain_timeout: float
     vip_ranges: tuple[str, ...] = ()
+    capture_port: int = CAPTURE_PORT
+    rules_in_place: bool = False
 
 
 def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
@@ -58,8 +61,17 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
     with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
         whole = settings(asked, behaviour, enrolled, folder)
-        with Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour)) as reporter:
+        report = first_report(whole.spec, behaviour)
+        with captured(whole.spec, behaviour), Reporter(_tell(asked, enrolled), report) as reporter:
             run(whole, reporter)
+
+
+def captured(spec: GatewaySpec, behaviour: Behaviour) -> AbstractContextManager[None]:
+    """What has to be in place for calls to come, for as long as the gateway runs."""
+    if spec.capture is not Capture.REDIRECT or not spec.is_egress or behaviour.rules_in_place:
+        return nullcontext()
+    ranges = [VipRange(cidr) for cidr in behaviour.vip_ranges]
+    return redirected(spec.name, ranges, spec.capture_port)
 
 
 def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
@@ -80,9 +92,15 @@ def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, fold
     role = enrolled.enrolment.role if enrolled else asked.role or _DEFAULT_ROLE
     roles = frozenset(Role) if role == "both" else frozenset({Role(role)})
     log = str(behaviour.access_log.absolute()) if behaviour.access_log else None
-    spec = GatewaySpec(name, roles, behaviour.capture, ingress_port=behaviour.port, access_log=log)
-    if behaviour.listen:
-        spec = GatewaySpec(name, roles, behaviour.capture, behaviour.listen, behaviour.port, log)
+    spec = GatewaySpec(
+        name,
+        roles,
+        behaviour.capture,
+        behaviour.listen or EVERYWHERE,
+        behaviour.port,
+        log,
+        capture_port=behaviour.capture_port,
+    )
     agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
     return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout)
 

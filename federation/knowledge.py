@@ -163,7 +163,7 @@ def export_of(service: LocalService) -> Export:
     return Export(
         service.service,
         tuple(sorted(p.port for p in service.ports)),
-        len(service.endpoints),
+        len(service.ready),
         service.passthrough,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
-from federation.durations import relative
+from clusters.durations import relative
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Record: TypeAlias = Mapping[str, Json]
@@ -19,6 +19,7 @@ _GOOD = frozenset(
 )
 _BAD = frozenset(
     {"fail", "nack", "failed", "lost", "refused", "broken", "evicted", "disconnected", "unread", "nxdomain"}
+    | {"down"}
 )
 _GREEN, _YELLOW, _RED, _RESET = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _GAP = 3

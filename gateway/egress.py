@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from envoy.config.core.v3.backoff_pb2 import BackoffStrategy
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 from xds.type.matcher.v3.matcher_pb2 import Matcher
@@ -17,7 +18,7 @@ from xds.type.matcher.v3.matcher_pb2 import Matcher
 from clusters.carriage import Carriage
 from gateway import http, lds, matchers, names
 from gateway.filters import identity, network_filter, state, state_value
-from gateway.messages import ADS, FOREVER, seconds, socket_address
+from gateway.messages import ADS, FOREVER, packed, seconds, socket_address
 
 # All listeners of an egress count together: their numbers have the same names whatever there is to call.
 STATS: Final = "egress"
@@ -44,6 +45,26 @@ def listener(
     called = [([vip for vip, how in vips.items() if how is kind], then) for kind, then in door.items()]
     made.filter_chain_matcher.CopyFrom(matchers.by_address(matchers.DESTINATION, *called))
     made.filter_chains.extend([_CALLERS, _HTTP])
+    return made
+
+
+def capture(addresses: Sequence[str], port: int) -> Listener:
+    """Where calls arrive that the packet filter leads to *port*: each goes on to the listener of the port
+    that it was going to. What has none, or was led here by nobody, is closed at once.
+    """
+    made = lds.listener(names.CAPTURE, [socket_address(address, port) for address in addresses], STATS)
+    made.listener_filters.append(_ORIGINAL_DST)
+    made.use_original_dst.value = True
+    made.filter_chain_matcher.CopyFrom(Matcher())
+    made.filter_chains.append(_CALLERS)
+    return made
+
+
+def handed(listener: Listener) -> Listener:
+    """*listener* for calls that arrive elsewhere and are handed to it."""
+    made = Listener()
+    made.CopyFrom(listener)
+    made.bind_to_port.value = False
     return made
 
 
@@ -93,6 +114,9 @@ def _tunnelling() -> TcpProxy:
     return proxy
 
 
+_ORIGINAL_DST: Final = ListenerFilter(
+    name="envoy.filters.listener.original_dst", typed_config=packed(OriginalDst())
+)
 _CALLERS: Final = FilterChain(
     name=names.CALLERS,
     filters=[

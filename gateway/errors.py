@@ -5,6 +5,7 @@ GatewayError
 ├── DanglingReference    a snapshot that names a resource which it does not have
 ├── GatewayRefused       a gateway that shall have no configuration
 ├── CannotListen         an address or socket that cannot be served on
+├── CaptureRefused       rules of the packet filter that were not taken
 ├── EnvoyNotFound        no Envoy binary on this machine
 └── EnvoyFailed          an Envoy that refused its configuration, or that does not stay up
 """
@@ -53,6 +54,20 @@ class CannotListen(GatewayError):
         super().__init__(f"cannot listen on {address}: {reason}")
         self.address = address
         self.reason = reason
+
+
+class CaptureRefused(GatewayError):
+    """Rules of the packet filter that were not taken."""
+
+    hint = (
+        "the rules need CAP_NET_ADMIN: have an administrator load what `fedgate gateways rules` prints, "
+        "and run the gateway with --rules-in-place"
+    )
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(f"cannot redirect calls to the gateway: {reason}")
+        self.reason = reason
+        self.hint = hint or self.hint
 
 
 class EnvoyNotFound(GatewayError):

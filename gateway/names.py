@@ -16,6 +16,7 @@ FORWARD: Final = "forward"  # the internal listener that asks several clusters f
 TUNNEL_METADATA: Final = "fed.tunnel"  # where an endpoint says what is behind its tunnel
 WAY_KEY: Final = "fed.way"  # filter state: the cluster of clusters that a tunnel is asked of
 WAY_HEADER: Final = "x-fed-way"  # the same, as a table of routes can see it; only within a gateway
+CAPTURE: Final = "capture"  # the listener where redirected calls arrive
 CALLERS: Final = "callers"  # the filter chain of an egress listener for what is carried as bytes
 HTTP: Final = "http"  # the one for what is carried request by request, and its table of routes
 CALLER_HEADER: Final = "x-fed-caller"  # whose call it is, as that table can see it; only within a gateway

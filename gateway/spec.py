@@ -18,6 +18,8 @@ from clusters.model import GatewayRecord
 from gateway.errors import InvalidSpec
 
 INGRESS_PORT: Final = 15008
+CAPTURE_PORT: Final = 15001
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (an ingress's peers are elsewhere)
 _METADATA: Final = "fedgate"
 _MAX_ADDRESSES: Final = 64
 
@@ -33,11 +35,13 @@ class Capture(StrEnum):
     """How calls to a VIP reach the egress.
 
     ANYIP: a route makes the whole range local, so one wildcard listener per port number takes all;
-    only in a network namespace of the gateway's own. LOOPBACK: each VIP is an address of the host
-    (127.x), and has listeners of its own.
+    only in a network namespace of the gateway's own. REDIRECT: the packet filter leads the range to
+    one port, from which the kernel tells where a call was going. LOOPBACK: each VIP is an address of
+    the host (127.x), and has listeners of its own.
     """
 
     ANYIP = "anyip"
+    REDIRECT = "redirect"
     LOOPBACK = "loopback"
 
 
@@ -46,16 +50,18 @@ class GatewaySpec:
     """One gateway, as it describes itself.
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
-    of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all.
+    of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all;
+    `capture_port` is where redirected calls arrive.
     """
 
     name: str
     roles: frozenset[Role]
     capture: Capture = Capture.ANYIP
-    ingress_addresses: tuple[str, ...] = ("0.0.0.0", "::")  # noqa: S104 (its peers are elsewhere)
+    ingress_addresses: tuple[str, ...] = EVERYWHERE
     ingress_port: int = INGRESS_PORT
     access_log: str | None = None
     ipv6: bool = True
+    capture_port: int = CAPTURE_PORT
 
     def __post_init__(self) -> None:
         if not self.roles:
@@ -66,6 +72,8 @@ class GatewaySpec:
             record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
         except ClusterError as error:
             raise InvalidSpec("name, addresses or port", str(error)) from error
+        if not 1 <= self.capture_port <= 65535 or self.capture_port == self.ingress_port:
+            raise InvalidSpec("capture port", "want 1-65535, and another than the ingress's")
         if record.has_names:
             raise InvalidSpec("ingress addresses", "want IP addresses to bind, not names")
         object.__setattr__(self, "ingress_addresses", record.addresses)
@@ -105,6 +113,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "ingress_port": spec.ingress_port,
                 "access_log": spec.access_log,
                 "ipv6": spec.ipv6,
+                "capture_port": spec.capture_port,
             }
         }
     )
@@ -121,11 +130,9 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
     if not isinstance(said, dict):
         raise InvalidSpec("metadata", f"has no {_METADATA!r}; was this Envoy started by fedgate?")
     roles, addresses = said.get("roles"), said.get("ingress_addresses")
-    port, log = said.get("ingress_port"), said.get("access_log")
+    log = said.get("access_log")
     if not isinstance(roles, list) or not isinstance(addresses, list):
         raise InvalidSpec("metadata", "roles and ingress_addresses are lists")
-    if not isinstance(port, float | int) or port != int(port):
-        raise InvalidSpec("ingress_port", "want a whole number")
     if log is not None and not isinstance(log, str):
         raise InvalidSpec("access_log", "want a path")
     try:
@@ -134,9 +141,18 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             roles=frozenset(Role(str(role)) for role in roles),
             capture=Capture(str(said.get("capture"))),
             ingress_addresses=tuple(str(address) for address in addresses),
-            ingress_port=int(port),
+            ingress_port=_whole(said, "ingress_port", INGRESS_PORT),
             access_log=log,
             ipv6=said.get("ipv6") is not False,
+            capture_port=_whole(said, "capture_port", CAPTURE_PORT),
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error
+
+
+def _whole(said: dict[object, object], field: str, default: int) -> int:
+    """A number, which a gateway older than the field does not give."""
+    number = said.get(field, default)
+    if not isinstance(number, float | int) or number != int(number):
+        raise InvalidSpec(field, "want a whole number")
+    return int(number)

@@ -142,7 +142,7 @@ def _served(offered: LocalService) -> Part:
         name = names.local_cluster(offered.service, port)
         authority = offered.service.authority(port)
         made.append((CLUSTER, resource(name, cds.local(name))))
-        made.append((ENDPOINT, resource(name, eds.local(name, offered.endpoints, target))))
+        made.append((ENDPOINT, resource(name, eds.local(name, offered.ready, target))))
         routes.append(rds.serialized(rds.virtual_host(authority, name, offered.allow)))
         references += [Reference(ENDPOINT, name, name), Reference(CLUSTER, name, authority)]
     return Part(tuple(made), tuple(references), (), tuple(routes))
@@ -225,21 +225,32 @@ def _capture(
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
     """One for each port number; where VIPs are bound one by one, one for each VIP and port."""
     door = egress.door(sources(view.offer))
+    if spec.capture is Capture.LOOPBACK:
+        yield from _listeners_by_vip(view, spec, door)
+        return
     families = {ip_network(block.cidr).version for block in view.vip_ranges}
     wildcards = egress.wildcards(families if spec.ipv6 else families & {4})
+    if not wildcards:
+        return
+    redirects = spec.capture is Capture.REDIRECT
+    if redirects:
+        yield resource(names.CAPTURE, egress.capture(wildcards, spec.capture_port))
+    ours = {spec.ingress_port} if spec.is_ingress else set()
+    ours |= {spec.capture_port} if redirects else set()
     for port, vips in vips_by_port(view).items():
-        if spec.capture is Capture.ANYIP:
-            taken = spec.is_ingress and port == spec.ingress_port
-            if taken or not wildcards:  # whoever exports our ingress's port must not take it away
-                continue
-            name = names.egress_listener(port)
-            yield resource(name, egress.listener(name, wildcards, port, vips, door))
+        if port in ours:  # whoever exports a port that we listen on must not take it away
             continue
+        name = names.egress_listener(port)
+        made = egress.listener(name, wildcards, port, vips, door)
+        yield resource(name, egress.handed(made) if redirects else made)
+
+
+def _listeners_by_vip(view: ClusterView, spec: GatewaySpec, door: egress.Door) -> Iterable[Resource]:
+    for port, vips in vips_by_port(view).items():
         for vip, how in vips.items():
-            if not spec.ipv6 and ip_address(vip).version == 6:
-                continue
-            name = names.vip_cluster(vip, port)
-            yield resource(name, egress.listener(name, [vip], port, {vip: how}, door))
+            if spec.ipv6 or ip_address(vip).version == 4:
+                name = names.vip_cluster(vip, port)
+                yield resource(name, egress.listener(name, [vip], port, {vip: how}, door))
 
 
 def _callers(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:

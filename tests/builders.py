@@ -1,5 +1,6 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
+from clusters.health import HealthCheck
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -41,9 +42,17 @@ def imported(name: str, *clusters: ClusterName, index: int = 1, ports: tuple[Por
     return Import(ServiceName("shop", name), index, ports, offerings)
 
 
-def local_service(name: str, *endpoints: str, port: Port = HTTP, target: int = 18080) -> LocalService:
+def local_service(
+    name: str,
+    *endpoints: str,
+    port: Port = HTTP,
+    target: int = 18080,
+    health: HealthCheck | None = None,
+    down: tuple[str, ...] = (),
+) -> LocalService:
     """`shop/NAME`, run here."""
-    return LocalService(ServiceName("shop", name), (ServicePort(port, target),), endpoints)
+    ports = (ServicePort(port, target),)
+    return LocalService(ServiceName("shop", name), ports, endpoints, health=health, down=down)
 
 
 def workload(name: str, *addresses: str) -> Workload:

@@ -5,7 +5,10 @@ The format's own rules stand here; what a name, an address or a port may be is t
 
 from functools import partial
 
+from clusters import health
+from clusters.durations import parse_duration
 from clusters.errors import InvalidValue, SourceError
+from clusters.health import CheckKind, HealthCheck, grpc_service, http_path, threshold
 from clusters.model import (
     CallerPattern,
     GatewayRecord,
@@ -26,6 +29,11 @@ from clusters.model import (
 )
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Malformed, Node, Place, Table, compose
+
+_HEALTH_FIELDS = (
+    *("type", "port", "path", "service"),
+    *("interval", "timeout", "unhealthyThreshold", "healthyThreshold"),
+)
 
 
 def parse_offer(text: str, path: str) -> Offer:
@@ -62,7 +70,7 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "passthrough"):
+    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "health", "passthrough"):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
@@ -79,7 +87,14 @@ def read_service(at: Cursor) -> LocalService | None:
         or passthrough is None
     ):
         return None
-    return at.build(lambda: LocalService(ServiceName(namespace, name), ports, endpoints, allow, passthrough))
+    health = None if at["health"].absent else _health(at["health"], ports)
+    if health is None and not at["health"].absent:
+        return None
+    return at.build(
+        lambda: LocalService(
+            ServiceName(namespace, name), ports, endpoints, allow, health, passthrough=passthrough
+        )
+    )
 
 
 def _ports(at: Cursor) -> tuple[ServicePort, ...] | None:
@@ -117,6 +132,46 @@ def _allow(at: Cursor) -> tuple[CallerPattern, ...] | None:
         at.wrong("empty; leave the field out to let every workload in, or name the callers")
         return None
     return allow
+
+
+def _health(at: Cursor, ports: tuple[ServicePort, ...]) -> HealthCheck | None:
+    """Read how endpoints are checked: on the target of the first TCP port unless another is named."""
+    if not at.has_fields(*_HEALTH_FIELDS):
+        return None
+    kind = at["type"].text(_kind)
+    for field, only in (("path", CheckKind.HTTP), ("service", CheckKind.GRPC)):
+        if kind not in (None, only) and not at[field].absent:
+            at[field].wrong(f"makes sense with type {only} alone")
+    carried = [each.target for each in ports if each.port.protocol is Protocol.TCP]
+    if not carried and at["port"].absent:
+        at["port"].wrong("missing; the service has no TCP port that could be taken instead")
+        return None
+    port = at["port"].number(port_number, default=carried[0] if carried else None)
+    path, service = at["path"].text(http_path, default="/"), at["service"].text(grpc_service, default="")
+    interval = at["interval"].text(_interval, default=2.0)
+    timeout = at["timeout"].text(_timeout, default=1.0)
+    down = at["unhealthyThreshold"].number(threshold, default=2)
+    up = at["healthyThreshold"].number(threshold, default=1)
+    if kind is None or port is None or path is None or service is None or interval is None or timeout is None:
+        return None
+    if down is None or up is None:
+        return None
+    return at.build(lambda: HealthCheck(kind, port, path, service, interval, timeout, down, up))
+
+
+def _interval(text: str) -> float:
+    return health.interval(parse_duration(text).total_seconds())
+
+
+def _timeout(text: str) -> float:
+    return health.timeout(parse_duration(text).total_seconds())
+
+
+def _kind(text: str) -> CheckKind:
+    try:
+        return CheckKind(text)
+    except ValueError as error:
+        raise InvalidValue("type", text, f"want {', '.join(CheckKind)}") from error
 
 
 def _workload(at: Cursor) -> Workload | None:

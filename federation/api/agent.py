@@ -1,9 +1,10 @@
 """The agent's admin API, on a unix socket of its own: what it knows, serves and mints."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from functools import partial
+from typing import Final, Literal, Protocol
 
 import msgspec
 from aiohttp import web
@@ -12,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from clusters.model import ClusterView
 from clusters.reports import Report, ReportAnswer
 from clusters.sources.file import Reading
-from federation.api.answers import Check, services_document
+from federation.api.answers import Check, endpoints_document, services_document
 from federation.api.gateways import gateways_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, application, body_as, json_response
@@ -20,6 +21,7 @@ from federation.api.metrics import counters, gauge, gauges
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
+from federation.health.standings import Standings
 from federation.reporting import ADMIN_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
@@ -28,6 +30,8 @@ from gateway.delta import Standing
 from gateway.kinds import SHORT
 from gateway.view import contested
 from pki.tokens import Token
+
+_SHOWN: Final = 3
 
 
 class Agent(Protocol):
@@ -43,6 +47,10 @@ class Agent(Protocol):
     def ready(self) -> bool: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def fronts(self) -> tuple[Front, ...]: ...
+    @property
+    def standings(self) -> Standings: ...
+    @property
+    def checks_made(self) -> Mapping[str, int]: ...
     def svids(self) -> tuple[Svid, ...]: ...
     def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
@@ -74,7 +82,8 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
 
     async def services(_: web.Request) -> web.StreamResponse:
         view = agent.view
-        return json_response(services_document(view.imports.values(), view.vips))
+        endpoints = partial(endpoints_document, view.offer, agent.standings)
+        return json_response(services_document(view.imports.values(), view.vips, endpoints))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
         origin = request.query.get("from") or agent.view.home
@@ -147,6 +156,7 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
             "workloads": len(view.offer.workloads),
             "gateways": len(view.offer.gateways),
         },
+        "endpoints": agent.standings.count(),
         "imports": len(view.imports),
         "members": sorted(view.members),
         "vip_ranges": [r.cidr for r in view.vip_ranges],
@@ -186,6 +196,10 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check("workloads", "fail", f"claimed twice: {claims}", hint)
     else:
         yield Check("workloads", "ok", f"{len(view.offer.workloads)} workloads, each address claimed once")
+    if down := [f"{name} at {address}: {why.reason}" for name, address, why in agent.standings.down()]:
+        more = f"; and {len(down) - _SHOWN} more" if len(down) > _SHOWN else ""
+        hint = "calls are not sent there; `fedgate services show NAME` tells since when"
+        yield Check("endpoints", "warn", f"down: {'; '.join(down[:_SHOWN])}{more}", hint)
     for status in agent.gateways():
         verdict: Literal["ok", "fail"] = "ok" if status.standing is not Standing.NACK else "fail"
         detail = f"{status.spec.name} {status.standing} {status.detail}".rstrip()
@@ -229,4 +243,7 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     ]
     text = "Resources that a gateway rejects."
     yield gauges("fedgate_gateway_rejected", text, ("gateway", "kind"), rejected)
+    states = [((state,), float(count)) for state, count in agent.standings.count().items()]
+    yield gauges("fedgate_endpoints", "Endpoints of this cluster that are checked.", ("state",), states)
+    yield counters("fedgate_endpoint_checks", "Checks of endpoints.", "outcome", agent.checks_made)
     yield counters("fedgate_dns_questions", "Questions to the name server.", "outcome", facts.dns.tally)

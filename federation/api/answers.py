@@ -6,7 +6,9 @@ from typing import Literal
 import msgspec
 
 from clusters.carriage import Carriage, carriage
-from clusters.model import Import, Port
+from clusters.health import Standing
+from clusters.model import Import, Offer, Port, ServiceName
+from federation.health.standings import Standings
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -18,13 +20,37 @@ class Check(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
+def _unknown(_: ServiceName) -> dict[str, object]:
+    """Endpoints stay local: only the agent of a cluster knows those that are there."""
+    return {}
+
+
 def services_document(
-    imports: Iterable[Import], vips: Callable[[Import], tuple[str, ...]]
+    imports: Iterable[Import],
+    vips: Callable[[Import], tuple[str, ...]],
+    endpoints: Callable[[ServiceName], dict[str, object]] = _unknown,
 ) -> dict[str, object]:
-    """The services of the clusterset, by name."""
-    return {
-        "services": [_service(i, vips(i)) for i in sorted(imports, key=lambda imported: imported.service)]
-    }
+    """The services of the clusterset, by name; *endpoints* adds to each what is known of those here."""
+    by_name = sorted(imports, key=lambda imported: imported.service)
+    return {"services": [_service(i, vips(i)) | endpoints(i.service) for i in by_name]}
+
+
+def endpoints_document(offer: Offer, standings: Standings, service: ServiceName) -> dict[str, object]:
+    """The endpoints that this cluster has for *service*, each with its state; nothing if it has none.
+
+    `state` is `ready` or `down` by the last check, or `believed` if there was none.
+    """
+    offered, known = offer.services.get(service), standings.of(service)
+    if offered is None:
+        return {}
+    return {"endpoints": [_endpoint(address, known.get(address)) for address in offered.endpoints]}
+
+
+def _endpoint(address: str, standing: Standing | None) -> dict[str, object]:
+    if standing is None:
+        return {"address": address, "state": "believed", "since": None, "reason": "its service has no check"}
+    since = standing.since if standing.checked else None
+    return {"address": address, "state": standing.state, "since": since, "reason": standing.reason}
 
 
 def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:

@@ -1,7 +1,8 @@
-"""`fedgate gateways run`: run one gateway, a real Envoy, for this cluster's agent."""
+"""`fedgate gateways run` and `rules`: run one gateway, a real Envoy, and lead calls to it."""
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import click
 from click.core import ParameterSource
@@ -10,6 +11,40 @@ from federation.commands.options import FILE, STATE, Duration
 from federation.commands.running import log_level_option
 from federation.commands.secret_input import read_token
 from pki.tokens import TokenKind
+
+_DEFAULT_NAME: Final = "gateway"
+capture_port_option = click.option(
+    "--capture-port",
+    type=click.IntRange(1, 65535),
+    default=15001,
+    show_default=True,
+    help="Where redirected calls arrive.",
+)
+
+
+@click.command("rules")
+@click.option("--name", default=_DEFAULT_NAME, show_default=True, help="The gateway's name.")
+@click.option(
+    "--vip-range", "vip_ranges", multiple=True, metavar="CIDR", help="What to redirect; repeatable."
+)
+@capture_port_option
+@click.option("--remove", is_flag=True, help="Print what takes the rules away instead.")
+def rules(name: str, vip_ranges: tuple[str, ...], capture_port: int, remove: bool) -> None:
+    """Print the rules that `gateways run --capture redirect` loads, for `nft -f -`.
+
+    For a gateway that may not do it itself: an administrator loads them, and the gateway is run with
+    --rules-in-place.
+    """
+    from clusters.model import VipRange, label
+    from gateway.rules import removal, ruleset
+
+    label("gateway", name)
+    if remove:
+        click.echo(removal(name), nl=False)
+    elif vip_ranges:
+        click.echo(ruleset(name, [VipRange(cidr) for cidr in vip_ranges], capture_port), nl=False)
+    else:
+        raise click.UsageError("what is to be redirected? say --vip-range CIDR")
 
 
 @click.command("run")
@@ -31,10 +66,14 @@ from pki.tokens import TokenKind
 @click.option("--token-file", type=FILE, help="Read the enrolment token from here instead of stdin.")
 @click.option(
     "--capture",
-    type=click.Choice(["anyip", "loopback"]),
+    type=click.Choice(["anyip", "redirect", "loopback"]),
     default="anyip",
     show_default=True,
-    help="How calls come: the VIP range routed to this network namespace, or each VIP a 127.x.",
+    help="How calls come: the VIP range is local here, redirected by nftables, or each VIP is a 127.x.",
+)
+@capture_port_option
+@click.option(
+    "--rules-in-place", is_flag=True, help="An administrator has loaded what `gateways rules` prints."
 )
 @click.option(
     "--listen", multiple=True, metavar="IP", help="Where the ingress listens; repeatable. [default: all]"
@@ -72,6 +111,8 @@ def run(
     enrol: bool,
     token_file: Path | None,
     capture: str,
+    capture_port: int,
+    rules_in_place: bool,
     listen: tuple[str, ...],
     port: int,
     vip_ranges: tuple[str, ...],
@@ -89,6 +130,8 @@ def run(
         agent = None
     if enrol and agent:
         raise click.UsageError("--enrol is for an agent on another machine, --agent for one on this")
+    if capture == "redirect" and role != "ingress" and not vip_ranges:
+        raise click.UsageError("--capture redirect wants to know what to redirect: say --vip-range CIDR")
     line = read_token(TokenKind.GATEWAY, arguments, token_file) if enrol or arguments else None
     from federation.gateway_process import Asked, Behaviour, run_gateway
     from gateway.spec import Capture
@@ -96,6 +139,14 @@ def run(
     run_gateway(
         Asked(name, role, state, agent, line),
         Behaviour(
-            Capture(capture), listen, port, access_log, concurrency, drain_timeout.total_seconds(), vip_ranges
+            Capture(capture),
+            listen,
+            port,
+            access_log,
+            concurrency,
+            drain_timeout.total_seconds(),
+            vip_ranges,
+            capture_port,
+            rules_in_place,
         ),
     )

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 import click
 
+from clusters.durations import short
 from federation.commands.answers import record, records
-from federation.commands.gateway_run import run
+from federation.commands.gateway_run import rules, run
 from federation.commands.options import (
     DefaultGroup,
     Duration,
@@ -17,7 +18,6 @@ from federation.commands.options import (
     output_option,
     quiet_option,
 )
-from federation.durations import short
 from federation.errors import WaitedInVain
 from federation.output import Format, Output
 from federation.table import Column, Record, Table, plain, text, when
@@ -67,6 +67,7 @@ def gateways() -> None:
 
 
 gateways.add_command(run)
+gateways.add_command(rules)
 
 
 @gateways.command("list")

@@ -13,10 +13,10 @@ from typing import TypeVar
 import click
 from click.core import ParameterSource
 
+from clusters.durations import parse_duration
 from clusters.errors import ClusterError
 from federation import paths
 from federation.client import Admin, endpoint
-from federation.durations import parse_duration
 from federation.errors import NobodyHere
 from federation.output import Format, Output
 

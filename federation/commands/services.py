@@ -7,8 +7,8 @@ import click
 from clusters.model import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, named, record, records
 from federation.commands.options import DefaultGroup, Side, admin_options, either, output_option
-from federation.output import Output
-from federation.table import Column, Record, Table, plain, text
+from federation.output import Format, Output
+from federation.table import Column, Record, Table, plain, text, when
 
 
 def _name(service: Record) -> str:
@@ -46,6 +46,16 @@ TABLE = Table(
     empty="no services yet; a cluster offers those that its agent's --source file names",
 )
 
+ENDPOINTS = Table(
+    "endpoints",
+    (
+        plain("ENDPOINT", "address"),
+        plain("STATE", "state", state=True),
+        when("SINCE", "since"),
+        plain("REASON", "reason", flexible=True),
+    ),
+)
+
 
 def _wanted(text: str) -> str:
     """NAMESPACE/NAME of `shop/catalog`, `catalog.shop`, or the whole DNS name."""
@@ -79,6 +89,13 @@ def list_services(namespace: str | None, output: Output) -> None:
 @admin_options(Side.HUB, Side.AGENT)
 @output_option
 def show(name: str, output: Output) -> None:
-    """Show the service NAME: shop/catalog, catalog.shop, or the whole DNS name."""
+    """Show the service NAME: shop/catalog, catalog.shop, or the whole DNS name.
+
+    The agent (--agent) shows its cluster's own endpoints as well, and how they stand.
+    """
     found = records(either(Side.HUB).get("/v1/services"), "services")
-    output.record(named("service", _wanted(name), found, _name), TABLE)
+    service = named("service", _wanted(name), found, _name)
+    output.record(service, TABLE)
+    if service.get("endpoints") and output.format in (Format.TABLE, Format.WIDE):
+        output.lines([""])
+        output.records([record(each) for each in items(service["endpoints"])], ENDPOINTS)

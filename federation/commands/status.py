@@ -2,9 +2,9 @@
 
 import click
 
+from clusters.durations import relative
 from federation.commands.answers import items, record
 from federation.commands.options import Side, admin_options, agent, output_option
-from federation.durations import relative
 from federation.output import Format, Output
 from federation.table import Json, Record, text
 
@@ -36,7 +36,14 @@ def _screen(answer: Record, output: Output) -> list[str]:
         *_why(hub),
         f"source:   {output.paint(state, state)}, {text(source.get('path'))}, {offered}",
         *(f"          {text(problem)}" for problem in items(source.get("problems"))),
+        *_endpoints(record(answer.get("endpoints")), output),
     ]
+
+
+def _endpoints(counted: Record, output: Output) -> list[str]:
+    """How many endpoints are in which state, where some are checked."""
+    states = [output.paint(f"{state}: {text(count)}", state) for state, count in counted.items() if count]
+    return [f"checked:  {', '.join(states)}"] if states else []
 
 
 def _why(hub: Record) -> list[str]:

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import click
 
+from clusters.durations import short
 from clusters.model import cluster_name
 from federation.commands.answers import records
 from federation.commands.options import Duration, Side, admin_options, hub, output_option, quiet_option
-from federation.durations import short
 from federation.output import Format, Output
 from federation.table import Table, plain, text, when
 

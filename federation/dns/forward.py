@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clusters.model import canonical_address
-from federation.dns.message import HEADER, TCP_LIMIT, Query, Rcode
+from federation.dns.message import DNS_PORT, HEADER, TCP_LIMIT, Query, Rcode
 from federation.settings import host_port
 
-DNS_PORT = 53
 _CANNOT_TELL = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 
 

@@ -10,6 +10,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+DNS_PORT = 53
 HEADER = 12
 UDP_LIMIT = 1232
 """The largest UDP answer that crosses the usual networks in one piece (DNS flag day 2020)."""
@@ -27,6 +28,7 @@ class RecordType(IntEnum):
     """The record types that are spoken of by name."""
 
     A = 1
+    NS = 2
     SOA = 6
     PTR = 12
     TXT = 16
@@ -51,11 +53,15 @@ class Rcode(IntEnum):
 
 
 class Unanswerable(Exception):
-    """A packet that is no question to a name server. `rcode` is the answer; `None`: say nothing at all."""
+    """A packet that is no question to a name server. `rcode` is the answer; `None`: say nothing at all.
 
-    def __init__(self, rcode: Rcode | None) -> None:
+    `question` is what the answer repeats, as far as it could be read.
+    """
+
+    def __init__(self, rcode: Rcode | None, question: bytes = b"") -> None:
         super().__init__(rcode)
         self.rcode = rcode
+        self.question = question
 
 
 class Query(NamedTuple):
@@ -87,21 +93,47 @@ class Query(NamedTuple):
 class Answer:
     """The part of an answer that does not depend on who asks: its code and its sections.
 
-    `records` begins with the answer section's records. A truncated answer has none.
+    `counts` are those of one question and of the sections, without and with EDNS; `records` the answer
+    section's, then the authority's. `whole` has what is additional behind them, which is left out where there
+    is no room for it. A truncated answer has no records at all.
     """
 
     rcode: Rcode
-    counts: bytes
+    counts: tuple[bytes, bytes]
     records: bytes
+    whole: bytes
 
     @classmethod
     def of(
-        cls, rcode: Rcode = Rcode.NOERROR, answers: Iterable[bytes] = (), authority: Iterable[bytes] = ()
+        cls,
+        rcode: Rcode = Rcode.NOERROR,
+        answers: Iterable[bytes] = (),
+        authority: Iterable[bytes] = (),
+        additional: Iterable[bytes] = (),
     ) -> "Answer":
         """Put whole records together."""
-        answers, authority = tuple(answers), tuple(authority)
-        counts = len(answers).to_bytes(2) + len(authority).to_bytes(2)
-        return cls(rcode, counts, b"".join((*answers, *authority)))
+        answers, authority, additional = tuple(answers), tuple(authority), tuple(additional)
+        records = b"".join((*answers, *authority))
+        counts = b"\0\1" + len(answers).to_bytes(2) + len(authority).to_bytes(2)
+        extras = len(additional)
+        return cls(
+            rcode,
+            (counts + extras.to_bytes(2), counts + (extras + 1).to_bytes(2)),
+            records,
+            records + b"".join(additional),
+        )
+
+    @property
+    def answers(self) -> int:
+        """How many records the answer section has."""
+        return int.from_bytes(self.counts[0][2:4])
+
+    def within(self, room: int) -> tuple["Answer", int]:
+        """As much as fits in *room* bytes, and the flag of a truncated answer if something is missed."""
+        if len(self.records) > room:
+            return Answer(self.rcode, EMPTY.counts, b"", b""), 0x0200
+        sections = self.counts[0][:6]
+        return Answer(self.rcode, (sections + b"\0\0", sections + b"\0\1"), self.records, self.records), 0
 
 
 EMPTY = Answer.of()
@@ -122,18 +154,18 @@ def parse_query(packet: bytes) -> Query:
         raise Unanswerable(Rcode.FORMERR)
     question = packet[HEADER:end]
     key = question[:-4].lower() + question[-4:]
-    limit, edns = _edns(packet, end) if packet[11] else (UDP_MINIMUM, b"")
+    limit, edns = _edns(packet, end, question) if packet[11] else (UDP_MINIMUM, b"")
     return Query(packet[:2], packet[2] << 8 | packet[3], question, key, limit, edns)
 
 
-def _edns(packet: bytes, at: int) -> tuple[int, bytes]:
+def _edns(packet: bytes, at: int, question: bytes) -> tuple[int, bytes]:
     """Read the one additional record at *at*: the client's UDP limit, and our own record in answer."""
     if packet[at : at + 3] != b"\0\0\x29":
         return UDP_MINIMUM, b""
     if len(packet) < at + 11 or len(packet) < at + 11 + int.from_bytes(packet[at + 9 : at + 11]):
         raise Unanswerable(Rcode.FORMERR)
     if packet[at + 6]:
-        raise Unanswerable(Rcode.BADVERS)
+        raise Unanswerable(Rcode.BADVERS, question)
     limit = min(max(int.from_bytes(packet[at + 3 : at + 5]), UDP_MINIMUM), UDP_LIMIT)
     wants_dnssec = packet[at + 7] & 0x80
     return limit, _opt(wants_dnssec << 8)
@@ -145,8 +177,8 @@ def _opt(extended: int) -> bytes:
 
 def render(query: Query, answer: Answer, limit: int, *, authoritative: bool, recursion: bool) -> bytes:
     """Write *answer* to *query* in no more than *limit* bytes; what does not fit is left out and marked."""
-    if HEADER + len(query.question) + len(answer.records) + len(query.edns) > limit:
-        answer, truncated = Answer(answer.rcode, EMPTY.counts, b""), 0x0200
+    if HEADER + len(query.question) + len(answer.whole) + len(query.edns) > limit:
+        answer, truncated = answer.within(limit - HEADER - len(query.question) - len(query.edns))
     else:
         truncated = 0
     # Kept from the client: "recursion desired" and "checking disabled".
@@ -155,21 +187,20 @@ def render(query: Query, answer: Answer, limit: int, *, authoritative: bool, rec
         (
             query.ident,
             flags.to_bytes(2),
-            b"\0\1",
-            answer.counts,
-            b"\0\1" if query.edns else b"\0\0",
+            answer.counts[1 if query.edns else 0],
             query.question,
-            answer.records,
+            answer.whole,
             query.edns,
         )
     )
 
 
-def render_refusal(packet: bytes, rcode: Rcode) -> bytes:
-    """Say *rcode* to a packet whose question could not be read."""
+def render_refusal(packet: bytes, rcode: Rcode, question: bytes) -> bytes:
+    """Say *rcode* to a packet of which only *question*, perhaps empty, could be read."""
     edns = _opt((rcode >> 4) << 24) if rcode > 15 else b""
     flags = 0x8000 | (packet[2] & 0x79) << 8 | rcode & 0xF
-    return packet[:2] + flags.to_bytes(2) + bytes(6) + (b"\0\1" if edns else b"\0\0") + edns
+    counts = (b"\0\1" if question else b"\0\0") + bytes(4) + (b"\0\1" if edns else b"\0\0")
+    return packet[:2] + flags.to_bytes(2) + counts + question + edns
 
 
 def shorten(response: bytes, query: Query) -> bytes:
@@ -205,6 +236,7 @@ def wire_name(text: str) -> bytes:
 
 _REVERSE_V4 = wire_name("in-addr.arpa")
 _REVERSE_V6 = wire_name("ip6.arpa")
+_NIBBLES = {digit: b"\1" + digit.encode() for digit in "0123456789abcdef"}
 
 
 def below(name: bytes, *labels: str) -> bytes:
@@ -216,7 +248,7 @@ def reverse_name(address: IPv4Address | IPv6Address) -> bytes:
     """The wire name under which an address points back to what it belongs to."""
     if address.version == 4:
         return below(_REVERSE_V4, *map(str, reversed(address.packed)))
-    return below(_REVERSE_V6, *reversed(address.packed.hex()))
+    return b"".join(_NIBBLES[digit] for digit in reversed(address.packed.hex())) + _REVERSE_V6
 
 
 def question_key(name: bytes, kind: RecordType) -> bytes:
@@ -230,6 +262,11 @@ def record(kind: RecordType, ttl: int, rdata: bytes, owner: bytes = _QUESTION_PO
     return head + len(rdata).to_bytes(2) + rdata
 
 
-def address_record(ttl: int, address: IPv4Address | IPv6Address) -> bytes:
+def address_record(ttl: int, address: IPv4Address | IPv6Address, owner: bytes = _QUESTION_POINTER) -> bytes:
     """Write an A or AAAA record."""
-    return record(RecordType.A if address.version == 4 else RecordType.AAAA, ttl, address.packed)
+    return record(RecordType.A if address.version == 4 else RecordType.AAAA, ttl, address.packed, owner)
+
+
+def pointer(offset: int) -> bytes:
+    """Stand for the name at *offset* of the message."""
+    return (0xC000 | offset).to_bytes(2)

@@ -34,7 +34,7 @@ def _escaped(text: bytes, special: bytes) -> str:
 def answers(answer: Answer, question: str) -> Iterator[Record]:
     """Read the answer section of *answer* to a question for the name *question*."""
     wire, at = answer.records, 0
-    for _ in range(int.from_bytes(answer.counts[:2])):
+    for _ in range(answer.answers):
         owned_by_question = wire[at] >= 0xC0
         end = at + 2 if owned_by_question else wire.index(0, at) + 1
         owner = question if owned_by_question else text_name(wire[at:end])
@@ -46,7 +46,7 @@ def answers(answer: Answer, question: str) -> Iterator[Record]:
 def _data(kind: RecordType, rdata: bytes) -> str:
     if kind in (RecordType.A, RecordType.AAAA):
         return str(ip_address(rdata))
-    if kind is RecordType.PTR:
+    if kind in (RecordType.PTR, RecordType.NS):
         return f"{text_name(rdata)}."
     if kind is RecordType.SRV:
         numbers = (int.from_bytes(rdata[at : at + 2]) for at in (0, 2, 4))

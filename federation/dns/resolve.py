@@ -14,6 +14,7 @@ from federation.dns.presentation import Record, answers
 from federation.dns.zone import Zone
 
 _SUFFIX = f".svc.{CLUSTERSET_DOMAIN}"
+_REVERSE = ".arpa"
 _ASKABLE = (
     RecordType.A,
     RecordType.AAAA,
@@ -21,6 +22,7 @@ _ASKABLE = (
     RecordType.TXT,
     RecordType.PTR,
     RecordType.SOA,
+    RecordType.NS,
     RecordType.ANY,
 )
 
@@ -74,7 +76,7 @@ def _kinds(kind: str | None, name: str) -> tuple[RecordType, ...]:
     if kind is None:
         if name.startswith("_"):
             return (RecordType.SRV,)
-        if name.endswith(".arpa"):
+        if name.endswith(_REVERSE):
             return (RecordType.PTR,)
         return (RecordType.TXT,) if name.startswith("dns-version.") else (RecordType.A, RecordType.AAAA)
     chosen = RecordType.__members__.get(kind.upper())
@@ -123,6 +125,8 @@ def _reasons(view: ClusterView, name: str, found: Sequence[Record], *, exists: b
         yield f"{imported.service} is there, but below it are only _PORT._PROTOCOL for its named ports"
     elif imported:
         yield from _why_this(view, imported)
+    elif not exists and name.lower().endswith(_REVERSE):
+        yield "the address is in a VIP range, and no service has it"
     elif not exists:
         yield f"services are called SERVICE.NAMESPACE{_SUFFIX}"
     if exists and not found:

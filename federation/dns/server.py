@@ -73,6 +73,7 @@ class DnsServer:
         finally:
             for each in spare:
                 each.close()
+        zone.served_at(each.host for each in bound if each.is_found_by_name)
         return cls(bound, zone, forwarder)
 
     @property
@@ -125,7 +126,7 @@ class DnsServer:
         try:
             query = parse_query(packet)
         except Unanswerable as error:
-            return None if error.rcode is None else render_refusal(packet, error.rcode)
+            return None if error.rcode is None else render_refusal(packet, error.rcode, error.question)
         answer = self.zone.answer(query)
         if answer is None:
             if self._forwarder:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeAlias
 
-from federation.dns.message import TCP_LIMIT
+from federation.dns.message import DNS_PORT, TCP_LIMIT
 from federation.errors import CannotListen
 from federation.settings import host_port
 
@@ -39,12 +39,22 @@ class Bound:
     @classmethod
     def adopt(cls, address: str, udp: int, tcp: int) -> "Bound":
         """What another process had bound, by the descriptors that it passed on."""
-        anywhere = ip_address(host_port(address, 53)[0]).is_unspecified
+        anywhere = ip_address(host_port(address, DNS_PORT)[0]).is_unspecified
         return cls(address, socket.socket(fileno=udp), socket.socket(fileno=tcp), anywhere)
 
     def is_at(self, text: str) -> bool:
         """Whether this is what `bind` would take for *text*."""
-        return host_port(text, 53) == host_port(self.address, 53)
+        return host_port(text, DNS_PORT) == host_port(self.address, DNS_PORT)
+
+    @property
+    def host(self) -> str:
+        """The IP address without the port."""
+        return host_port(self.address, DNS_PORT)[0]
+
+    @property
+    def is_found_by_name(self) -> bool:
+        """Whether a resolver that has only our name's address would ask here."""
+        return not self.anywhere and "%" not in self.host and host_port(self.address, 0)[1] == DNS_PORT
 
     def close(self) -> None:
         """Let go of the address."""
@@ -54,7 +64,7 @@ class Bound:
 
 def bind(text: str) -> Bound:
     """Take `ADDRESS[:PORT]` (port 53 by default, 0 for any) for both protocols, or say why not."""
-    host, port = host_port(text, 53)
+    host, port = host_port(text, DNS_PORT)
     try:
         anywhere = ip_address(host).is_unspecified
         family = socket.AF_INET6 if ip_address(host).version == 6 else socket.AF_INET

@@ -5,13 +5,15 @@ updated service by service equals one that was built anew.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from clusters.model import CLUSTERSET_DOMAIN, ClusterView, Import, ServiceName, VipRange
+from clusters.model import CLUSTERSET_DOMAIN, ClusterView, Import, ServiceName, VipRange, vips_in
+from federation.dns.authority import NAME_SERVER, TTL, authority, parent, reverse_apexes, start_of
 from federation.dns.message import (
     CLASS_IN,
+    HEADER,
     MAX_LABEL,
     Answer,
     Query,
@@ -20,13 +22,13 @@ from federation.dns.message import (
     address_record,
     below,
     labels,
+    pointer,
     question_key,
     record,
     reverse_name,
     wire_name,
 )
 
-TTL = 5
 VERSION_TTL = 28800
 SCHEMA_VERSION = "1.0.0"
 
@@ -34,55 +36,70 @@ _APEX = wire_name(CLUSTERSET_DOMAIN)
 _VERSION = wire_name(f"dns-version.{CLUSTERSET_DOMAIN}")
 _SERVICES = wire_name(f"svc.{CLUSTERSET_DOMAIN}")
 
-
-def _soa_rdata() -> bytes:
-    """The start of authority. Nobody transfers this zone, so its serial stands still."""
-    serial, refresh, retry, expire = 1, 7200, 1800, 86400
-    names = wire_name(f"ns.dns.{CLUSTERSET_DOMAIN}") + wire_name(f"hostmaster.{CLUSTERSET_DOMAIN}")
-    return names + b"".join(number.to_bytes(4) for number in (serial, refresh, retry, expire, TTL))
-
-
-_SOA = record(RecordType.SOA, TTL, _soa_rdata(), owner=_APEX)
-NO_DATA = Answer.of(authority=[_SOA])
-NO_NAME = Answer.of(Rcode.NXDOMAIN, authority=[_SOA])
 REFUSED = Answer.of(Rcode.REFUSED)
 
+_FAMILIES = ((4, RecordType.A), (6, RecordType.AAAA))
 _VERSION_TXT = bytes((len(SCHEMA_VERSION),)) + SCHEMA_VERSION.encode()
 _STANDING = {
-    question_key(_APEX, RecordType.SOA): Answer.of(answers=[record(RecordType.SOA, TTL, _soa_rdata())]),
+    **start_of(_APEX),
     question_key(_VERSION, RecordType.TXT): Answer.of(
         answers=[record(RecordType.TXT, VERSION_TTL, _VERSION_TXT)]
     ),
 }
+_STANDING_NAMES = (_APEX, _VERSION, _SERVICES, NAME_SERVER, parent(NAME_SERVER))
+
+Address = IPv4Address | IPv6Address
 
 
 class Records(NamedTuple):
-    """One service's part of the zone: its answers by question, and the names that exist because of it."""
+    """A part of the zone: its answers by question, and the names that exist because of it."""
 
     answers: dict[bytes, Answer]
     names: tuple[bytes, ...]
 
 
-def records_of(view: ClusterView, imported: Import) -> Records:
-    """Everything that DNS says about *imported* as seen from the view's home."""
+def records_of(imported: Import, ranges: Iterable[VipRange], led: Collection[VipRange]) -> Records:
+    """Everything that DNS says about *imported*, which has an address in each of *ranges*.
+
+    Only the addresses in *led* are told to those who want to call; all of them point back.
+    """
     name = wire_name(imported.service.dns_name)
-    addresses = [ip_address(vip) for vip in view.vips(imported)]
-    answers: dict[bytes, Answer] = {}
-    for version, kind in ((4, RecordType.A), (6, RecordType.AAAA)):
-        if family := [address_record(TTL, address) for address in addresses if address.version == version]:
-            answers[question_key(name, kind)] = Answer.of(answers=family)
-    pointer = Answer.of(answers=[record(RecordType.PTR, TTL, name)])
-    for address in addresses:
-        answers[question_key(reverse_name(address), RecordType.PTR)] = pointer
-    names = [name, _parent(name)]
+    names = [name, parent(name)]
+    at = [(block, ip_address(vip)) for block in ranges for vip in vips_in((block,), imported)]
+    told = [address for block, address in at if block in led]
+    answers = _addresses(name, told)
+    points = Answer.of(answers=[record(RecordType.PTR, TTL, name)])
+    for block, address in at:
+        owner = reverse_name(address)
+        answers[question_key(owner, RecordType.PTR)] = points
+        names += _up_to(owner, reverse_apexes(block))
     for owner, location in _locations(imported, name):
-        answers[question_key(owner, RecordType.SRV)] = Answer.of(answers=[location])
-        names += [owner, _parent(owner)]
+        service_in_question = pointer(HEADER + len(owner) - len(name))
+        additional = [address_record(TTL, address, owner=service_in_question) for address in told]
+        answers[question_key(owner, RecordType.SRV)] = Answer.of(answers=[location], additional=additional)
+        names += [owner, parent(owner)]
     return Records(answers, tuple(dict.fromkeys(names)))
 
 
-def _parent(name: bytes) -> bytes:
-    return name[1 + name[0] :]
+def _addresses(name: bytes, addresses: Iterable[Address]) -> dict[bytes, Answer]:
+    answers = {}
+    for version, kind in _FAMILIES:
+        if family := [address_record(TTL, address) for address in addresses if address.version == version]:
+            answers[question_key(name, kind)] = Answer.of(answers=family)
+    return answers
+
+
+def _up_to(name: bytes, apexes: frozenset[bytes]) -> Iterator[bytes]:
+    """*name*, and those above it that exist because of it, as far as the zone goes."""
+    while name not in apexes:
+        yield name
+        name = parent(name)
+
+
+def _reverse_of(block: VipRange) -> Records:
+    """What exists because the addresses of *block* are ours to name."""
+    apexes = reverse_apexes(block)
+    return Records({key: answer for apex in apexes for key, answer in start_of(apex).items()}, tuple(apexes))
 
 
 def _locations(imported: Import, name: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -103,30 +120,51 @@ class Zone:
 
     def __init__(self, view: ClusterView | None = None) -> None:
         self._answers = dict(_STANDING)
-        self._names: Counter[bytes] = Counter((_APEX, _VERSION, _SERVICES))
-        self._held: dict[ServiceName, Records] = {}
+        self._names: Counter[bytes] = Counter(_STANDING_NAMES)
+        self._authorities = {_APEX: authority(_APEX)}
+        self._held: dict[ServiceName | VipRange, Records] = {}
         self._ranges: tuple[VipRange, ...] = ()
+        self._led: tuple[VipRange, ...] = ()
         if view is not None:
             self.update(view, view.imports)
 
-    def update(self, view: ClusterView, changed: Iterable[ServiceName]) -> None:
+    def update(
+        self, view: ClusterView, changed: Iterable[ServiceName], led: tuple[VipRange, ...] | None = None
+    ) -> None:
         """Derive the *changed* services anew from *view*; all of them when the VIP ranges are others.
 
+        *led* are the ranges whose addresses are told to those who want to call, all of the view's by default.
         A view with a service that cannot be served raises and changes nothing.
         """
+        led = view.vip_ranges if led is None else led
+        if (view.vip_ranges, led) != (self._ranges, self._led):
+            changed = {*(each for each in self._held if isinstance(each, ServiceName)), *view.imports}
+        anew: dict[ServiceName | VipRange, Records | None] = {}
+        for service in changed:
+            imported = view.imports.get(service)
+            anew[service] = records_of(imported, view.vip_ranges, led) if imported else None
         if view.vip_ranges != self._ranges:
-            changed = {*self._held, *view.imports}
-        anew = {service: view.imports.get(service) for service in changed}
-        derived = {service: records_of(view, imported) for service, imported in anew.items() if imported}
-        self._ranges = view.vip_ranges
-        # First out, then in: an address that moves from one service to another keeps its pointer.
-        for service in anew:
-            self._remove(service)
-        for service, records in derived.items():
-            self._add(service, records)
+            anew |= dict.fromkeys(self._ranges)
+            anew |= {block: _reverse_of(block) for block in view.vip_ranges}
+            apexes = (apex for block in view.vip_ranges for apex in reverse_apexes(block))
+            self._authorities = {apex: authority(apex) for apex in (_APEX, *apexes)}
+        self._ranges, self._led = view.vip_ranges, led
+        self._replace(anew)
 
-    def _remove(self, service: ServiceName) -> None:
-        if held := self._held.pop(service, None):
+    def served_at(self, addresses: Iterable[str]) -> None:
+        """Tell where the name server that the zone names is: on port 53 at *addresses*."""
+        self._answers.update(_addresses(NAME_SERVER, [ip_address(address) for address in addresses]))
+
+    def _replace(self, anew: dict[ServiceName | VipRange, Records | None]) -> None:
+        # First out, then in: an address that moves from one service to another keeps its pointer.
+        for part in anew:
+            self._remove(part)
+        for part, records in anew.items():
+            if records is not None:
+                self._add(part, records)
+
+    def _remove(self, part: ServiceName | VipRange) -> None:
+        if held := self._held.pop(part, None):
             for key, answer in held.answers.items():
                 if self._answers.get(key) is answer:
                     del self._answers[key]
@@ -135,8 +173,8 @@ class Zone:
                 if not self._names[name]:
                     del self._names[name]
 
-    def _add(self, service: ServiceName, records: Records) -> None:
-        self._held[service] = records
+    def _add(self, part: ServiceName | VipRange, records: Records) -> None:
+        self._held[part] = records
         self._answers.update(records.answers)
         self._names.update(records.names)
 
@@ -157,16 +195,18 @@ class Zone:
         starts = labels(query.name)
         if starts is None:
             return Answer.of(Rcode.FORMERR)
-        if len(starts) < 3 or query.name[starts[-3] :] != _APEX:
-            return None
         if query.key[-2:] != CLASS_IN.to_bytes(2) or query.type in (RecordType.AXFR, RecordType.IXFR):
             return REFUSED
+        zones = (self._authorities.get(query.name[at:]) for at in starts)
+        ours = next((zone for zone in zones if zone), None)
+        if ours is None:
+            return None
         if query.name not in self._names:
-            return NO_NAME
-        return self._any(query.name) if query.type == RecordType.ANY else NO_DATA
+            return ours.no_name
+        return self._any(query.name) or ours.no_data if query.type == RecordType.ANY else ours.no_data
 
-    def _any(self, name: bytes) -> Answer:
+    def _any(self, name: bytes) -> Answer | None:
         """One kind of record that *name* has: enough of an answer to ANY (RFC 8482)."""
-        kinds = (RecordType.A, RecordType.AAAA, RecordType.SRV, RecordType.TXT, RecordType.SOA)
+        kinds = (kind for kind in RecordType if kind < RecordType.OPT)
         found = (self._answers.get(question_key(name, kind)) for kind in kinds)
-        return next((answer for answer in found if answer), NO_DATA)
+        return next((answer for answer in found if answer), None)

@@ -1,6 +1,8 @@
 """Which gateway it is, who its agent is, and when an enrolled one renews its certificate."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +12,9 @@ import pytest
 from clusters.enrol import Enrolled, Enrolment
 from clusters.errors import JoinRefused
 from federation.enrolled import pause, remote_agent, renew_for_ever
-from federation.gateway_process import Asked, Behaviour, enrolment, local_agent, settings
+from federation.gateway_process import Asked, Behaviour, captured, enrolment, local_agent, settings
 from gateway.bootstrap import UnixAgent
-from gateway.spec import Capture, Role
+from gateway.spec import Capture, GatewaySpec, Role
 from pki.rotation import Validity
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -118,3 +120,17 @@ def test_an_agent_that_does_not_answer_is_asked_again_ever_more_slowly(tmp_path:
 
 def test_a_certificate_that_is_born_old_does_not_make_us_spin() -> None:
     assert pause(HOUR, NOON + timedelta(hours=5), 0.5) == 1.0
+
+
+def test_calls_are_redirected_to_an_egress_that_shall_do_it_itself() -> None:
+    ranges = ("241.0.0.0/16",)
+    plain = replace(PLAIN, capture=Capture.REDIRECT, vip_ranges=ranges)
+    egress = GatewaySpec("gw-1", frozenset({Role.EGRESS}), Capture.REDIRECT)
+    ingress = GatewaySpec("gw-1", frozenset({Role.INGRESS}), Capture.REDIRECT)
+    assert not isinstance(captured(egress, plain), nullcontext)
+    for spec, behaviour in (
+        (ingress, plain),
+        (egress, replace(plain, rules_in_place=True)),
+        (replace(egress, capture=Capture.ANYIP), PLAIN),
+    ):
+        assert isinstance(captured(spec, behaviour), nullcontext)

@@ -15,9 +15,10 @@ specs = st.builds(
     st.sets(st.sampled_from(Role), min_size=1).map(frozenset),
     st.sampled_from(Capture),
     st.lists(st.ip_addresses().map(str), min_size=1, max_size=4).map(tuple),
-    st.integers(1, 65535),
+    st.integers(1, 15000),
     st.none() | st.text(alphabet="abc/._-", max_size=20),
     st.booleans(),
+    st.integers(15001, 65535),
 )
 
 
@@ -50,6 +51,9 @@ GOOD: dict[str, object] = {
         ("ingress_port", 1.5, "port"),
         ("ingress_port", "http", "port"),
         ("ingress_port", float("inf"), "metadata"),
+        ("capture_port", 0, "capture port"),
+        ("capture_port", 15008, "capture port"),
+        ("capture_port", "any", "capture_port"),
         ("access_log", ["/var/log"], "access_log"),
     ],
 )

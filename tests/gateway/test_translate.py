@@ -44,6 +44,7 @@ MESSAGES: dict[str, type[Message]] = {
     ROUTE: RouteConfiguration,
 }
 
+CAPTURES = ("loopback", "redirect")
 ROLES = ("ingress-only", "egress-only")
 PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
@@ -54,7 +55,7 @@ SHOWN = {
         ENDPOINT,
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
-    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", "loopback", *PORTS, *ROLES]),
+    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES]),
     "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain"]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }

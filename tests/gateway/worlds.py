@@ -58,6 +58,7 @@ AAAwCgYIKoZIzj0EAwIDRwAwRAIgH/3fr3qtnFVWhd+iPZZbY2OjRzNOrSqb4E7E
 EDGE = ClusterName("edge")
 BOTH = GatewaySpec("gw-1", frozenset(Role), access_log="/var/log/calls.log")
 LOOPBACK = replace(BOTH, capture=Capture.LOOPBACK, ingress_addresses=("127.0.1.1",), access_log=None)
+REDIRECT = replace(BOTH, capture=Capture.REDIRECT)
 INGRESS = replace(BOTH, roles=frozenset({Role.INGRESS}))
 EGRESS = replace(BOTH, roles=frozenset({Role.EGRESS}))
 
@@ -116,6 +117,10 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
     ),
     "without-ipv6": (view(imported("cart", CLOUD), members=MEMBERS), without_ipv6(BOTH)),
     "port-of-the-ingress": (view(imported("cart", CLOUD, ports=(Port(15008),)), members=MEMBERS), BOTH),
+    "redirect": (
+        view(imported("cart", CLOUD, ports=(HTTP, Port(15001))), members=MEMBERS, workloads=(FRONTEND,)),
+        REDIRECT,
+    ),
     "loopback": (
         replace(
             view(imported("cart", CLOUD), members=MEMBERS, workloads=(workload("frontend", "127.0.2.1"),)),

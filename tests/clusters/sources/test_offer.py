@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.errors import SourceError
+from clusters.health import CheckKind, HealthCheck
 from clusters.model import (
     CallerPattern,
     GatewayRecord,
@@ -82,6 +83,19 @@ def test_a_target_port_is_the_port_unless_it_says_otherwise() -> None:
     assert service.ports == (ServicePort(Port(80), 80),)
 
 
+def test_a_check_is_on_the_target_of_the_first_tcp_port_unless_it_says_otherwise() -> None:
+    ports = "[{port: 53, protocol: UDP, name: dns}, {port: 80, targetPort: 8080, name: http}]"
+    (service,) = parse_offer(a_service(ports=ports, health="{type: http}"), "offer.yaml").services.values()
+    assert service.health == HealthCheck(CheckKind.HTTP, 8080)
+
+
+def test_all_of_a_check_can_be_said() -> None:
+    said = "{type: grpc, service: shop.Catalog, port: 9, interval: 500ms, timeout: 250ms, "
+    said += "unhealthyThreshold: 3, healthyThreshold: 2}"
+    (service,) = parse_offer(a_service(health=said), "offer.yaml").services.values()
+    assert service.health == HealthCheck(CheckKind.GRPC, 9, "/", "shop.Catalog", 0.5, 0.25, 3, 2)
+
+
 def test_words_that_yaml_takes_for_something_else_are_names() -> None:
     offer = parse_offer(a_service(namespace="no", name="on"), "offer.yaml")
     assert set(offer.services) == {ServiceName("no", "on")}
@@ -115,7 +129,10 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"namespace": ""}, "services[0].namespace: missing"),
         ({"namespace": "[a]"}, "services[0].namespace: want a string"),
         ({"nmae": "x"}, "services[0].nmae: unknown field; did you mean name?"),
-        ({"colour": "x"}, "services[0].colour: unknown field; want namespace, name, ports, endpoints, allow"),
+        (
+            {"colour": "x"},
+            "services[0].colour: unknown field; want namespace, name, ports, endpoints, allow, health",
+        ),
         ({"ports": ""}, "services[0].ports: missing"),
         ({"ports": "[]"}, "services[0].ports: empty; want one port at least"),
         ({"ports": "80"}, "services[0].ports: want a list; write [] for none"),
@@ -147,6 +164,19 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"passthrough": "yes"}, "services[0].passthrough: 'yes': want true or false, without quotes"),
         ({"passthrough": "'true'"}, "services[0].passthrough: 'true': want true or false"),
         ({"passthrough": "null"}, "services[0].passthrough: has no value; want true or false"),
+        ({"health": "[]"}, "services[0].health: want a mapping with type, port, path, service"),
+        ({"health": "{}"}, "services[0].health.type: missing"),
+        ({"health": "{type: udp}"}, "services[0].health.type: 'udp': want tcp, http, grpc"),
+        ({"health": "{type: tcp, prot: 1}"}, "health.prot: unknown field; did you mean port?"),
+        ({"health": "{type: tcp, path: /}"}, "health.path: makes sense with type http alone"),
+        ({"health": "{type: http, service: a}"}, "health.service: makes sense with type grpc alone"),
+        ({"health": "{type: http, path: x}"}, "health.path: 'x': want '/'"),
+        ({"health": "{type: tcp, port: 0}"}, "health.port: 0: want 1-65535"),
+        ({"health": "{type: tcp, interval: 10ms}"}, "health.interval: '10ms': want 0.1s to 3600s"),
+        ({"health": "{type: tcp, timeout: 2h}"}, "health.timeout: '2h': want 0.01s to 60s"),
+        ({"health": "{type: tcp, timeout: soon}"}, "health.timeout: 'soon': want a number with a unit"),
+        ({"health": "{type: tcp, healthyThreshold: 0}"}, "health.healthyThreshold: 0: want 1-100"),
+        ({"ports": "[{port: 53, protocol: UDP}]", "health": "{type: tcp}"}, "health.port: missing"),
     ],
 )
 def test_a_wrong_field_of_a_service_is_told(fields: dict[str, str], told: str) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from clusters.model import VipRange
 from federation.commands.secret_input import id_of
+from gateway.rules import removal, ruleset
 from pki.tokens import Token, TokenKind, new_token
 from tests.federation.conftest import Fedgate
 from tests.federation.fake_admin import Asked, FakeAdmin
@@ -185,6 +187,10 @@ def test_an_agent_that_has_not_joined_says_how_to(fedgate: Fedgate) -> None:
         ("gateways", "run", "--port", "0"),
         ("gateways", "run", "--enrol", "--agent", "/somewhere"),
         ("gateways", "run", "surplus"),
+        ("gateways", "run", "--capture", "redirect"),
+        ("gateways", "rules"),
+        ("gateways", "rules", "--vip-range", "everything"),
+        ("gateways", "rules", "--name", "Gw;", "--remove"),
         ("demo", "--scenario", "nothing"),
     ],
 )
@@ -215,6 +221,12 @@ def test_gateways_token_prints_the_line_to_paste(agent: FakeAdmin, fedgate: Fedg
     ended = fedgate("gateways", "token", "edge", "--role", "egress")
     assert ended.out == "echo fgg1.AAAA | fedgate gateways run --enrol\n"
     assert agent.asked[0].body == {"name": "edge", "role": "egress", "ttl_seconds": 900}
+
+
+def test_gateways_rules_prints_what_an_administrator_loads_and_removes(fedgate: Fedgate) -> None:
+    ended = fedgate("gateways", "rules", "--name", "gw-1", "--vip-range", "fd5f::/112", "--capture-port", "9")
+    assert ended.out == ruleset("gw-1", [VipRange("fd5f::/112")], 9)
+    assert fedgate("gateways", "rules", "--name", "gw-1", "--remove").out == removal("gw-1")
 
 
 # --- leaving ---

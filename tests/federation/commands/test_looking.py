@@ -165,6 +165,22 @@ def test_a_service_is_found_by_any_of_its_names(name: str, hub: FakeAdmin, fedga
     assert json.loads(fedgate("services", "show", name, "-o", "json").out) == CATALOG
 
 
+def test_the_agent_shows_its_own_endpoints_and_which_are_down_since_when_and_why(
+    agent: FakeAdmin, fedgate: Fedgate
+) -> None:
+    endpoints: list[Record] = [
+        {"address": "10.0.0.1", "state": "ready", "since": ago(minutes=5.5), "reason": ""},
+        {"address": "10.0.0.2", "state": "down", "since": ago(seconds=30.5), "reason": "answered 500"},
+    ]
+    agent.answers["GET /v1/services"] = {"services": [{**CATALOG, "endpoints": endpoints}]}
+    shown = fedgate("services", "show", "shop/catalog").out
+    assert shown.partition("\n\n")[2].splitlines() == [
+        "ENDPOINT   STATE   SINCE     REASON",
+        "10.0.0.1   ready   5m ago    -",
+        "10.0.0.2   down    30s ago   answered 500",
+    ]
+
+
 def test_services_can_be_those_of_one_namespace(hub: FakeAdmin, fedgate: Fedgate) -> None:
     hub.answers["GET /v1/services"] = {"services": [CATALOG, {**CATALOG, "namespace": "back"}]}
     assert fedgate("services", "list", "-n", "back", "-o", "name").out == "back/catalog\n"

@@ -80,7 +80,7 @@ def test_no_edns_is_answered_without() -> None:
 def test_an_unknown_version_of_edns_is_told_ours() -> None:
     asked = packet(use_edns=1)
     assert refusal(asked) is Rcode.BADVERS
-    response = dns.message.from_wire(render_refusal(asked, Rcode.BADVERS))
+    response = dns.message.from_wire(render_refusal(asked, Rcode.BADVERS, parse_query(packet()).question))
     assert (response.rcode(), response.edns) == (dns.rcode.BADVERS, 0)
 
 
@@ -112,7 +112,7 @@ def test_another_operation_is_not_implemented_and_named_in_the_reply() -> None:
     notify = bytearray(packet())
     notify[2] |= 4 << 3
     assert refusal(bytes(notify)) is Rcode.NOTIMP
-    response = dns.message.from_wire(render_refusal(bytes(notify), Rcode.NOTIMP))
+    response = dns.message.from_wire(render_refusal(bytes(notify), Rcode.NOTIMP, b""))
     assert (response.rcode(), response.opcode()) == (dns.rcode.NOTIMP, 4)
 
 

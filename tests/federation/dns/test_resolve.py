@@ -52,6 +52,7 @@ def test_the_document_has_the_form_of_the_admin_api() -> None:
             "SOA",
             ("SOA", "ns.dns.clusterset.local. hostmaster.clusterset.local. 1 7200 1800 86400 5"),
         ),
+        ("0.241.in-addr.arpa", "NS", ("NS", "ns.dns.clusterset.local.")),
         (CATALOG.upper(), "ANY", ("A", "241.0.0.5")),
     ],
 )
@@ -121,3 +122,11 @@ def test_what_is_not_printable_is_escaped_as_in_a_zone_file() -> None:
 
 def test_an_answer_without_records_reads_as_none() -> None:
     assert list(answers(Answer.of(), CATALOG)) == []
+
+
+def test_a_vip_of_nobody_is_explained() -> None:
+    found = resolve(WORLD, "7.0.0.241.in-addr.arpa")
+    assert (found.rcode, found.why) == (
+        "NXDOMAIN",
+        ("the address is in a VIP range, and no service has it",),
+    )

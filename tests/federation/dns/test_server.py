@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
 import dns.asyncquery
 import dns.flags
@@ -20,29 +19,11 @@ from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.errors import CannotListen
 from tests.builders import CLOUD, imported, view
+from tests.federation.dns.serving import serving, where
 from tests.federation.dns.upstream import address, upstream
 
 CATALOG = "catalog.shop.svc.clusterset.local."
 EVERYWHERE = ["127.0.0.1:0", "[::1]:0"]
-
-
-@asynccontextmanager
-async def serving(
-    zone: Zone | None = None, listen: str = "127.0.0.1:0", forwarder: Forwarder | None = None
-) -> AsyncIterator[DnsServer]:
-    """Run a server for as long as the block lasts."""
-    server = DnsServer.bind([listen], zone or Zone(view(imported("catalog", CLOUD))), forwarder)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.run())
-        try:
-            yield server
-        finally:
-            task.cancel()
-
-
-def where(server: DnsServer) -> tuple[str, int]:
-    host, _, port = server.addresses[0].rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 async def ask(

@@ -146,8 +146,57 @@ def test_an_address_points_back_to_its_service(zone: Zone, address: str) -> None
     assert data(ask(zone, dns.reversename.from_address(address).to_text(), "PTR")) == [CATALOG]
 
 
-def test_an_address_of_nobody_is_none_of_our_names(zone: Zone) -> None:
-    assert rcode(ask(zone, "7.0.0.241.in-addr.arpa.", "PTR")) == "REFUSED"
+@pytest.mark.parametrize(
+    ("address", "apex"),
+    [
+        ("241.0.0.7", "0.241.in-addr.arpa."),
+        ("fd5f:ed:6a7e::7", "0." * 16 + "e.7.a.6.d.e.0.0.f.5.d.f.ip6.arpa."),
+    ],
+)
+def test_a_vip_of_nobody_does_not_exist_and_is_asked_of_no_one_else(
+    zone: Zone, address: str, apex: str
+) -> None:
+    answer = ask(zone, dns.reversename.from_address(address).to_text(), "PTR")
+    assert (rcode(answer), str(answer.authority[0].name)) == ("NXDOMAIN", apex)
+
+
+def test_an_address_of_others_is_none_of_our_names(zone: Zone) -> None:
+    assert rcode(ask(zone, "7.0.1.241.in-addr.arpa.", "PTR")) == "REFUSED"
+
+
+@pytest.mark.parametrize(
+    ("cidr", "inside", "outside"),
+    [
+        ("10.96.0.0/12", ["10.96.0.9", "10.111.255.9"], ["10.95.0.9", "10.112.0.9"]),
+        ("192.0.2.16/28", ["192.0.2.16", "192.0.2.31"], ["192.0.2.15", "192.0.2.32"]),
+        ("fd00::/63", ["fd00::9", "fd00:0:0:1::9"], ["fd00:0:0:2::9"]),
+    ],
+)
+def test_a_range_is_ours_in_reverse_exactly(cidr: str, inside: list[str], outside: list[str]) -> None:
+    zone = Zone(replace(view(imported("catalog", CLOUD)), vip_ranges=(VipRange(cidr),)))
+
+    def asked(address: str) -> str:
+        return rcode(ask(zone, dns.reversename.from_address(address).to_text(), "PTR"))
+
+    assert "REFUSED" not in {asked(address) for address in inside}
+    assert {asked(address) for address in outside} == {"REFUSED"}
+
+
+def test_names_between_a_pointer_and_its_zone_exist_as_long_as_it_does(zone: Zone) -> None:
+    between = "0.0.241.in-addr.arpa."
+    assert rcode(ask(zone, between, "PTR")) == "NOERROR"
+    assert rcode(ask(zone, "1.0.241.in-addr.arpa.", "PTR")) == "NXDOMAIN"
+    zone.update(view(), [ServiceName("shop", "catalog"), ServiceName("shop", "cart")])
+    assert rcode(ask(zone, between, "PTR")) == "NXDOMAIN"
+
+
+def test_an_address_that_callers_are_not_told_of_points_back_all_the_same(zone: Zone) -> None:
+    """A gateway that drains has open connections, which people look at."""
+    world = view(imported("catalog", CLOUD, index=5))
+    zone.update(world, [], led=world.vip_ranges[1:])
+    assert data(ask(zone, CATALOG, "A")) == []
+    assert data(ask(zone, CATALOG, "AAAA")) == ["fd5f:ed:6a7e::5"]
+    assert data(ask(zone, "5.0.0.241.in-addr.arpa.", "PTR")) == [CATALOG]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +232,7 @@ def test_a_service_that_is_withdrawn_is_gone_with_its_namespace() -> None:
     zone.update(view(), [ServiceName("shop", "catalog")])
     assert rcode(ask(zone, CATALOG)) == "NXDOMAIN"
     assert rcode(ask(zone, "shop.svc.clusterset.local.")) == "NXDOMAIN"
-    assert len(zone) == len(Zone())
+    assert zone == Zone(view())
 
 
 def test_a_namespace_lives_as_long_as_a_service_of_it() -> None:
@@ -194,10 +243,12 @@ def test_a_namespace_lives_as_long_as_a_service_of_it() -> None:
 
 
 def test_other_ranges_give_every_service_another_address(zone: Zone) -> None:
-    moved = replace(view(imported("catalog", CLOUD, index=5)), vip_ranges=(VipRange("10.96.0.0/12"),))
+    both = (imported("catalog", CLOUD, index=5), imported("cart", ONPREM, index=6))
+    moved = replace(view(*both), vip_ranges=(VipRange("10.96.0.0/12"),))
     zone.update(moved, [])
     assert data(ask(zone, CATALOG)) == ["10.96.0.5"]
     assert data(ask(zone, CATALOG, "AAAA")) == []
+    assert zone == Zone(moved)
 
 
 @pytest.mark.parametrize("order", [("cart", "catalog"), ("catalog", "cart")])

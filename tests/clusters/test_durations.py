@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from clusters.durations import parse_duration, relative, short
 from clusters.errors import InvalidValue
-from federation.durations import parse_duration, relative, short
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""The agent's own checks of the endpoints that its source names."""
