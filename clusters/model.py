@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
@@ -381,9 +381,12 @@ class VipRange:
 
     def __post_init__(self) -> None:
         try:
-            ip_network(self.cidr)
+            network = ip_network(self.cidr)
         except ValueError as error:
             raise InvalidValue("VIP range", self.cidr, str(error)) from error
+        mapped = isinstance(network, IPv6Network) and network.network_address.ipv4_mapped
+        if "%" in self.cidr or mapped or network.is_multicast:
+            raise InvalidValue("VIP range", self.cidr, "want addresses of hosts, without a zone")
 
     @property
     def size(self) -> int:

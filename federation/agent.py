@@ -33,8 +33,9 @@ from federation.health.checker import Checker
 from federation.health.standings import Standings
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
-from federation.lifecycle import Stop, use_all_descriptors
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.own_address import reached_at
 from federation.programming import Programmes
 from federation.settings import AgentSettings, host_port
 from federation.svids import Svid, Svids
@@ -55,7 +56,9 @@ from pki.tokens import Token
 log = Log(__name__)
 
 _RENEWAL_TICK: Final = 5.0
-_SAVE_TICK: Final = 1.0
+_SAVE_TICK: Final = 0.5
+_MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
+_SAVE_PAUSE: Final = 0.001
 _LEAVE_TIMEOUT: Final = 10.0
 _GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 
@@ -66,6 +69,7 @@ def run(settings: AgentSettings, *, take_over: bool = False) -> None:
     With *take_over* it takes over from the one that runs on the same state, if there is one.
     """
     use_all_descriptors()
+    keep_what_stays()
     if take_over:
         with handover.asked(settings.state) as heir:
             if heir is not None:
@@ -151,7 +155,7 @@ class Agent:
                 "this agent does not serve gateways on other machines",
                 "start it with --enrol-listen ADDRESS:PORT and --ads-listen ADDRESS:PORT",
             )
-        return self.enrolment.create(name, role, ttl, (self._settings.enrol_listen,))
+        return self.enrolment.create(name, role, ttl, (reached_at(self._settings.enrol_listen),))
 
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""
@@ -268,12 +272,23 @@ class Agent:
                 self._svid_store.drop_expired(utc_now())
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
-        """Keep the view on disk, soon after each change, but for while the disk is another's."""
-        saved: ClusterView | None = None
+        """Keep the view on disk, but for while the disk is another's.
+
+        It waits until a change is not followed by another at once, so that it is not in the way of that one;
+        a view that does not come to rest is kept now and then.
+        """
+        saved = seen = None
+        restless = 0
         while True:
-            if self.view is not saved and not frozen():
-                saved, last = self.view, self.last_view()
-                await asyncio.to_thread(last_view.save, self._settings.state, last)
+            view = self.view
+            restless = restless + 1 if view is not saved else 0
+            rests = view is seen or restless >= _MOST_TICKS
+            if restless and rests and not frozen():
+                content = await asyncio.to_thread(last_view.encode, self.last_view(), _SAVE_PAUSE)
+                if not frozen():
+                    await asyncio.to_thread(last_view.write, self._settings.state, content)
+                    saved, restless = view, 0
+            seen = view
             await asyncio.sleep(_SAVE_TICK)
 
     def estate(self, lock: int, dns: DnsServer) -> Estate:

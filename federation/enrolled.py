@@ -15,6 +15,7 @@ from typing import Final
 from clusters.enrol import Enrolled, renew
 from clusters.errors import ClusterError
 from federation.log import Log
+from federation.own_address import is_wildcard
 from gateway.bootstrap import RemoteAgent
 from pki.errors import PkiError
 from pki.rotation import Validity, renew_at
@@ -23,7 +24,6 @@ from pki.tokens import host_and_port
 
 log = Log(__name__)
 
-_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104 (looked for, not listened on)
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 
@@ -33,7 +33,7 @@ Renew = Callable[[Path], Enrolled]
 def remote_agent(enrolled: Enrolled) -> RemoteAgent:
     """The agent that an enrolled gateway takes its configuration from."""
     host, port = host_and_port(enrolled.enrolment.ads)
-    if host in _WILDCARDS:  # an agent that listens everywhere is where we enrolled
+    if is_wildcard(host):  # an agent that listens everywhere is where we enrolled
         host, _ = host_and_port(enrolled.enrolment.agent[0])
     return RemoteAgent(
         host,

@@ -1,9 +1,8 @@
 """The hub, put together: authorities, registry, joins, the members' streams, administration."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,8 +16,9 @@ from federation.api.http import served_on_socket, served_on_tls, tls_context
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
-from federation.lifecycle import Stop, use_all_descriptors
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.own_address import is_wildcard, joined, own_address
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
@@ -36,12 +36,12 @@ log = Log(__name__)
 
 _DATABASE: Final = "registry.db"
 _UPKEEP_SECONDS: Final = 600.0
-_WILDCARDS: Final = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 
 
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
+    keep_what_stays()
     with keystore.exclusive(settings.state):
         uvloop.run(_serve(settings))
 
@@ -91,11 +91,11 @@ async def _serve(settings: HubSettings) -> None:
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
-        sync_addresses = tuple(_joined(host, sync_port) for host, _ in advertised)
+        sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
         door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
         await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
 
-        addresses = tuple(_joined(host, port) for host, port in advertised)
+        addresses = tuple(joined(host, port) for host, port in advertised)
         hub = Hub(authority, registry, mirror.clusterset, addresses, utc_now)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
@@ -134,21 +134,8 @@ def _advertised(settings: HubSettings) -> list[tuple[str, int]]:
     host, port = host_port(settings.listen)
     if settings.advertise:
         return [host_port(address, port) for address in settings.advertise]
-    if host not in _WILDCARDS:
+    if not is_wildcard(host):
         return [(host, port)]
-    guessed = _own_address()
+    guessed = own_address()
     log.warning("address guessed", advertised=guessed, hint="say --advertise HOST if members cannot reach it")
     return [(guessed, port)]
-
-
-def _own_address() -> str:
-    """The address from which this machine would call out; nothing is sent to find it."""
-    for family, somewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
-            probe.connect((somewhere, 9))
-            return str(probe.getsockname()[0])
-    return "127.0.0.1"
-
-
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

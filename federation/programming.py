@@ -17,7 +17,7 @@ from gateway.errors import GatewayError, GatewayRefused
 from gateway.kinds import IN_ORDER, SECRET
 from gateway.snapshot import Snapshot
 from gateway.spec import GatewaySpec, Role
-from gateway.translate import translate
+from gateway.translate import advance
 from gateway.view import sources
 from pki.errors import PkiError
 from pki.spiffe import SpiffeId, gateway_id, workload_id
@@ -40,13 +40,12 @@ class Programme:
         """Bring the catalogue to *view*; stay with what there is if that is impossible."""
         before = self._snapshot
         try:
-            snapshot = translate(view, self.spec, before)
+            snapshot, changes = advance(view, self.spec, before)
             if before is None:
                 snapshot.check()
         except GatewayError as error:
             log.error("snapshot kept", gateway=self.spec.name, reason=str(error))
             return
-        changes = snapshot.changes_since(before) if before else snapshot.resources()
         for kind in IN_ORDER:
             self.catalogue.update(kind, changes.get(kind, {}))
         self._snapshot = snapshot

@@ -7,7 +7,7 @@ registry under its own cluster's name, which is the one in its certificate.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
@@ -31,6 +31,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
 class Broadcast:
@@ -73,12 +74,16 @@ class Sessions:
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
         """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
-        await self.admit(peer, hello)
+        checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
-            self._check(peer, await self._record(cluster))
+            nonlocal checked, since
+            record, now = await self._record(cluster), self._now()
+            if record != checked or now - since > _CHECKED_AGAIN:
+                self._check(peer, record)
+                checked, since = record, now
             await self._accept(cluster, kind, changes)
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
@@ -91,7 +96,12 @@ class Sessions:
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
-        self._check(peer, await self._record(hello.cluster))
+        await self._admitted(peer, hello)
+
+    async def _admitted(self, peer: Peer, hello: Hello) -> ClusterRecord:
+        """The record by which the agent was let in."""
+        record = await self._record(hello.cluster)
+        self._check(peer, record)
         skew = self._skew(hello)
         if abs(skew) > SKEW_REFUSED:
             raise SyncRefused(
@@ -99,6 +109,7 @@ class Sessions:
                 f"the agent's clock is {skew:+.0f} s off the hub's",
                 "set it, best by NTP",
             )
+        return record
 
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.errors import InvalidValue
-from clusters.model import VipRange
+from clusters.model import VipRange, canonical_address
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
+DNS_PORT = 53
 DEFAULT_DOMAIN = "fed.example"
 DEFAULT_LISTEN = f"[::]:{HUB_PORT}"
 DEFAULT_SYNC_LISTEN = f"[::]:{SYNC_PORT}"
-DEFAULT_DNS_LISTEN = ("127.0.0.1:53",)
+DEFAULT_DNS_LISTEN = (f"127.0.0.1:{DNS_PORT}",)
 DEFAULT_VIP_RANGES = ("241.0.0.0/16", "fd5f:ed:6a7e::/112")
 
 
@@ -36,6 +37,13 @@ def host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
     if not host or any(c.isspace() or c in "/[]" for c in host):
         raise InvalidValue("address", text, "want HOST:PORT, or [IPV6]:PORT")
     return host, int(port) if port else default_port or 0
+
+
+def _check_reachable(text: str, default_port: int | None = None) -> None:
+    """Refuse what cannot be an address that others are told of."""
+    host, _ = host_port(text, default_port)
+    if "%" in host:
+        raise InvalidValue("address", text, "has a zone, which means nothing on another host")
 
 
 def _check_ranges(ranges: tuple[str, ...]) -> None:
@@ -68,9 +76,9 @@ class HubSettings:
 
     def __post_init__(self) -> None:
         for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):
-            host_port(address)
+            _check_reachable(address)
         for address in self.advertise:
-            host_port(address, HUB_PORT)
+            _check_reachable(address, HUB_PORT)
         _check_ranges(self.vip_ranges)
         if not self.vip_ranges:
             raise InvalidValue("VIP ranges", "", "a hub needs at least one")
@@ -98,8 +106,9 @@ class AgentSettings:
     enrol_listen: str | None = None
 
     def __post_init__(self) -> None:
-        for address in (*self.dns_listen, *(a for a in (self.ads_listen, self.enrol_listen) if a)):
-            host_port(address)
-        for address in self.dns_forward:
-            host_port(address, 53)
+        for address in (self.ads_listen, self.enrol_listen):
+            if address:
+                _check_reachable(address)
+        for address in (*self.dns_listen, *self.dns_forward):
+            canonical_address(host_port(address, DNS_PORT)[0])
         _check_ranges(self.vip_ranges)

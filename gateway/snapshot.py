@@ -5,7 +5,7 @@ not change are taken over as they are, and the difference between two snapshots 
 differs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
@@ -59,6 +59,8 @@ class Snapshot:
     view: ClusterView = field(compare=False)
     shared: Mapping[str, Part]
     services: Mapping[ServiceName, Part]
+    # How many services take each way: kept, so that a change need not ask all of them.
+    taken: Mapping[Way, int] = field(default_factory=dict, compare=False)
 
     @classmethod
     def empty(cls, spec: GatewaySpec, view: ClusterView) -> "Snapshot":
@@ -75,20 +77,7 @@ class Snapshot:
 
     def changes_since(self, before: "Snapshot") -> Changes:
         """What turns *before* into this one: newer resources, and None for those that are gone."""
-        changes: dict[str, dict[str, Resource | None]] = {}
-        pairs = [*differing(before.shared, self.shared), *differing(before.services, self.services)]
-        for old, _ in pairs:
-            for kind, resource in old.resources:
-                changes.setdefault(kind, {})[resource.name] = None
-        kept = {(kind, r.name): r.version for old, _ in pairs for kind, r in old.resources}
-        for _, new in pairs:
-            for kind, resource in new.resources:
-                # A name may move from one service's part to another's: what is there now counts.
-                if kept.get((kind, resource.name)) == resource.version:
-                    changes[kind].pop(resource.name, None)
-                else:
-                    changes.setdefault(kind, {})[resource.name] = resource
-        return {kind: names for kind, names in changes.items() if names}
+        return changes([*differing(before.shared, self.shared), *differing(before.services, self.services)])
 
     def check(self) -> None:
         """Raise DanglingReference if something is named that is not there."""
@@ -108,3 +97,20 @@ def differing(before: Mapping[K, Part], after: Mapping[K, Part]) -> Iterator[tup
     nothing = Part()
     for name in touched(before, after):
         yield before.get(name, nothing), after.get(name, nothing)
+
+
+def changes(pairs: Sequence[tuple[Part, Part]]) -> Changes:
+    """What turns the first of each of *pairs*, all together, into the second."""
+    found: dict[str, dict[str, Resource | None]] = {}
+    for old, _ in pairs:
+        for kind, resource in old.resources:
+            found.setdefault(kind, {})[resource.name] = None
+    kept = {(kind, r.name): r.version for old, _ in pairs for kind, r in old.resources}
+    for _, new in pairs:
+        for kind, resource in new.resources:
+            # A name may move from one service's part to another's: what is there now counts.
+            if kept.get((kind, resource.name)) == resource.version:
+                found[kind].pop(resource.name, None)
+            else:
+                found.setdefault(kind, {})[resource.name] = resource
+    return {kind: names for kind, names in found.items() if names}

@@ -76,6 +76,8 @@ class GatewaySpec:
             raise InvalidSpec("capture port", "want 1-65535, and another than the ingress's")
         if record.has_names:
             raise InvalidSpec("ingress addresses", "want IP addresses to bind, not names")
+        if any("%" in address for address in record.addresses):
+            raise InvalidSpec("ingress addresses", "have a zone, with which Envoy cannot bind")
         object.__setattr__(self, "ingress_addresses", record.addresses)
 
     @property

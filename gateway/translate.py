@@ -4,6 +4,7 @@
 the same keeps its part, so nothing depends on having been told what has changed.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address, ip_network
@@ -15,7 +16,7 @@ from gateway import callers, cds, dial, eds, egress, forward, ingress, names, rd
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
-from gateway.snapshot import Part, Reference, Snapshot
+from gateway.snapshot import Changes, Part, Reference, Snapshot, changes, differing
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import (
     Way,
@@ -37,20 +38,39 @@ def translate(view: ClusterView, spec: GatewaySpec, before: Snapshot | None = No
 
     *before* is an earlier snapshot of the same gateway, from which what did not change is taken.
     """
-    if before is None or before.spec != spec:
-        before = Snapshot.empty(spec, view)
+    return _translated(view, spec, _usable(before, view, spec))[0]
+
+
+def advance(view: ClusterView, spec: GatewaySpec, before: Snapshot | None) -> tuple[Snapshot, Changes]:
+    """The snapshot that `translate` gives, and what turns *before* into it: None is nothing at all."""
+    snapshot, pairs = _translated(view, spec, _usable(before, view, spec))
+    if before is not None and before.spec != spec:
+        return snapshot, snapshot.changes_since(before)
+    return snapshot, changes(pairs)
+
+
+def _usable(before: Snapshot | None, view: ClusterView, spec: GatewaySpec) -> Snapshot:
+    return before if before is not None and before.spec == spec else Snapshot.empty(spec, view)
+
+
+def _translated(
+    view: ClusterView, spec: GatewaySpec, before: Snapshot
+) -> tuple[Snapshot, list[tuple[Part, Part]]]:
+    """The snapshot, and the parts that are others than *before*, each beside what it was."""
     services, others = _services(view, spec, before)
     nothing = Part()
     changed = [(before.services.get(name, nothing), services.get(name, nothing)) for name in others]
+    taken = _taken(before, changed)
     shared = {
         "members": _members(view, spec, before),
-        "ways": _ways(view, services, before, changed),
+        "ways": _ways(view, taken, before),
         "capture": _capture(view, spec, before, changed),
         "routes": _routes(spec, services, before, changed),
         "callers": _callers(view, spec, before),
     }
     kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
-    return Snapshot(spec, view, kept, services)
+    pairs = [*differing(before.shared, kept), *changed]
+    return Snapshot(spec, view, kept, services, taken), pairs
 
 
 def service(
@@ -179,21 +199,24 @@ def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
     return Part(tuple(made), tuple(references))
 
 
-def _ways(
-    view: ClusterView,
-    services: Mapping[ServiceName, Part],
-    before: Snapshot,
-    changed: Iterable[tuple[Part, Part]],
-) -> Part:
+def _taken(before: Snapshot, changed: Iterable[tuple[Part, Part]]) -> Mapping[Way, int]:
+    """How many services take each way, by what they took before."""
+    taken = Counter(before.taken)
+    for was, now in changed:
+        taken.subtract(was.ways)
+        taken.update(now.ways)
+    return +taken
+
+
+def _ways(view: ClusterView, taken: Mapping[Way, int], before: Snapshot) -> Part:
     """The ways through several clusters: as many as there are lists of clusters that offer something."""
     several = {member.name for member in view.members.values() if len(member.gateways) > 1}
     if (
         "ways" in before.shared
         and several == {member.name for member in before.view.members.values() if len(member.gateways) > 1}
-        and all(was.ways == now.ways for was, now in changed)
+        and taken.keys() == before.taken.keys()
     ):
         return before.shared["ways"]
-    taken: set[Way] = set().union(*(part.ways for part in services.values()))
     made = {cluster.name: cluster for along in sorted(taken) for cluster in dial.ways(along, several)}
     references = {
         Reference(CLUSTER, names.gateway_cluster(cluster), names.way(along))

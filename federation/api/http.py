@@ -18,6 +18,7 @@ from aiohttp import web
 from clusters.errors import ClusterError
 from federation.errors import Exit, FederationError
 from federation.log import Log
+from federation.own_address import joined
 from gateway.errors import CannotListen
 from gateway.rpc import bound_in_place, remove_own
 from pki.errors import PkiError
@@ -177,7 +178,7 @@ async def served_on_tls(
         )
     except OSError as error:
         await runner.cleanup()
-        raise CannotListen(f"{host}:{port}", error.strerror or str(error)) from error
+        raise CannotListen(joined(host, port), error.strerror or str(error)) from error
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

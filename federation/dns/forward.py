@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from clusters.model import canonical_address
-from federation.dns.message import DNS_PORT, HEADER, TCP_LIMIT, Query, Rcode
-from federation.settings import host_port
+from federation.dns.message import HEADER, TCP_LIMIT, Query, Rcode
+from federation.settings import DNS_PORT, host_port
 
 _CANNOT_TELL = (Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED)
 

@@ -10,7 +10,6 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-DNS_PORT = 53
 HEADER = 12
 UDP_LIMIT = 1232
 """The largest UDP answer that crosses the usual networks in one piece (DNS flag day 2020)."""

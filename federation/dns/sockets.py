@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeAlias
 
-from federation.dns.message import DNS_PORT, TCP_LIMIT
+from federation.dns.message import TCP_LIMIT
 from federation.errors import CannotListen
-from federation.settings import host_port
+from federation.settings import DNS_PORT, host_port
 
 # Python names the option from 3.14 on; the number is Linux's.
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)

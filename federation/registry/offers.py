@@ -83,8 +83,9 @@ class Offers:
         state: ClusterState,
     ) -> None:
         async def plan() -> Plan[None]:
-            still = await self._still(cluster, state)
-            planned = draft(cluster, changed, await self._known(cluster, changed), now, self._capacity)
+            # Read side by side: each is a way to the store's thread and back.
+            still, known = await asyncio.gather(self._still(cluster, state), self._known(cluster, changed))
+            planned = draft(cluster, changed, known, now, self._capacity)
             return Plan(None, planned.operations, [*planned.when, still])
 
         async with self._turn:
@@ -104,18 +105,17 @@ class Offers:
 
     async def _known(self, cluster: ClusterName, changed: Mapping[ServiceName, Export | None]) -> Known:
         """Read what bears on *changed*; the free indexes only when some service is new."""
-        exports = await self._ledger.read_many(
-            [keyspace.export(cluster, service) for service in changed], ExportRecord
-        )
-        services = await self._ledger.read_many(
-            [keyspace.service(service) for service in changed], ServiceRecord
+        exports, services, next_index = await asyncio.gather(
+            self._ledger.read_many([keyspace.export(cluster, service) for service in changed], ExportRecord),
+            self._ledger.read_many([keyspace.service(service) for service in changed], ServiceRecord),
+            self._ledger.read(keyspace.VIPS_NEXT, NextIndex),
         )
         by_service = dict(zip(changed, services.values(), strict=True))
         is_new = any(export and not by_service[service].record for service, export in changed.items())
         return Known(
             dict(zip(changed, exports.values(), strict=True)),
             by_service,
-            await self._ledger.read(keyspace.VIPS_NEXT, NextIndex),
+            next_index,
             await self._ledger.list(keyspace.VIPS_FREED, FreedIndex) if is_new else (),
         )
 

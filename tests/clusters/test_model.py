@@ -143,6 +143,14 @@ def test_place_0_is_no_services() -> None:
         builders.imported("cart", CLOUD, index=0)
 
 
+@pytest.mark.parametrize(
+    "cidr", ["fd00::1/64", "fe80::%eth0/64", "::ffff:10.0.0.0/112", "ff00::/8", "224.0.0.0/16", "10.0.0.0/33"]
+)
+def test_a_range_that_workloads_cannot_dial_is_refused(cidr: str) -> None:
+    with pytest.raises(InvalidValue, match="VIP range"):
+        VipRange(cidr)
+
+
 def test_ranges_of_one_family_overlap_when_they_share_an_address() -> None:
     assert VipRange("241.0.0.0/16").overlaps(VipRange("241.0.7.0/24"))
     assert not VipRange("241.0.0.0/16").overlaps(VipRange("241.1.0.0/16"))

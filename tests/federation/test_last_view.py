@@ -1,5 +1,6 @@
 """What an agent remembers over a restart."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,14 @@ def test_a_file_of_a_newer_schema_is_refused() -> None:
     newer = last_view.encode(LAST).replace(b'"schema":1', b'"schema":2')
     with pytest.raises(UnreadableRecord, match="schema 2"):
         last_view.decode(newer, "view.json")
+
+
+def test_many_services_are_saved_in_pieces_as_they_are_in_one(tmp_path: Path) -> None:
+    services = [builders.local_service(f"s-{n}", "10.0.0.1") for n in range(450)]
+    imports = [builders.imported(f"s-{n}", CLOUD, index=n + 1) for n in range(401)]
+    many = LastView(
+        replace(LAST.received, imports={i.service: i for i in imports}),
+        replace(LAST.offer, services={s.service: s for s in services}),
+    )
+    last_view.write(tmp_path, last_view.encode(many, pause=1e-6))
+    assert last_view.load(tmp_path) == many

@@ -1,5 +1,6 @@
 """Settings check themselves, and state has its place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,33 @@ def test_a_hub_that_cannot_listen_there_is_refused() -> None:
 
 def test_an_agent_that_cannot_answer_dns_there_is_refused() -> None:
     with pytest.raises(InvalidValue):
-        AgentSettings(STATE, dns_listen=("127.0.0.1",))
+        AgentSettings(STATE, dns_listen=("127.0.0.1:domain",))
+    with pytest.raises(InvalidValue):
+        AgentSettings(STATE, dns_listen=("nowhere",))
+
+
+def test_dns_is_answered_on_port_53_unless_told_otherwise() -> None:
+    """An IPv6 address needs its brackets only in front of a port."""
+    addresses = ("127.0.0.1", "::1", "[::1]", "[::1]:5353", "[fe80::1%lo]:53")
+    assert AgentSettings(STATE, dns_listen=addresses).dns_listen == addresses
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda text: HubSettings(STATE, listen=text),
+        lambda text: HubSettings(STATE, sync_listen=text),
+        lambda text: HubSettings(STATE, advertise=(text,)),
+        lambda text: AgentSettings(STATE, ads_listen=text),
+        lambda text: AgentSettings(STATE, enrol_listen=text),
+    ],
+)
+def test_an_address_that_others_are_told_of_has_no_zone(
+    settings: Callable[[str], HubSettings | AgentSettings],
+) -> None:
+    settings("[fe80::1]:7443")
+    with pytest.raises(InvalidValue, match="has a zone"):
+        settings("[fe80::1%eth0]:7443")
 
 
 @pytest.mark.parametrize(

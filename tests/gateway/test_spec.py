@@ -46,6 +46,7 @@ GOOD: dict[str, object] = {
         ("capture", "all", "all"),
         ("ingress_addresses", ["somewhere"], "not names"),
         ("ingress_addresses", [], "addresses"),
+        ("ingress_addresses", ["fe80::1%eth0"], "zone"),
         ("ingress_addresses", ["10.0.0.1"] * 100, "addresses"),
         ("ingress_port", 0, "port"),
         ("ingress_port", 1.5, "port"),

@@ -31,7 +31,7 @@ from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import packed, socket_address
 from gateway.proxy import validate
 from gateway.snapshot import Changes, Snapshot
-from gateway.translate import translate
+from gateway.translate import advance, translate
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, view, workload
 from tests.gateway.conftest import Golden
 from tests.gateway.worlds import AWAY, BOTH, EDGE, HOME, MEMBERS, WORLDS
@@ -275,11 +275,13 @@ def test_translating_change_by_change_is_translating_the_whole(steps: list[Clust
     snapshot = translate(steps[0], BOTH)
     held = _applied({}, snapshot.changes_since(Snapshot.empty(BOTH, steps[0])))
     for step in steps[1:]:
-        newer = translate(step, BOTH, snapshot)
-        held = _applied(held, newer.changes_since(snapshot))
+        newer, changes = advance(step, BOTH, snapshot)
+        assert changes == newer.changes_since(snapshot)
+        held = _applied(held, changes)
         snapshot = newer
         whole = translate(step, BOTH)
         assert snapshot.resources() == whole.resources()
+        assert snapshot.taken == whole.taken
         assert held == {(k, n): r for k, table in whole.resources().items() for n, r in table.items()}
         snapshot.check()
 

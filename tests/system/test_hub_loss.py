@@ -117,6 +117,8 @@ def test_a_killed_agent_is_not_missed_by_calls_and_finds_its_gateway_again(frail
     onprem, cloud = frail.clusters
     vip = onprem.vip(cloud.service)  # names are the agent's to answer
     with calls_that_never_fail(onprem, vip), calls_that_never_fail(cloud, onprem.service):
+        for source in CROWD[:4:2]:  # whose certificates only the agent can bring
+            assert onprem.caller.who(vip, source)
         kill(onprem.agent)
         until("its socket is dead", is_away, onprem)
         assert onprem.caller.who(vip, CROWD[2])
