@@ -1,7 +1,8 @@
 """What a gateway tells its agent of itself, every second: whether calls may come, and what befell it."""
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -20,11 +21,34 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+_Word = Annotated[str, msgspec.Meta(max_length=300)]
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What probes say of one gateway of *cluster*: whether it lives and since when, and why not.
+
+    `address` is ADDRESS:PORT, and `since` by the clock of the gateway that probes.
+    """
+
+    cluster: _Word
+    address: _Word
+    up: bool
+    since: Annotated[datetime, msgspec.Meta(tz=True)]
+    reason: _Word = ""
+
+
+class Probes(msgspec.Struct, frozen=True):
+    """All that *gateway* has found out by its probes."""
+
+    gateway: _Word
+    probes: Annotated[tuple[Probe, ...], msgspec.Meta(max_length=4096)] = ()
+
+
 class Report(msgspec.Struct, frozen=True):
     """How gateway *name* is.
 
     `vip_ranges` are those that lead to it; none means all. `restarts` is how often its Envoy had to be
-    started again, and `last_end` how it ended the last time.
+    started again, and `last_end` how it ended the last time. `probes` is what it has found out about others.
     """
 
     name: str
@@ -33,6 +57,18 @@ class Report(msgspec.Struct, frozen=True):
     vip_ranges: tuple[str, ...] = ()
     restarts: int = 0
     last_end: str = ""
+    roles: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, frozenset[str]]:
+        """Which gateway it is: of one name there may be one in each role."""
+        return self.name, self.serves
+
+    @property
+    def serves(self) -> frozenset[str]:
+        """Its roles; a gateway of an older fedgate says only whether it is an egress."""
+        return frozenset(self.roles or (("egress", "ingress") if self.egress else ("ingress",)))
 
 
 class ReportAnswer(msgspec.Struct, frozen=True):

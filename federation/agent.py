@@ -226,7 +226,8 @@ class Agent:
         if self._fronts.hear(report, time.monotonic()):
             log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
             self._steer()
-        return ReportAnswer(self._fronts.settle(report.name))
+        self._tell_probes()
+        return ReportAnswer(self._fronts.settle(report))
 
     async def watch_gateways(self) -> None:
         """Send calls elsewhere when a gateway falls silent."""
@@ -236,6 +237,11 @@ class Agent:
                 silent = [front.report.name for front in self._fronts.all() if front.silent]
                 log.warning("gateways silent", gateways=", ".join(silent))
                 self._steer()
+                self._tell_probes()
+
+    def _tell_probes(self) -> None:
+        """Tell the hub what gateways have found out about others; what it was told before goes nowhere."""
+        self.published.replace(records.PROBES, {p.gateway: records.encode(p) for p in self._fronts.probes()})
 
     def _steer(self) -> None:
         self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))

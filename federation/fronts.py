@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from clusters.model import GatewayRecord, VipRange
-from clusters.reports import Phase, Report
+from clusters.reports import Phase, Probe, Probes, Report
 from federation.dns.authority import TTL
 
 SILENT_AFTER: Final = 3.0
@@ -33,12 +33,17 @@ class Front:
         """Whether new calls may be sent to it."""
         return self.report.phase is Phase.UP and not self.silent
 
+    @property
+    def is_egress(self) -> bool:
+        """Whether workloads call through it."""
+        return "egress" in self.report.serves
+
 
 class Fronts:
-    """The gateways of this cluster that have reported, by name. *now* is always the same clock's."""
+    """This cluster's gateways that have reported, by name and roles. *now* is always the same clock's."""
 
     def __init__(self, reports: Iterable[Report] = (), now: float = 0.0) -> None:
-        self._fronts = {report.name: Front(report, now, now) for report in reports}
+        self._fronts = {report.key: Front(report, now, now) for report in reports}
         self._watched = now
 
     def all(self) -> tuple[Front, ...]:
@@ -47,10 +52,10 @@ class Fronts:
 
     def hear(self, report: Report, now: float) -> bool:
         """Take a report in; says whether calls go elsewhere because of it."""
-        before = self._fronts.get(report.name)
+        before = self._fronts.get(report.key)
         same = before is not None and before.report.phase is report.phase and not before.silent
         since = before.since if before is not None and same else now
-        self._fronts[report.name] = front = Front(report, now, since)
+        self._fronts[report.key] = front = Front(report, now, since)
         if before is None:
             return not front.takes_calls or bool(report.vip_ranges)
         return before.takes_calls != front.takes_calls or before.report.vip_ranges != report.vip_ranges
@@ -63,17 +68,17 @@ class Fronts:
         late = max(0.0, now - self._watched - 1.5)
         self._watched = now
         changed = False
-        for name, front in self._fronts.items():
+        for key, front in self._fronts.items():
             heard = front.heard + late
             silent = now - heard > SILENT_AFTER and front.report.phase is not Phase.ENDED
             changed |= silent and front.takes_calls
             since = now if silent and not front.silent else front.since
-            self._fronts[name] = replace(front, heard=heard, silent=front.silent or silent, since=since)
+            self._fronts[key] = replace(front, heard=heard, silent=front.silent or silent, since=since)
         return changed
 
     def answered(self, ranges: tuple[VipRange, ...]) -> tuple[VipRange, ...]:
         """Those of *ranges* that lead to an egress that takes calls; all of them if none is known to."""
-        live = [front.report for front in self._fronts.values() if front.takes_calls and front.report.egress]
+        live = [front.report for front in self._fronts.values() if front.takes_calls and front.is_egress]
         if any(not report.vip_ranges for report in live):
             return ranges
         led = {cidr for report in live for cidr in report.vip_ranges}
@@ -81,10 +86,20 @@ class Fronts:
 
     def published(self, gateways: tuple[GatewayRecord, ...]) -> tuple[GatewayRecord, ...]:
         """Those of *gateways* that peers are to dial: not those that take no calls, if others are left."""
-        out = {name for name, front in self._fronts.items() if not front.takes_calls}
+        ingresses = [front for front in self._fronts.values() if "ingress" in front.report.serves]
+        out = {front.report.name for front in ingresses if not front.takes_calls}
         return tuple(gateway for gateway in gateways if gateway.name not in out) or gateways
 
-    def settle(self, name: str) -> float:
-        """How many seconds gateway *name*, which drains, shall still take calls: none if nobody else will."""
-        others = any(front.takes_calls for front in self._fronts.values() if front.report.name != name)
-        return SETTLE if others else 0.0
+    def settle(self, leaving: Report) -> float:
+        """How many seconds a gateway that drains shall still take calls: none if nobody else will."""
+        others = [front.report for front in self._fronts.values() if front.takes_calls]
+        another = any(other.serves & leaving.serves for other in others if other.key != leaving.key)
+        return SETTLE if another else 0.0
+
+    def probes(self) -> tuple[Probes, ...]:
+        """What those that are heard of have found out about other gateways."""
+        found: dict[str, tuple[Probe, ...]] = {}
+        for front in self._fronts.values():
+            if front.is_egress and front.takes_calls:
+                found[front.report.name] = found.get(front.report.name, ()) + front.report.probes
+        return tuple(Probes(gateway, probes) for gateway, probes in found.items())

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from clusters.clock import utc_now
 from clusters.enrol import RECORD_FILE, Enrolled, enrol, load_enrolment
 from clusters.errors import InvalidValue
 from clusters.model import VipRange
@@ -13,8 +14,9 @@ from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
-from gateway.bootstrap import Agent, UnixAgent
+from gateway.bootstrap import Agent, UnixAgent, admin_socket
 from gateway.netfilter import redirected
+from gateway.probes import Lookout
 from gateway.proxy import ProxySettings, run
 from gateway.spec import CAPTURE_PORT, EVERYWHERE, Capture, GatewaySpec, Role
 from pki import keystore
@@ -61,8 +63,9 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
     with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
         whole = settings(asked, behaviour, enrolled, folder)
-        report = first_report(whole.spec, behaviour)
-        with captured(whole.spec, behaviour), Reporter(_tell(asked, enrolled), report) as reporter:
+        lookout = Lookout(admin_socket(folder), utc_now)
+        told = Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour), lookout.look)
+        with captured(whole.spec, behaviour), told as reporter:
             run(whole, reporter)
 
 
@@ -77,7 +80,7 @@ def captured(spec: GatewaySpec, behaviour: Behaviour) -> AbstractContextManager[
 def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
     """What the gateway says of itself before its Envoy runs."""
     ranges = tuple(VipRange(cidr).cidr for cidr in behaviour.vip_ranges)
-    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges)
+    return Report(spec.name, Phase.STARTING, spec.is_egress, ranges, roles=tuple(sorted(spec.roles)))
 
 
 def _tell(asked: Asked, enrolled: Enrolled | None) -> Tell:

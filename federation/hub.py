@@ -19,6 +19,7 @@ from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_cre
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import is_wildcard, joined, own_address
+from federation.probing import Probing
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
@@ -87,7 +88,8 @@ async def _serve(settings: HubSettings) -> None:
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        sessions = Sessions(registry, broadcast.catalogue, utc_now)
+        probing = Probing()
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
@@ -96,7 +98,7 @@ async def _serve(settings: HubSettings) -> None:
         await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
 
         addresses = tuple(joined(host, port) for host, port in advertised)
-        hub = Hub(authority, registry, mirror.clusterset, addresses, utc_now)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
             face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)

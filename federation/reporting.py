@@ -11,10 +11,11 @@ import msgspec
 from clusters.enrol import Enrolled
 from clusters.enrol import report as report_enrolled
 from clusters.errors import ClusterError
-from clusters.reports import EVERY, Phase, Report, ReportAnswer
+from clusters.reports import EVERY, Phase, Probe, Report, ReportAnswer
 from federation.client import Admin, endpoint
 from federation.errors import FederationError
 from federation.log import Log
+from gateway.errors import EnvoyFailed
 from pki.errors import PkiError
 
 log = Log(__name__)
@@ -23,6 +24,7 @@ ADMIN_PATH: Final = "/v1/gateway-reports"
 _TIMEOUT: Final = 2.0
 
 Tell = Callable[[Report], ReportAnswer]
+Look = Callable[[], tuple[Probe, ...]]
 
 
 def to_agent_beside(socket: Path) -> Tell:
@@ -42,10 +44,14 @@ def to_agent_elsewhere(enrolled: Enrolled) -> Tell:
 
 
 class Reporter:
-    """Says how a gateway is, as a `gateway.proxy.Witness`; an agent that does not hear is told again."""
+    """Says how a gateway is, as a `gateway.proxy.Witness`; an agent that does not hear is told again.
 
-    def __init__(self, tell: Tell, first: Report) -> None:
+    *look* gives what it has found out about other gateways, or raises EnvoyFailed; only while Envoy is up.
+    """
+
+    def __init__(self, tell: Tell, first: Report, look: Look = tuple) -> None:
         self._tell = tell
+        self._look = look
         self._report = first
         self._one_at_a_time = Lock()
         self._due, self._stop = Event(), Event()
@@ -92,7 +98,7 @@ class Reporter:
         """Report once. The log hears of it when the agent stops hearing, and when it hears again."""
         with self._one_at_a_time:
             try:
-                answer = self._tell(self._report)
+                answer = self._tell(msgspec.structs.replace(self._report, probes=self._probes()))
             except (FederationError, ClusterError, PkiError, OSError, msgspec.ValidationError) as error:
                 if self._heard:
                     log.warning("agent does not hear how the gateway is", reason=str(error))
@@ -102,6 +108,16 @@ class Reporter:
                 log.info("agent hears how the gateway is")
             self._heard = True
             return answer
+
+    def _probes(self) -> tuple[Probe, ...]:
+        """What Envoy has found out, or nothing of an Envoy that does not answer."""
+        if self._report.phase is not Phase.UP:
+            return ()
+        try:
+            return self._look()
+        except EnvoyFailed as error:
+            log.debug("no probes to report", reason=str(error))
+            return ()
 
 
 def replace_phase(report: Report, phase: Phase) -> Report:

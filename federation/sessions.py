@@ -12,8 +12,10 @@ from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
+from clusters.reports import Probes
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
+from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
@@ -66,10 +68,12 @@ class Sessions:
         registry: Registry,
         catalogue: Catalogue,
         now: Callable[[], datetime],
+        probing: Probing,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
+        self._probing = probing
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -87,9 +91,11 @@ class Sessions:
             await self._accept(cluster, kind, changes)
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
+        self._probing.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
+            self._probing.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
@@ -141,7 +147,9 @@ class Sessions:
         """
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
+        probes = map(records.encode, self._probing.said_by(cluster))
         return {
+            records.PROBES: {found.name: found.version for found in probes},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }
@@ -163,8 +171,15 @@ class Sessions:
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
+            case records.PROBES:
+                said = {
+                    name: None if body is None else records.decode(Probes, name, body)
+                    for name, body in changes.items()
+                }
+                self._probing.hear(cluster, said)
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
+                self._probing.forget(cluster)
                 log.info("cluster left", cluster=cluster)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 

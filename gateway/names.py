@@ -56,6 +56,12 @@ def way(clusters: Sequence[ClusterName]) -> str:
     return f"gw|{','.join(clusters)}"
 
 
+def gateways_of(name: str) -> ClusterName | None:
+    """Undo `gateway_cluster`; None for the name of something else."""
+    kind, _, cluster = name.partition("|")
+    return ClusterName(cluster) if kind == "gw" and cluster and "," not in cluster else None
+
+
 def in_turn(clusters: Sequence[ClusterName]) -> str:
     """What asks the gateways of *clusters*: each attempt goes to another."""
     return f"try|{','.join(clusters)}"

@@ -193,9 +193,10 @@ def enrol_application(
         )
 
     async def report(request: web.Request) -> web.StreamResponse:
-        _, name = enrolment.gateway(client_certificate(request))
+        role, name = enrolment.gateway(client_certificate(request))
         said = await body_as(request, Report)
-        return json_response(hear(msgspec.structs.replace(said, name=name)))
+        roles = tuple(Role) if role == "both" else (role,)
+        return json_response(hear(msgspec.structs.replace(said, name=name, roles=roles)))
 
     app = application()
     app.router.add_get(ROOT_PATH, root)

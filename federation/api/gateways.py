@@ -16,10 +16,15 @@ from gateway.kinds import SHORT
 
 def gateways_document(connected: Iterable[GatewayStatus], fronts: Iterable[Front]) -> list[dict[str, object]]:
     """Every gateway that is connected or has reported and not ended, by name."""
-    told = {front.report.name: front for front in fronts if front.report.phase is not Phase.ENDED}
-    found = {status.spec.name: _connected(status, told.get(status.spec.name)) for status in connected}
-    missing = {name: _missing(front) for name, front in told.items() if name not in found}
-    return [gateway for _, gateway in sorted({**found, **missing}.items())]
+    told = {front.report.key: front for front in fronts if front.report.phase is not Phase.ENDED}
+    found = {_key(status): _connected(status, told.get(_key(status))) for status in connected}
+    missing = {key: _missing(front) for key, front in told.items() if key not in found}
+    by_name = sorted({**found, **missing}.items(), key=lambda each: (each[0][0], sorted(each[0][1])))
+    return [gateway for _, gateway in by_name]
+
+
+def _key(status: GatewayStatus) -> tuple[str, frozenset[str]]:
+    return status.spec.name, frozenset(str(role) for role in status.spec.roles)
 
 
 def _connected(status: GatewayStatus, front: Front | None) -> dict[str, object]:
@@ -36,13 +41,14 @@ def _connected(status: GatewayStatus, front: Front | None) -> dict[str, object]:
         "address": status.peer.address,
         "restarts": front.report.restarts if front else 0,
         "vip_ranges": list(front.report.vip_ranges) if front else [],
+        "probes": front.report.probes if front and not front.silent else (),
     }
 
 
 def _missing(front: Front) -> dict[str, object]:
     return {
         "name": front.report.name,
-        "roles": [],
+        "roles": sorted(front.report.serves),
         "state": _why(front),
         "detail": _history(front),
         "connected": False,
@@ -52,6 +58,7 @@ def _missing(front: Front) -> dict[str, object]:
         "address": "",
         "restarts": front.report.restarts,
         "vip_ranges": list(front.report.vip_ranges),
+        "probes": (),
     }
 
 

@@ -21,6 +21,7 @@ from federation.api.metrics import gauge, gauges
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
 from federation.hub_authority import HubAuthority
+from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
@@ -38,6 +39,7 @@ class Hub:
     authority: HubAuthority
     registry: Registry
     clusterset: Clusterset
+    probing: Probing
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
 
@@ -147,6 +149,20 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "connected": connected,
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
+        "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+    }
+
+
+def _probe(hub: Hub, seen: Seen) -> dict[str, object]:
+    """What a gateway of another cluster says of one of this; `said` is when it said so last."""
+    return {
+        "from": seen.by,
+        "gateway": seen.gateway,
+        "address": seen.probe.address,
+        "state": "up" if seen.probe.up else "down",
+        "since": seen.probe.since,
+        "reason": seen.probe.reason,
+        "said": seen.said or hub.now(),
     }
 
 
@@ -201,6 +217,11 @@ def _cluster_checks(hub: Hub, name: ClusterName) -> Iterable[Check]:
         yield Check("cluster", "warn", f"{name} is not connected", "look at its agent: `fedgate check` there")
     if not cluster["gateways"]:
         yield Check("cluster", "warn", f"{name} has no gateways", "add `gateways:` to its source file")
+    for seen in hub.probing.of(name):
+        if not seen.probe.up:
+            gateway = f"{name}'s gateway at {seen.probe.address}"
+            detail = f"{gateway} is dead for {seen.by}'s {seen.gateway}: {seen.probe.reason}"
+            yield Check("cluster", "warn", detail, "see that it runs, and can be reached from there")
     skew = float(str(cluster["clock_skew_seconds"]))
     if abs(skew) > SKEW_WARNED:
         yield Check(
@@ -213,6 +234,11 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     names = clusterset.clusters
     connected = [((name,), float(clusterset.connected(name))) for name in names]
     yield gauges("fedgate_cluster_connected", "Whether a cluster is connected.", ("cluster",), connected)
+    text = "Gateways of a cluster that gateways of others find alive, each counted once for each that looks."
+    alive = [((name,), float(sum(seen.probe.up for seen in hub.probing.of(name)))) for name in names]
+    yield gauges("fedgate_cluster_probes_up", text, ("cluster",), alive)
+    dead = [((name,), float(sum(not seen.probe.up for seen in hub.probing.of(name)))) for name in names]
+    yield gauges("fedgate_cluster_probes_down", text.replace("alive", "dead"), ("cluster",), dead)
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))

@@ -2,10 +2,11 @@
 
 import click
 
-from federation.commands.answers import named, records
+from federation.commands.answers import items, named, record, records
 from federation.commands.options import DefaultGroup, Side, admin_options, hub, output_option
-from federation.output import Output
-from federation.table import Table, counted, plain, when
+from federation.commands.probes import probes_column
+from federation.output import Format, Output
+from federation.table import Column, Table, counted, plain, when
 
 TABLE = Table(
     "clusters",
@@ -14,6 +15,7 @@ TABLE = Table(
         plain("STATE", "state", state=True),
         counted("SERVICES", "services"),
         counted("GATEWAYS", "gateways"),
+        Column("PROBES", probes_column),
         when("LAST-SEEN", "last_seen"),
         when("CA-EXPIRES", "ca_expires"),
         plain("VERSION", "version"),
@@ -22,6 +24,20 @@ TABLE = Table(
         plain("SKEW-S", "clock_skew_seconds", wide=True),
     ),
     empty="no clusters yet; `fedgate token create NAME` makes the token for one",
+)
+
+
+PROBES = Table(
+    "probes",
+    (
+        plain("FROM", "from"),
+        plain("GATEWAY", "gateway"),
+        plain("ADDRESS", "address"),
+        plain("STATE", "state", state=True),
+        when("SINCE", "since"),
+        when("SAID", "said"),
+        plain("REASON", "reason", flexible=True),
+    ),
 )
 
 
@@ -43,5 +59,9 @@ def list_clusters(output: Output) -> None:
 @admin_options(Side.HUB)
 @output_option
 def show(name: str, output: Output) -> None:
-    """Show all that the hub knows of the cluster NAME."""
-    output.record(named("cluster", name, records(hub().get("/v1/clusters"), "clusters")), TABLE)
+    """Show all that the hub knows of the cluster NAME, and how others' gateways find its own."""
+    cluster = named("cluster", name, records(hub().get("/v1/clusters"), "clusters"))
+    output.record(cluster, TABLE)
+    if cluster.get("probes") and output.format in (Format.TABLE, Format.WIDE):
+        output.lines([""])
+        output.records([record(each) for each in items(cluster["probes"])], PROBES)

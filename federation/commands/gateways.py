@@ -18,6 +18,7 @@ from federation.commands.options import (
     output_option,
     quiet_option,
 )
+from federation.commands.probes import probes_column
 from federation.errors import WaitedInVain
 from federation.output import Format, Output
 from federation.table import Column, Record, Table, plain, text, when
@@ -30,6 +31,7 @@ LIST = Table(
         plain("STATE", "state", state=True),
         plain("CONNECTED", "connected"),
         when("SINCE", "since"),
+        Column("PROBES", lambda gateway, now: probes_column(gateway, now)),
         plain("ADDRESS", "address", flexible=True),
         plain("DETAIL", "detail", wide=True, flexible=True),
     ),

@@ -9,6 +9,7 @@ import msgspec
 
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
+from clusters.reports import Probes
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -22,10 +23,13 @@ IMPORT: Final = "fedgate.v1.Import"
 LEAVE: Final = "fedgate.v1.Leave"
 LEFT: Final = "left"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE)
+# What a cluster's gateways have found out about others; the hub shows it and does not write it down.
+PROBES: Final = "fedgate.v1.Probes"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -40,6 +44,8 @@ def name_of(record: Record) -> str:
             return record.name
         case Federation():
             return record.domain
+        case Probes():
+            return record.gateway
 
 
 def encode(record: Record) -> Resource:

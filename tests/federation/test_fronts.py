@@ -1,9 +1,11 @@
 """Which gateways calls are sent to."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from clusters.model import GatewayRecord, VipRange
-from clusters.reports import Phase, Report
+from clusters.reports import Phase, Probe, Probes, Report
 from federation.fronts import SETTLE, SILENT_AFTER, Fronts
 
 LEFT, RIGHT, SIX = VipRange("241.0.0.0/17"), VipRange("241.0.128.0/17"), VipRange("fd00::/112")
@@ -78,9 +80,41 @@ def test_whoever_was_held_up_does_not_take_everybody_for_silent() -> None:
 
 
 def test_one_that_drains_goes_on_while_callers_find_another_if_there_is_one() -> None:
-    assert pair().settle("gw-1") == SETTLE
-    assert pair(second=Phase.FAILED).settle("gw-1") == 0
-    assert Fronts([report("gw-1")]).settle("gw-1") == 0
+    leaving = report("gw-1")
+    assert pair().settle(leaving) == SETTLE
+    assert pair(second=Phase.FAILED).settle(leaving) == 0
+    assert Fronts([leaving]).settle(leaving) == 0
+
+
+def in_role(name: str, role: str, phase: Phase = Phase.UP) -> Report:
+    return Report(name, phase, egress=role == "egress", roles=(role,))
+
+
+def test_gateways_of_one_name_and_different_roles_are_two() -> None:
+    fronts = Fronts([in_role("gw-1", "egress"), in_role("gw-1", "ingress", Phase.FAILED)])
+    assert len(fronts.all()) == 2
+    assert fronts.published(GATEWAYS) == GATEWAYS[1:]
+    assert fronts.answered(RANGES) == RANGES
+
+
+def test_an_egress_that_fails_takes_no_ingress_out_of_what_is_published() -> None:
+    fronts = Fronts([in_role("gw-1", "egress", Phase.FAILED)])
+    assert fronts.published(GATEWAYS) == GATEWAYS
+
+
+def test_a_gateway_in_another_role_is_nobody_to_wait_for() -> None:
+    fronts = Fronts([in_role("in", "ingress"), in_role("out", "egress")])
+    assert fronts.settle(in_role("in", "ingress")) == 0
+    assert Fronts([in_role("in", "ingress"), report("both")]).settle(in_role("in", "ingress")) == SETTLE
+
+
+def test_what_a_gateway_found_out_counts_while_it_is_heard() -> None:
+    found = (Probe("cloud", "192.0.2.20:15008", up=True, since=datetime(2026, 1, 1, tzinfo=UTC)),)
+    fronts = Fronts([Report("gw-1", Phase.UP, probes=found)])
+    assert fronts.probes() == (Probes("gw-1", found),)
+    for second in (1, 2, 3, 4):
+        fronts.watch(second)
+    assert fronts.probes() == ()
 
 
 def test_since_is_when_the_phase_began() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from clusters.errors import InvalidValue
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
+from clusters.reports import Probe, Probes
 from federation.errors import SyncRefused, UnreadableRecord
+from federation.probing import Probing, Seen
 from federation.registry import keyspace
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
@@ -41,6 +43,7 @@ class Hub:
     store: SqliteStore
     registry: Registry
     broadcast: Broadcast
+    probing: Probing
     sessions: Sessions
 
     async def join(self, cluster: ClusterName, *, rejoin: bool = False) -> None:
@@ -76,8 +79,9 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW)
-    hub = Hub(pki, mirror, store, registry, broadcast, sessions)
+    probing = Probing()
+    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing)
+    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -99,6 +103,21 @@ async def refused(hub: Hub, peer: Peer, hello: Hello) -> str:
         async with hub.sessions.session(peer, hello):
             pass
     return caught.value.code
+
+
+async def test_what_gateways_find_out_is_told_while_the_agent_is_there_and_is_kept_as_old_when_it_is_not(
+    hub: Hub,
+) -> None:
+    found = Probes("gw-1", (Probe(CLOUD, "192.0.2.20:15008", up=False, since=NOW, reason="gone"),))
+    encoded = records.encode(found)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.PROBES, {"gw-1": encoded.body})
+        assert list(hub.probing.of(CLOUD)) == [Seen(ONPREM, "gw-1", found.probes[0], None)]
+    assert [seen.said for seen in hub.probing.of(CLOUD)] == [NOW]
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.PROBES] == {"gw-1": encoded.version}
+        await session.accept(records.PROBES, {"gw-1": None})
+    assert list(hub.probing.of(CLOUD)) == []
 
 
 async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from federation.api.hub import Hub, hub_application
 from federation.hub_authority import open_or_create
+from federation.probing import Probing
 from federation.registry.clusterset import Clusterset
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
@@ -32,7 +33,7 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     keystore.write(tmp_path / "token", b"right\n")
     store = await SqliteStore.open(tmp_path / "registry.db")
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
-    hub = Hub(authority, Registry(store, 100), Clusterset(), (), lambda: NOW)
+    hub = Hub(authority, Registry(store, 100), Clusterset(), Probing(), (), lambda: NOW)
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)

@@ -84,9 +84,44 @@ def test_clusters_are_a_table_with_times_as_distances(hub: FakeAdmin, fedgate: F
     ended = fedgate("clusters")
     assert ended.code == 0
     assert ended.out.splitlines() == [
-        "NAME   STATE    SERVICES   GATEWAYS   LAST-SEEN   CA-EXPIRES   VERSION",
-        "west   active   3          1          30s ago     in 13d       0.1.0",
+        "NAME   STATE    SERVICES   GATEWAYS   PROBES   LAST-SEEN   CA-EXPIRES   VERSION",
+        "west   active   3          1          -        30s ago     in 13d       0.1.0",
     ]
+
+
+def seen(**changes: str) -> Record:
+    return {
+        "from": "east",
+        "gateway": "gw-1",
+        "address": "192.0.2.10:15008",
+        "state": "up",
+        "since": ago(minutes=5.5),
+        "said": ago(seconds=0),
+        "reason": "",
+        **changes,
+    }
+
+
+def test_clusters_say_how_many_probes_of_them_go_well(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    dead = seen(state="down", since=ago(seconds=12.5), reason="no answer in time")
+    hub.answers["GET /v1/clusters"] = {"clusters": [{**west(), "probes": [seen(), dead]}]}
+    assert "1/2 up " in fedgate("clusters").out
+    shown = fedgate("clusters", "show", "west").out
+    assert shown.partition("\n\n")[2].splitlines()[0].split()[:4] == ["FROM", "GATEWAY", "ADDRESS", "STATE"]
+    told = shown.splitlines()[-1]
+    assert told.split()[2:8] == ["192.0.2.10:15008", "down", "12s", "ago", "now", "no"]
+
+
+def test_probes_that_nobody_says_any_more_are_shown_as_old(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    old = seen(said=ago(seconds=12.5))
+    hub.answers["GET /v1/clusters"] = {"clusters": [{**west(), "probes": [seen(), old]}]}
+    assert "2/2 up, said 12s ago" in fedgate("clusters").out
+
+
+def test_gateways_say_how_many_of_the_others_they_find_alive(agent: FakeAdmin, fedgate: Fedgate) -> None:
+    found: list[Record] = [{"cluster": "east", "address": "192.0.2.20:1", "up": up} for up in (True, False)]
+    agent.answers["GET /v1/gateways"] = {"gateways": [{**GATEWAY, "probes": found}]}
+    assert "1/2 up" in fedgate("gateways").out
 
 
 def test_wide_adds_columns_and_name_leaves_only_names(hub: FakeAdmin, fedgate: Fedgate) -> None:
