@@ -206,6 +206,40 @@ def _check_ports(service: ServiceName, count: int) -> None:
         raise InvalidValue("service", str(service), f"has {count} ports, more than {MAX_PORTS}")
 
 
+class TrafficPolicy(StrEnum):
+    """How calls are shared out between the clusters of a service.
+
+    Failover: each call goes to the nearest cluster that takes it. Weighted: to any of them, by their weights.
+    """
+
+    FAILOVER = "Failover"
+    WEIGHTED = "Weighted"
+
+
+MAX_WEIGHT = 1000
+
+
+def weight(number: int) -> int:
+    """Check that *number* can be a cluster's share."""
+    if not 0 <= number <= MAX_WEIGHT:
+        raise InvalidValue("weight", number, f"want 0-{MAX_WEIGHT}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a cluster says of how calls are shared out, and what its own share is to be.
+
+    A cluster of weight 0 is called when no other takes the call.
+    """
+
+    policy: TrafficPolicy = TrafficPolicy.FAILOVER
+    weight: int = 100
+
+    def __post_init__(self) -> None:
+        weight(self.weight)
+
+
 @dataclass(frozen=True, slots=True)
 class LocalService:
     """A service that this cluster runs and offers to the clusterset.
@@ -221,6 +255,7 @@ class LocalService:
     allow: tuple[CallerPattern, ...] = ()
     health: HealthCheck | None = None
     down: tuple[str, ...] = ()
+    traffic: Traffic = Traffic()
     passthrough: bool = False
 
     def __post_init__(self) -> None:
@@ -309,11 +344,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a cluster tells the hub of one service: that it is offered, and how much of it is ready."""
+    """What a cluster tells the hub of a service: that it has it, how much is ready, how to share calls."""
 
     service: ServiceName
     ports: tuple[Port, ...]
     ready_endpoints: int = 0
+    traffic: Traffic = Traffic()
     passthrough: bool = False
 
     def __post_init__(self) -> None:
@@ -327,6 +363,7 @@ class Offering:
     cluster: ClusterName
     ports: tuple[Port, ...]
     ready_endpoints: int
+    weight: int = Traffic().weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +379,7 @@ class Import:
     ports: tuple[Port, ...]
     offerings: tuple[Offering, ...]
     conflict: str = ""
+    policy: TrafficPolicy = TrafficPolicy.FAILOVER
     passthrough: bool = False
 
     def __post_init__(self) -> None:

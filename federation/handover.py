@@ -19,6 +19,7 @@ import array
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ PROTOCOL: Final = 1
 _TIMEOUT: Final = 30.0
 _MAX_FILES: Final = 253  # the kernel's own bound on open files in one message
 _MAX_LINE: Final = 1 << 20
+_LONGEST_WORD: Final = 4096  # of what a new agent says
+_CREDENTIALS: Final = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 _TAKEN: Final = b'{"taken": true}\n'
 
 
@@ -76,21 +79,31 @@ class Heir:
 
     def __init__(self, connection: socket.socket, estate: Estate) -> None:
         self._connection = connection
+        self._peer = _pid_of_peer(connection)
         self.estate = estate
 
     async def take(self) -> None:
-        """Say that everything is answered here now, and wait until the old one has ended."""
+        """Say that everything is answered here now, and wait until the old one has ended.
+
+        Raises HandoverFailed if the old one has not heard it: it goes on, and so must not we.
+        """
         self._connection.setblocking(False)
         loop = asyncio.get_running_loop()
         with self._connection:
-            await loop.sock_sendall(self._connection, _TAKEN)
-            with suppress(ConnectionError, TimeoutError):
-                async with asyncio.timeout(_TIMEOUT):
-                    await loop.sock_recv(self._connection, 1)
+            try:
+                await loop.sock_sendall(self._connection, _TAKEN)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TIMEOUT):
+                        await loop.sock_recv(self._connection, 1)
+            except ConnectionError as error:  # closed without having read what we said
+                if _lives(self._peer):
+                    raise HandoverFailed("it did not wait for this one to be ready") from error
 
     def close(self) -> None:
         """Let go of everything; if nothing was taken, the old one goes on."""
         self._connection.close()
+        for bound in self.estate.dns:
+            bound.close()
         with suppress(OSError):
             os.close(self.estate.lock)
 
@@ -108,11 +121,30 @@ def asked(state: Path) -> Iterator[Heir | None]:
         except (FileNotFoundError, ConnectionRefusedError):
             yield None
             return
+        except OSError as error:
+            raise HandoverFailed(f"its socket: {error.strerror or error}") from error
         heir = Heir(connection, _received(connection))
         try:
             yield heir
         finally:
             heir.close()
+
+
+def _pid_of_peer(connection: socket.socket) -> int:
+    """The process at the other end when it began to listen."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return pid
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _received(connection: socket.socket) -> Estate:
@@ -140,11 +172,17 @@ class Legacy:
     """The old agent's end: gives the estate to whoever asks for it, and hears when it is taken."""
 
     def __init__(
-        self, state: Path, give: Callable[[], Estate], retire: Callable[[], Awaitable[None]]
+        self,
+        state: Path,
+        give: Callable[[], Estate],
+        retire: Callable[[], Awaitable[None]],
+        *,
+        timeout: float = _TIMEOUT,
     ) -> None:
         self._path = handover_socket(state)
         self._give = give
         self._retire = retire
+        self._timeout = timeout
         self.frozen = False
         """Whether somebody else may be about to write to the disk, so that we must not."""
 
@@ -164,11 +202,16 @@ class Legacy:
         """Wait for one that takes over, one after the other if they give up."""
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(listener)
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError as error:  # out of descriptors, most likely: look again when some may be free
+                log.warning("not handed over", reason=str(error))
+                await asyncio.sleep(1.0)
+                continue
             with connection:
                 connection.setblocking(False)
                 try:
-                    async with asyncio.timeout(_TIMEOUT):
+                    async with asyncio.timeout(self._timeout):
                         taken = await self._hand_over(connection)
                 except (OSError, msgspec.DecodeError, HandoverFailed) as error:  # also a timeout
                     log.warning("not handed over", reason=str(error) or "it took too long")
@@ -200,9 +243,11 @@ class Legacy:
 
 
 async def _line(connection: socket.socket) -> bytes:
-    """One line, or as much of it as came before the end."""
+    """One line, or as much of it as came before the end; more than anybody has to say is an error."""
     loop = asyncio.get_running_loop()
     content = b""
     while not content.endswith(b"\n") and (more := await loop.sock_recv(connection, 1024)):
         content += more
+        if len(content) > _LONGEST_WORD:
+            raise HandoverFailed("it says too much")
     return content.rstrip(b"\n")

@@ -159,13 +159,9 @@ class Knowledge:
 
 
 def export_of(service: LocalService) -> Export:
-    """What this cluster tells the hub of *service*: the ports, and how much is ready."""
-    return Export(
-        service.service,
-        tuple(sorted(p.port for p in service.ports)),
-        len(service.ready),
-        service.passthrough,
-    )
+    """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
+    ports = tuple(sorted(p.port for p in service.ports))
+    return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Load assignments: where a service, a member's gateways and a local service's endpoints are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
@@ -9,7 +9,7 @@ from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoin
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.struct_pb2 import Struct
 
-from clusters.model import GatewayRecord, Member
+from clusters.model import ClusterName, GatewayRecord, Member
 from gateway import names
 from gateway.messages import socket_address
 from gateway.view import Way, way
@@ -17,26 +17,39 @@ from gateway.view import Way, way
 _ONE_IN_HUNDRED: Final = 10_000
 
 
+def one_tunnel(_: Member) -> int:
+    """A connection that is carried as bytes has one tunnel, to itself."""
+    return 1
+
+
 def service(
-    name: str, authority: str, providers: Sequence[Member], tunnels: Callable[[Member], int] = lambda _: 1
+    name: str,
+    authority: str,
+    providers: Sequence[Member],
+    weights: Mapping[ClusterName, int],
+    tunnels: Callable[[Member], int] = one_tunnel,
 ) -> ClusterLoadAssignment:
     """Reach *authority* through the gateways of *providers*, the first of them first.
 
-    Each cluster has a priority of its own: 0, 1, 2…, as Envoy's API asks for priorities without a gap, and
-    an endpoint for each of its *tunnels*. Nobody to ask makes an empty assignment, which refuses at once.
+    An endpoint for each of the *tunnels* to a cluster. Those with a weight share the first priority by it,
+    and have equally many, so that weights alone count; each other has a priority of its own: 0, 1, 2…, as
+    Envoy's API asks for priorities without a gap. Nobody to ask makes an empty assignment, which refuses at
+    once.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
-    for priority, member in enumerate(providers):
+    shared = [member for member in providers if weights.get(member.name)]
+    alone = [member for member in providers if member not in shared]
+    equally = max((tunnels(member) for member in shared), default=1)
+    ranked = [(0, equally, member) for member in shared]
+    ranked += [(place, tunnels(m), m) for place, m in enumerate(alone, start=1 if shared else 0)]
+    for priority, count, member in ranked:
         behind = _behind(member, authority, way(member, providers))
+        endpoints = [LbEndpoint(endpoint=_tunnel(member, n), metadata=behind) for n in range(count)]
+        for endpoint in endpoints if member in shared else ():
+            endpoint.load_balancing_weight.value = weights[member.name]
+        locality = Locality(sub_zone=member.name)
         assignment.endpoints.append(
-            LocalityLbEndpoints(
-                priority=priority,
-                locality=Locality(sub_zone=member.name),
-                lb_endpoints=[
-                    LbEndpoint(endpoint=_tunnel(member, number), metadata=behind)
-                    for number in range(tunnels(member))
-                ],
-            )
+            LocalityLbEndpoints(priority=priority, locality=locality, lb_endpoints=endpoints)
         )
     return assignment
 

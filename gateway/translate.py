@@ -22,13 +22,14 @@ from gateway.view import (
     Way,
     carried_ports,
     local_ports,
+    localities,
     providers,
     reachable,
-    regions,
     sources,
     tunnels,
     vips_by_port,
     way,
+    weights,
 )
 from pki.spiffe import trust_domain_of
 
@@ -96,7 +97,7 @@ def _services(
     same_for_all = (
         old.home == view.home
         and old.vip_ranges == view.vip_ranges
-        and regions(reachable(old.members.values())) == regions(members)
+        and localities(reachable(old.members.values())) == localities(members)
     )
     if not same_for_all or not before.shared:
         everything = dict.fromkeys([*view.imports, *view.offer.services])
@@ -134,23 +135,19 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
     taken: set[Way] = set()
     for port, how in carried_ports(imported).items():
         asked = providers(imported, members, view.home, port)
-        spread = partial(tunnels, imported, port) if how is Carriage.L7 else _one_tunnel
+        spread = partial(tunnels, imported, port) if how is Carriage.L7 else eds.one_tunnel
         here = {way(member, asked) for member in asked}
         taken |= here
         for address in view.vips(imported):
             vips.append((port, address, how))
             name = names.vip_cluster(address, port)
             made.append((CLUSTER, resource(name, cds.vip(name, how))))
-            assignment = eds.service(name, imported.service.authority(port), asked, spread)
+            authority = imported.service.authority(port)
+            assignment = eds.service(name, authority, asked, weights(imported), spread)
             made.append((ENDPOINT, resource(name, assignment)))
             references.append(Reference(ENDPOINT, name, name))
             references.extend(Reference(CLUSTER, names.way(along), name) for along in sorted(here))
     return Part(tuple(made), tuple(references), tuple(vips), ways=frozenset(taken))
-
-
-def _one_tunnel(_: Member) -> int:
-    """A connection that is carried as bytes has its tunnel to itself."""
-    return 1
 
 
 def _served(offered: LocalService) -> Part:

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from clusters.carriage import Carriage, carriage
-from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, Offer, Protocol, Workload
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Import,
+    Locality,
+    LocalService,
+    Member,
+    Offer,
+    Protocol,
+    TrafficPolicy,
+    Workload,
+)
 
 
 def sources(offer: Offer) -> dict[str, Workload]:
@@ -51,24 +62,40 @@ def local_ports(service: LocalService) -> dict[int, int]:
 def providers(
     imported: Import, members: Mapping[ClusterName, Member], home: ClusterName, port: int
 ) -> list[Member]:
-    """Who can be asked for *port* of *imported*, in the order of preference: home, its region, others."""
-    ready = {o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members}
-    here = region(members[home]) if home in members else ""
+    """Who can be asked for *port* of *imported*, nearest first: home, its zone, its region, others by name.
 
-    def distance(cluster: ClusterName) -> tuple[bool, bool, str]:
-        return cluster != home, not here or region(members[cluster]) != here, cluster
+    Where calls are shared out by weight, those that are to have none come last.
+    """
+    ready = {o.cluster for o in imported.offerings_at(port) if o.ready_endpoints > 0 and o.cluster in members}
+    here = locality(members[home]) if home in members else Locality()
+    shared = weights(imported)
+
+    def distance(cluster: ClusterName) -> tuple[bool, bool, bool, bool, str]:
+        there = locality(members[cluster])
+        same_region = bool(here.region) and there.region == here.region
+        same_zone = same_region and bool(here.zone) and there.zone == here.zone
+        return shared.get(cluster) == 0, cluster != home, not same_region, not same_zone, cluster
 
     return [members[cluster] for cluster in sorted(ready, key=distance)]
 
 
-def region(member: Member) -> str:
-    """Where *member* is: the region that its gateways say, the first of them if they differ."""
-    return min((g.locality.region for g in member.gateways if g.locality.region), default="")
+def weights(imported: Import) -> dict[ClusterName, int]:
+    """The share of calls that each cluster is to have; empty where the nearest that takes them has all."""
+    if imported.policy is not TrafficPolicy.WEIGHTED:
+        return {}
+    return {offering.cluster: offering.weight for offering in imported.offerings}
 
 
-def regions(members: Mapping[ClusterName, Member]) -> dict[ClusterName, str]:
+def locality(member: Member) -> Locality:
+    """Where *member* is, by what its gateways say: the first region if they differ, and no zone then."""
+    region = min((g.locality.region for g in member.gateways if g.locality.region), default="")
+    zones = {g.locality.zone for g in member.gateways if g.locality.region == region}
+    return Locality(region, zones.pop() if len(zones) == 1 else "")
+
+
+def localities(members: Mapping[ClusterName, Member]) -> dict[ClusterName, Locality]:
     """Where each of *members* is: all of them that a service's order of preference depends on."""
-    return {name: region(member) for name, member in members.items()}
+    return {name: locality(member) for name, member in members.items()}
 
 
 # A tunnel that was refused by so many clusters is not asked for anywhere else.

@@ -1,5 +1,7 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
+from dataclasses import replace
+
 from clusters.health import HealthCheck
 from clusters.model import (
     ClusterName,
@@ -14,6 +16,7 @@ from clusters.model import (
     Port,
     ServiceName,
     ServicePort,
+    TrafficPolicy,
     VipRange,
     Workload,
 )
@@ -34,6 +37,13 @@ def member(name: ClusterName, *gateways: str, anchors: tuple[str, ...] = ("ANCHO
     """A cluster whose gateways have the given addresses."""
     records = tuple(GatewayRecord(f"gw-{i}", (address,)) for i, address in enumerate(gateways))
     return Member(name, f"{name}.{DOMAIN}", anchors, records)
+
+
+def weighted(name: str, **weights: int) -> Import:
+    """`shop/NAME`, offered by clusters that share calls by *weights*, each with one ready endpoint."""
+    offerings = tuple(Offering(ClusterName(c), (HTTP,), 1, weight) for c, weight in sorted(weights.items()))
+    made = imported(name)
+    return replace(made, offerings=offerings, policy=TrafficPolicy.WEIGHTED)
 
 
 def imported(name: str, *clusters: ClusterName, index: int = 1, ports: tuple[Port, ...] = (HTTP,)) -> Import:

@@ -19,12 +19,15 @@ from clusters.model import (
     Protocol,
     ServiceName,
     ServicePort,
+    Traffic,
+    TrafficPolicy,
     Workload,
     host,
     host_address,
     is_address,
     label,
     port_number,
+    weight,
     word,
 )
 from clusters.sources.cursor import Cursor, Problems
@@ -70,31 +73,47 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "health", "passthrough"):
+    known = ("namespace", "name", "ports", "endpoints", "allow", "health", "traffic", "passthrough")
+    if not at.has_fields(*known):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
     ports = _ports(at["ports"])
     endpoints = at["endpoints"].each(_address)
     allow = _allow(at["allow"])
+    if namespace is None or name is None or ports is None or endpoints is None or allow is None:
+        return None
+    check = None if at["health"].absent else _health(at["health"], ports)
+    traffic = _traffic(at["traffic"])
     passthrough = at["passthrough"].flag(default=False)
-    if (
-        namespace is None
-        or name is None
-        or ports is None
-        or endpoints is None
-        or allow is None
-        or passthrough is None
-    ):
+    if traffic is None or passthrough is None or (check is None and not at["health"].absent):
         return None
-    health = None if at["health"].absent else _health(at["health"], ports)
-    if health is None and not at["health"].absent:
-        return None
+    service = ServiceName(namespace, name)
     return at.build(
         lambda: LocalService(
-            ServiceName(namespace, name), ports, endpoints, allow, health, passthrough=passthrough
+            service, ports, endpoints, allow, check, traffic=traffic, passthrough=passthrough
         )
     )
+
+
+def _traffic(at: Cursor) -> Traffic | None:
+    """Read how calls are shared out between clusters: to the nearest one unless it says otherwise."""
+    if at.absent:
+        return Traffic()
+    if not at.has_fields("policy", "weight"):
+        return None
+    policy = at["policy"].text(_policy)
+    if policy is TrafficPolicy.FAILOVER and not at["weight"].absent:
+        at["weight"].wrong(f"makes sense with policy {TrafficPolicy.WEIGHTED} alone")
+    share = at["weight"].number(weight, default=Traffic().weight)
+    return None if policy is None or share is None else Traffic(policy, share)
+
+
+def _policy(text: str) -> TrafficPolicy:
+    try:
+        return TrafficPolicy(text)
+    except ValueError as error:
+        raise InvalidValue("policy", text, f"want {', '.join(TrafficPolicy)}") from error
 
 
 def _ports(at: Cursor) -> tuple[ServicePort, ...] | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
-from clusters.model import Import, Offer, Port, ServiceName
+from clusters.model import Import, Offer, Offering, Port, ServiceName
 from federation.health.standings import Standings
 
 
@@ -61,7 +61,8 @@ def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
         "vips": vips,
         "ports": [_port(port, carriage(port, passthrough=imported.passthrough)) for port in imported.ports],
         "passthrough": imported.passthrough,
-        "clusters": [{"name": o.cluster, "ready_endpoints": o.ready_endpoints} for o in imported.offerings],
+        "clusters": [_offering(offering) for offering in imported.offerings],
+        "policy": imported.policy,
         "conflict": imported.conflict,
     }
 
@@ -75,3 +76,9 @@ def _port(port: Port, carried: Carriage) -> dict[str, object]:
         "carried": carried is not Carriage.NONE,
         "carriage": carried,
     }
+
+
+def _offering(offering: Offering) -> dict[str, object]:
+    """`weight` counts where the service's policy is Weighted."""
+    ready, weight = offering.ready_endpoints, offering.weight
+    return {"name": offering.cluster, "ready_endpoints": ready, "weight": weight}

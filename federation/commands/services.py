@@ -32,12 +32,21 @@ def _clusters(service: Record, _: datetime) -> str:
     return text([f"{text(c.get('name'))}({text(c.get('ready_endpoints'))})" for c in offered])
 
 
+def _traffic(service: Record, _: datetime) -> str:
+    """`Failover`, or `Weighted: cloud 80, onprem 20`."""
+    policy, offered = text(service.get("policy")), map(record, items(service.get("clusters")))
+    if policy != "Weighted":
+        return policy
+    return f"{policy}: " + ", ".join(f"{text(c.get('name'))} {text(c.get('weight'))}" for c in offered)
+
+
 TABLE = Table(
     "services",
     (
         Column("NAME", lambda service, _: _name(service)),
         Column("PORTS", _ports, flexible=True),
         Column("CLUSTERS", _clusters, flexible=True),
+        Column("TRAFFIC", _traffic, wide=True, flexible=True),
         plain("VIPS", "vips", flexible=True),
         plain("CONFLICT", "conflict", flexible=True),
         plain("DNS-NAME", "dns_name", wide=True, flexible=True),

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clusters.errors import ClusterError, InvalidValue
-from clusters.model import CLUSTERSET_DOMAIN, ClusterName, ClusterView, Import, ServiceName
+from clusters.model import (
+    CLUSTERSET_DOMAIN,
+    ClusterName,
+    ClusterView,
+    Import,
+    ServiceName,
+    TrafficPolicy,
+)
 from federation.dns.message import UDP_LIMIT, Query, Rcode, RecordType, question_key, wire_name
 from federation.dns.presentation import Record, answers
 from federation.dns.zone import Zone
@@ -136,6 +143,9 @@ def _reasons(view: ClusterView, name: str, found: Sequence[Record], *, exists: b
 def _why_this(view: ClusterView, imported: Import) -> Iterator[str]:
     offers = [f"{each.cluster} ({each.ready_endpoints} ready)" for each in imported.offerings]
     yield f"{imported.service} is exported by {', '.join(offers) or 'no cluster now, and keeps its place'}"
+    if imported.policy is TrafficPolicy.WEIGHTED:
+        shares = ", ".join(f"{each.cluster} {each.weight}" for each in imported.offerings)
+        yield f"calls are shared out by weight: {shares}"
     for block in view.vip_ranges:
         if imported.index < block.size - 1:
             yield f"{block.address(imported.index)} is its address in {block.cidr}, at place {imported.index}"

@@ -1,13 +1,23 @@
 """Many exports of one service become one import, by KEP-1645's rules: pure.
 
 Ports are the union of what the exporters have. Where two disagree on a port, the export that the
-hub has known for longest wins; where they disagree on passthrough, whoever asks for it does, as what is
-carried unseen always works. The import says so. The order in which exports are given does not matter.
+hub has known for longest wins, and the import says so; so it is with the policy for traffic, but each
+cluster's weight is its own. Where they disagree on passthrough, whoever asks for it does, as what is
+carried unseen always works. The order in which exports are given does not matter.
 """
 
 from collections.abc import Mapping, Sequence
 
-from clusters.model import ClusterName, Import, Offering, Port, Protocol, ServiceName
+from clusters.model import (
+    ClusterName,
+    Import,
+    Offering,
+    Port,
+    Protocol,
+    ServiceName,
+    Traffic,
+    TrafficPolicy,
+)
 from federation.registry.records import ExportRecord
 
 CONFLICTS_SHOWN = 3
@@ -20,10 +30,11 @@ def merge(service: ServiceName, index: int, exports: Mapping[ClusterName, Export
     oldest_first = sorted(exports, key=lambda cluster: (exports[cluster].first_exported_at, cluster))
     claims = [(cluster, port) for cluster in oldest_first for port in _ports(exports[cluster])]
     ports, conflicts = _union(claims)
+    policy, against = _policy([(cluster, exports[cluster].export.traffic) for cluster in oldest_first])
     offerings = tuple(_offering(cluster, exports[cluster], ports) for cluster in sorted(exports))
     asking = [cluster for cluster in oldest_first if exports[cluster].export.passthrough]
-    conflict = "; ".join(filter(None, [_one_line(conflicts), _half_hearted(oldest_first, asking)]))
-    return Import(service, index, ports, offerings, conflict, passthrough=bool(asking))
+    told = filter(None, [_one_line(conflicts + against), _half_hearted(oldest_first, asking)])
+    return Import(service, index, ports, offerings, "; ".join(told), policy, passthrough=bool(asking))
 
 
 def _union(claims: Sequence[tuple[ClusterName, Port]]) -> tuple[tuple[Port, ...], list[str]]:
@@ -49,11 +60,20 @@ def _half_hearted(exporters: Sequence[ClusterName], asking: Sequence[ClusterName
     return f"passthrough for all: {asking[0]} asks for it, {others[0]} does not"
 
 
+def _policy(said: Sequence[tuple[ClusterName, Traffic]]) -> tuple[TrafficPolicy, list[str]]:
+    """The policy of the first, and who says otherwise."""
+    oldest, first = said[0]
+    others = [(cluster, traffic.policy) for cluster, traffic in said if traffic.policy is not first.policy]
+    return first.policy, [
+        f"{oldest} wants {first.policy}, {cluster} wants {other}" for cluster, other in others
+    ]
+
+
 def _offering(cluster: ClusterName, record: ExportRecord, ports: tuple[Port, ...]) -> Offering:
     """What *cluster* has of the import's *ports*, in the import's own words for them."""
     numbers = {_number(port) for port in record.export.ports}
     offered = tuple(port for port in ports if _number(port) in numbers)
-    return Offering(cluster, offered, record.export.ready_endpoints)
+    return Offering(cluster, offered, record.export.ready_endpoints, record.export.traffic.weight)
 
 
 def _ports(record: ExportRecord) -> list[Port]:

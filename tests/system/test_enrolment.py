@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.xdist_group("out
 
 # The edge inside of onprem and outside, and an app that goes out by it.
 INSIDE, OUTSIDE, OUTSIDE6, APP = "10.0.0.2", "192.0.2.12", "2001:db8:2::12", "10.0.0.12"
+LATE = "10.0.0.13"
+LISTENING = ("--enrol-listen", "10.0.0.1:7445", "--ads-listen", "10.0.0.1:7446")
 NAME = "edge-1"
 
 
@@ -31,7 +33,8 @@ class Edge:
         self.host, self.app = lab.host("onprem-edge"), lab.host("onprem-far")
         lab.connect("underlay", {self.host: [f"{OUTSIDE}/24", f"{OUTSIDE6}/64"]})
         lab.connect(
-            "onprem", {self.host: [f"{INSIDE}/24", "fd00::2/64"], self.app: [f"{APP}/24", "fd00::12/64"]}
+            "onprem",
+            {self.host: [f"{INSIDE}/24", "fd00::2/64"], self.app: [f"{APP}/24", f"{LATE}/24", "fd00::12/64"]},
         )
         for cidr in DEFAULT_VIP_RANGES:
             self.host.capture(cidr)
@@ -92,7 +95,7 @@ def edge(frail: Federation) -> Iterator[Edge]:
     cluster = frail.onprem
     built = Edge(cluster)
     cluster.agent.stop()
-    cluster.start_agent("--enrol-listen", "10.0.0.1:7445", "--ads-listen", "10.0.0.1:7446")
+    cluster.start_agent(*LISTENING)
     before = cluster.source
     cluster.source = {
         **before,
@@ -133,6 +136,27 @@ def test_a_token_lets_one_gateway_enrol_once_and_in_its_role_and_it_carries_call
         until("it carries calls again", edge.caller.who, cloud.service, APP)
         known = len(edge.calls())
         until("and lets them in", comes_in_by, edge, cloud, known)
+    process.stop()
+
+
+def test_while_an_agent_takes_over_calls_go_by_a_gateway_elsewhere_and_it_finds_the_new_one(
+    edge: Edge, frail: Federation
+) -> None:
+    onprem, cloud = frail.clusters
+    process = edge.start("--enrol", "--token-file", str(edge.token("both")))
+    until("a call goes out by the edge", edge.caller.who, cloud.service, APP)
+    before, answered = onprem.agent, 0
+    onprem.start_agent("--take-over", *LISTENING)
+    while before.returncode is None:
+        assert edge.caller.who(cloud.service, APP)
+        answered += 1
+    assert (before.returncode, answered > 3) == (0, True)
+
+    until("the edge is in sync with the new agent", is_synced, onprem)
+    with onprem.edited() as source:
+        source["workloads"].append({"namespace": "shop", "name": "late", "addresses": [LATE]})
+        onprem.write(source)
+        until("what the new agent learns reaches it", edge.caller.who, cloud.service, LATE)
     process.stop()
 
 

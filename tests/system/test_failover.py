@@ -1,6 +1,7 @@
 """Where a call goes when something is away, and what that costs it. Three clusters, a real Envoy in each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import CallerPattern, GatewayRecord, Locality, ServiceName
+from clusters.model import CallerPattern, GatewayRecord, Locality, ServiceName, TrafficPolicy
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER
 from gateway.messages import resource
@@ -300,6 +301,39 @@ async def test_the_nearer_of_two_clusters_is_asked_first(tmp_path: Path) -> None
         built.introduce()
         await settled(built)
         assert (await calls(built, 3))[0] == {"edge"}
+
+
+async def shares(built: Mesh, count: int) -> Counter[str]:
+    """Who answers *count* calls, and how often."""
+    return Counter([(await call(built))[0] for _ in range(count)])
+
+
+async def test_calls_are_shared_out_by_weight_and_those_of_a_dead_cluster_go_to_the_others(
+    tmp_path: Path,
+) -> None:
+    async with shop(tmp_path) as built:
+        by_weight = {"onprem": 0, "cloud": 80, "edge": 20}
+        for cluster in built.clusters.values():
+            imported = cluster.view.imports[SHOP]
+            offerings = tuple(replace(o, weight=by_weight[o.cluster]) for o in imported.offerings)
+            shared = replace(imported, offerings=offerings, policy=TrafficPolicy.WEIGHTED)
+            cluster.publish(replace(cluster.view, imports={SHOP: shared}))
+        await settled(built)
+        counted = await shares(built, 200)
+        print(f"of 200 calls: {counted}")
+        assert counted.keys() == {"cloud", "edge"}
+        assert 120 < counted["cloud"] < 190  # 160 are its share
+        await built["cloud"].kill()
+        assert (await shares(built, 20)).keys() == {"edge"}
+        await built["edge"].kill()
+        assert (await shares(built, 10)).keys() == {"onprem"}  # which has no share while others take calls
+        await built["edge"].start()
+        await built["cloud"].start()
+
+        async def is_back() -> bool:
+            return {"cloud", "edge"} == (await shares(built, 20)).keys()
+
+        await until(is_back, what="calls to be shared again")
 
 
 def straight(kind: str, framed: Resource) -> Resource:

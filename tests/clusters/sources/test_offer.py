@@ -19,6 +19,8 @@ from clusters.model import (
     Protocol,
     ServiceName,
     ServicePort,
+    Traffic,
+    TrafficPolicy,
     Workload,
 )
 from clusters.sources.offer import parse_offer
@@ -89,6 +91,14 @@ def test_a_check_is_on_the_target_of_the_first_tcp_port_unless_it_says_otherwise
     assert service.health == HealthCheck(CheckKind.HTTP, 8080)
 
 
+def test_traffic_goes_to_the_nearest_unless_it_is_to_be_shared_out() -> None:
+    (plain,) = parse_offer(a_service(), "offer.yaml").services.values()
+    assert plain.traffic == Traffic(TrafficPolicy.FAILOVER)
+    text = a_service(traffic="{policy: Weighted, weight: 80}")
+    (shared,) = parse_offer(text, "offer.yaml").services.values()
+    assert shared.traffic == Traffic(TrafficPolicy.WEIGHTED, 80)
+
+
 def test_all_of_a_check_can_be_said() -> None:
     said = "{type: grpc, service: shop.Catalog, port: 9, interval: 500ms, timeout: 250ms, "
     said += "unhealthyThreshold: 3, healthyThreshold: 2}"
@@ -131,7 +141,7 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"nmae": "x"}, "services[0].nmae: unknown field; did you mean name?"),
         (
             {"colour": "x"},
-            "services[0].colour: unknown field; want namespace, name, ports, endpoints, allow, health",
+            "colour: unknown field; want namespace, name, ports, endpoints, allow, health, traffic",
         ),
         ({"ports": ""}, "services[0].ports: missing"),
         ({"ports": "[]"}, "services[0].ports: empty; want one port at least"),
@@ -164,6 +174,11 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"passthrough": "yes"}, "services[0].passthrough: 'yes': want true or false, without quotes"),
         ({"passthrough": "'true'"}, "services[0].passthrough: 'true': want true or false"),
         ({"passthrough": "null"}, "services[0].passthrough: has no value; want true or false"),
+        ({"traffic": "{}"}, "services[0].traffic.policy: missing"),
+        ({"traffic": "{policy: weighted}"}, "traffic.policy: 'weighted': want Failover, Weighted"),
+        ({"traffic": "{policy: Weighted, weight: 1001}"}, "traffic.weight: 1001: want 0-1000"),
+        ({"traffic": "{policy: Weighted, weight: -1}"}, "traffic.weight: -1: want 0-1000"),
+        ({"traffic": "{policy: Failover, weight: 1}"}, "weight: makes sense with policy Weighted alone"),
         ({"health": "[]"}, "services[0].health: want a mapping with type, port, path, service"),
         ({"health": "{}"}, "services[0].health.type: missing"),
         ({"health": "{type: udp}"}, "services[0].health.type: 'udp': want tcp, http, grpc"),

@@ -6,7 +6,17 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.model import ClusterName, Export, Import, Offering, Port, Protocol, ServiceName
+from clusters.model import (
+    ClusterName,
+    Export,
+    Import,
+    Offering,
+    Port,
+    Protocol,
+    ServiceName,
+    Traffic,
+    TrafficPolicy,
+)
 from federation.registry.merge import CONFLICTS_SHOWN, merge
 from federation.registry.records import ExportRecord
 from tests.builders import CLOUD, ONPREM
@@ -45,6 +55,25 @@ def test_ports_are_the_union_and_each_cluster_offers_its_own() -> None:
     assert imported.ports == (HTTP, ADMIN)
     assert imported.offerings == (Offering(CLOUD, (HTTP,), 2), Offering(ONPREM, (ADMIN,), 1))
     assert imported.conflict == ""
+
+
+def sharing(policy: TrafficPolicy, weight: int, day: int) -> ExportRecord:
+    record = exported(HTTP, day=day)
+    return replace(record, export=replace(record.export, traffic=Traffic(policy, weight)))
+
+
+def test_clusters_that_share_calls_by_weight_keep_their_own_weights() -> None:
+    by_weight = TrafficPolicy.WEIGHTED
+    imported = merged({ONPREM: sharing(by_weight, 20, 0), CLOUD: sharing(by_weight, 80, 1)})
+    assert imported.policy is TrafficPolicy.WEIGHTED
+    assert [(o.cluster, o.weight) for o in imported.offerings] == [(CLOUD, 80), (ONPREM, 20)]
+    assert imported.conflict == ""
+
+
+def test_of_two_policies_the_oldest_exports_wins_and_the_conflict_says_so() -> None:
+    imported = merged({ONPREM: exported(HTTP, day=0), CLOUD: sharing(TrafficPolicy.WEIGHTED, 80, 1)})
+    assert imported.policy is TrafficPolicy.FAILOVER
+    assert imported.conflict.endswith("onprem wants Failover, cloud wants Weighted")
 
 
 def test_one_number_may_have_two_protocols() -> None:
