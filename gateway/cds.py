@@ -23,7 +23,8 @@ from gateway.messages import ADS, HTTP_OPTIONS, seconds, transport_socket
 # Of endpoints within a cluster: who asks for a tunnel has other clusters, and waits for 1.6 s.
 _CONNECT_TIMEOUT: Final = seconds(0.7)
 
-# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel.
+# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel; and of many
+# calls that fail over at once it would let three do so.
 _NO_LIMIT: Final = UInt32Value(value=1 << 30)
 UNBROKEN: Final = CircuitBreakers(
     thresholds=[
@@ -32,6 +33,7 @@ UNBROKEN: Final = CircuitBreakers(
             max_connections=_NO_LIMIT,
             max_pending_requests=_NO_LIMIT,
             max_requests=_NO_LIMIT,
+            max_retries=_NO_LIMIT,
         )
     ]
 )

@@ -37,7 +37,7 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import (
 )
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any
-from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue
 
 from gateway import callers, lds, names
 from gateway.filters import http_filter, network_filter
@@ -45,6 +45,7 @@ from gateway.messages import (
     ADS,
     CONNECTION_WINDOW,
     FOREVER,
+    MOST_STREAMS,
     STREAM_WINDOW,
     packed,
     seconds,
@@ -64,7 +65,6 @@ _UPSTREAM_AGE: Final = seconds(5)
 
 _HEADERS_WITHIN: Final = seconds(10)
 _FLUSHED_WITHIN: Final = seconds(300)
-_MOST_STREAMS: Final = UInt32Value(value=1024)
 
 
 def manager() -> Filter:
@@ -126,7 +126,7 @@ def _http1() -> Http1ProtocolOptions:
 def _http2() -> Http2ProtocolOptions:
     return Http2ProtocolOptions(
         allow_connect=True,
-        max_concurrent_streams=_MOST_STREAMS,
+        max_concurrent_streams=MOST_STREAMS,
         initial_stream_window_size=STREAM_WINDOW,
         initial_connection_window_size=CONNECTION_WINDOW,
     )

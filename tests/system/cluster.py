@@ -280,6 +280,7 @@ def _source(site: Site) -> Source:
     extra = {"bodies": servers.HTTP, "late": servers.LATE, "echo": servers.ECHO, "who": servers.WHO}
     extra |= {"first": servers.FIRST, "redis": REDIS}
     ports = msgspec.convert(service["ports"], list[dict[str, object]])
+    ports.append({"port": servers.TOLD, "name": "told", "appProtocol": "http"})
     service["ports"] = ports + [{"port": port, "name": name} for name, port in extra.items()]
     source["workloads"] += [
         {"namespace": "shop", "name": member(address), "addresses": [address]} for address in CROWD
