@@ -23,8 +23,8 @@ from gateway.messages import ADS, HTTP_OPTIONS, seconds, transport_socket
 # Of endpoints within a cluster: who asks for a tunnel has other clusters, and waits for 1.6 s.
 _CONNECT_TIMEOUT: Final = seconds(0.7)
 
-# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel; and of many
-# calls that fail over at once it would let three do so.
+# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel; and of
+# many calls that fail over at once it would let three do so.
 _NO_LIMIT: Final = UInt32Value(value=1 << 30)
 UNBROKEN: Final = CircuitBreakers(
     thresholds=[

@@ -56,7 +56,7 @@ def test_fifty_sources_with_two_hundred_calls_each_are_always_seen_as_themselves
 def test_of_every_request_the_server_is_told_who_sent_it_and_the_far_gateway_sees_the_same(
     fed: Federation,
 ) -> None:
-    """Fifty sources with two hundred requests each, by the same tunnels as calls that are carried as bytes."""
+    """Fifty sources with two hundred requests each, and calls in bytes by the same connections meanwhile."""
     caller, callee = fed.onprem, fed.cloud
     vips = caller.caller.ask(dict[str, list[str]], "resolve", name=callee.service)
     begin = callee.mark()
