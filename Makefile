@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 4
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check nightly bench clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+# Every property of hostile input with 100,000 examples: about an hour. The report says how many were tried.
+nightly: setup
+	$(BIN)/pytest -n 2 tests/hostile --hypothesis-profile nightly --hypothesis-show-statistics
 
 check: setup build/stubs/.ready
 	$(BIN)/ruff check .

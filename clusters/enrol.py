@@ -29,6 +29,7 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.clock import utc_now
+from clusters.decoding import UNDECODABLE
 from clusters.errors import IdentityUnusable, JoinRefused
 from clusters.identity import refuse_newer
 from clusters.join import TIMEOUT
@@ -147,7 +148,7 @@ def load_enrolment(state: Path) -> Enrolled:
         raise IdentityUnusable(state, "no gateway has enrolled with this state", _ENROL_AGAIN) from error
     except PkiError as error:
         raise IdentityUnusable(state, str(error), error.hint or _ENROL_AGAIN) from error
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise IdentityUnusable(state, f"{RECORD_FILE}: {error}", _ENROL_AGAIN) from error
     return Enrolled(enrolment, state, Validity.of(chain[0]))
 

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
+from clusters.decoding import UNDECODABLE
 from clusters.errors import IdentityUnusable, InvalidName, InvalidValue
 from clusters.model import ClusterName, VipRange, cluster_name
 from pki import keystore
@@ -91,7 +92,7 @@ def load_membership(state: Path) -> Membership:
         raise IdentityUnusable(state, "no cluster has joined with this state", _JOIN_FIRST) from error
     except PkiError as error:
         raise IdentityUnusable(state, str(error), error.hint) from error
-    except (msgspec.MsgspecError, InvalidName, InvalidValue) as error:
+    except (*UNDECODABLE, InvalidName, InvalidValue) as error:
         raise IdentityUnusable(state, f"{MEMBERSHIP_FILE}: {error}", _JOIN_AGAIN) from error
 
 

@@ -71,7 +71,7 @@ def join(
         _check_state(state, token.subject, rejoin)
         hub = Server("hub", hub_id(token.trust_domain), token.addresses, HUB_DNS_NAME)
         with contextlib.closing(open_pinned(hub, token.pins, timeout, clock)) as connection:
-            joined = _join_over(connection, token, rejoin, version or version_of("fedgate"), clock)
+            joined = join_over(connection, token, rejoin, version or version_of("fedgate"), clock)
         joined.identity.save(state)
     return joined
 
@@ -100,10 +100,10 @@ def _check_state(state: Path, cluster: str, rejoin: bool) -> None:
         )
 
 
-def _join_over(
+def join_over(
     hub: Connection, token: Token, rejoin: bool, version: str, clock: Callable[[], datetime]
 ) -> Joined:
-    """Ask the verified *hub*, and check its answer."""
+    """Ask the verified *hub* to let us in, and check its answer; raises JoinRefused."""
     asked = clock()
     signer = KeySigner.generate()
     request = JoinRequest(

@@ -24,6 +24,8 @@ CLUSTERSET_DOMAIN = "clusterset.local"
 
 MAX_PORTS = 256
 """How many ports a service may have: each one is a listener at every egress of the clusterset."""
+MAX_GATEWAYS = 128
+"""How many gateways a cluster may have."""
 MAX_ADDRESSES = 64
 """How many addresses a gateway may have."""
 

@@ -20,6 +20,7 @@ import msgspec
 from cryptography import x509
 
 from clusters.admission import ROOT_PATH, Refused
+from clusters.decoding import UNDECODABLE
 from clusters.errors import JoinRefused
 from clusters.skew import refuse_skew
 from pki.authority import from_pem, to_pem
@@ -82,7 +83,7 @@ class Connection:
             if reply.ok:
                 return msgspec.json.decode(reply.body, type=answer)
             refused = msgspec.json.decode(reply.body, type=Refused).error
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise JoinRefused(
                 "answer-unclear",
                 f"{self._noun} answered {reply.status}, and this version does not understand it: {error}",
@@ -149,9 +150,9 @@ def _fetch_roots(
             raise _unreachable(server, address, _plain(error)) from error
     try:
         offered = from_pem(reply.body) if reply.ok else ()
+        roots = tuple(root for root in offered if spki_sha256(root) in pins)
     except CertificateRefused:
-        offered = ()
-    roots = tuple(root for root in offered if spki_sha256(root) in pins)
+        offered = roots = ()
     if not roots:
         what = "another root than the token pins" if offered else "no root to show"
         raise _wrong(server, address, f"it has {what}")
@@ -228,7 +229,7 @@ def _exchange(
         raise http.client.HTTPException(f"more than {_LARGEST_ANSWER} bytes")
     try:
         date = parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         date = None
     return _Reply(response.status, content, date)
 

@@ -14,7 +14,9 @@ from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
+from gateway import machine
 from gateway.bootstrap import Agent, UnixAgent, admin_socket
+from gateway.limits import LEAST_MEMORY
 from gateway.netfilter import redirected
 from gateway.probes import Lookout
 from gateway.proxy import ProxySettings, run
@@ -44,7 +46,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the gateway is to run, whoever it is."""
+    """How the gateway is to run, whoever it is.
+
+    `memory` is in bytes; it and `max_connections` are what the machine has to give where they are None.
+    """
 
     capture: Capture
     listen: tuple[str, ...]
@@ -55,6 +60,8 @@ class Behaviour:
     vip_ranges: tuple[str, ...] = ()
     capture_port: int = CAPTURE_PORT
     rules_in_place: bool = False
+    memory: int | None = None
+    max_connections: int | None = None
 
 
 def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
@@ -103,9 +110,13 @@ def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, fold
         behaviour.port,
         log,
         capture_port=behaviour.capture_port,
+        max_connections=behaviour.max_connections or machine.max_connections(),
     )
     agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
-    return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout)
+    memory = behaviour.memory or machine.memory_limit()
+    if memory < LEAST_MEMORY:
+        raise InvalidValue("memory limit", f"{memory >> 20}M", f"want {LEAST_MEMORY >> 20}M at least")
+    return ProxySettings(spec, agent, folder, behaviour.concurrency, behaviour.drain_timeout, memory)
 
 
 def enrolment(asked: Asked) -> Enrolled | None:

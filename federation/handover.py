@@ -28,6 +28,7 @@ from typing import Final
 
 import msgspec
 
+from clusters.decoding import UNDECODABLE
 from clusters.reports import Report
 from federation import last_view
 from federation.dns.sockets import Bound
@@ -157,7 +158,7 @@ def _received(connection: socket.socket) -> Estate:
         header = msgspec.json.decode(line, type=_Header)
         while len(view) < header.view and (more := connection.recv(_MAX_LINE)):
             view += more
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNDECODABLE) as error:
         raise HandoverFailed(str(error) or "it broke off") from error
     if len(view) != header.view or len(files) != 1 + 2 * len(header.dns):
         raise HandoverFailed("it broke off")

@@ -131,14 +131,17 @@ class Knowledge:
         self._learn(replace(self.view, members=members))
 
     def _accept_federation(self, changes: Mapping[str, bytes | None]) -> None:
-        for name, body in changes.items():
-            if body is None or name != self.view.federation.domain:
-                raise ChangesRejected(f"this cluster is of the federation {self.view.federation.domain}")
-            federation = records.decode(Federation, name, body)
-            ranges = self._own_ranges or federation.vip_ranges
-            self._learn(
-                replace(self.view, federation=federation, vip_ranges=ranges), frozenset(self.view.imports)
-            )
+        if not changes:
+            return
+        domain = self.view.federation.domain
+        body = changes.get(domain)
+        if body is None or len(changes) > 1:
+            raise ChangesRejected(f"this cluster is of the federation {domain}, and of no other")
+        federation = records.decode(Federation, domain, body)
+        ranges = self._own_ranges or federation.vip_ranges
+        self._learn(
+            replace(self.view, federation=federation, vip_ranges=ranges), frozenset(self.view.imports)
+        )
 
     def _believed(self, member: Member) -> Member:
         """*member* with those issuing CAs that our root answers for, and that can sign for it alone."""

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import (
     ClusterName,
@@ -107,7 +108,7 @@ def decode(content: bytes, where: str) -> LastView:
         if schema > SCHEMA:
             raise UnreadableRecord(where, f"it is of schema {schema}", "start the fedgate that wrote it")
         file = msgspec.json.decode(content, type=_File)
-    except (msgspec.DecodeError, ClusterError) as error:
+    except (*UNDECODABLE, ClusterError) as error:
         hint = "move the file away: hub and source will tell everything again"
         raise UnreadableRecord(where, str(error), hint) from error
     members, imports = {m.name: m for m in file.members}, {i.service: i for i in file.imports}

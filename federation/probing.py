@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from clusters.model import ClusterName
+from clusters.model import MAX_GATEWAYS, ClusterName
 from clusters.reports import Probe, Probes
+from federation.errors import ChangesRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,19 @@ class Probing:
         self._lost[cluster] = now
 
     def hear(self, cluster: ClusterName, changes: Mapping[str, Probes | None]) -> None:
-        """Take in what *cluster* says of its gateways' probes; None for a gateway that says nothing."""
-        said = self._said.setdefault(cluster, {})
+        """Take in what *cluster* says of its gateways' probes; None for a gateway that says nothing.
+
+        ChangesRejected for more gateways than a cluster may have: then nothing is taken in.
+        """
+        said = dict(self._said.get(cluster, {}))
         for gateway, probes in changes.items():
             if probes is None:
                 said.pop(gateway, None)
             else:
                 said[gateway] = probes
+        if len(said) > MAX_GATEWAYS:
+            raise ChangesRejected(f"{cluster} tells of more than {MAX_GATEWAYS} gateways")
+        self._said[cluster] = said
 
     def forget(self, cluster: ClusterName) -> None:
         """*cluster* has left."""

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from gateway import kinds, names
 from gateway.delta import Catalogue, KindStatus, Request, Response, Standing
 from gateway.errors import GatewayError
-from gateway.rpc import Context, Listener, Peer, peer_of, serving
+from gateway.rpc import Context, Listener, Outlet, Peer, peer_of, serving
 from gateway.spec import GatewaySpec, from_metadata
 from gateway.stream import MAX_NAMES, Order, Stream
 
@@ -34,6 +34,10 @@ _ORDER: Final = Order(
     referrers={kinds.CLUSTER: (kinds.ENDPOINT, kinds.LISTENER, kinds.ROUTE)},
     on_demand={kinds.CLUSTER: names.ON_DEMAND},
 )
+
+# Who answers what it has not read (a nonce can be guessed) is not listened to while so much waits for it.
+_MAX_UNSENT: Final = 64
+_LAST_WORDS: Final = 1.0
 
 CatalogueFor = Callable[[Peer, GatewaySpec], Awaitable[Catalogue]]
 
@@ -124,6 +128,8 @@ class _Connection:
         self._standing = Standing.SYNCED
         self._outbox: list[Response] = []
         self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
 
     def status(self) -> GatewayStatus:
         return GatewayStatus(
@@ -139,16 +145,18 @@ class _Connection:
         self, first: DeltaDiscoveryRequest, messages: AsyncIterator[bytes], context: Context
     ) -> None:
         """Listen and answer until the gateway hangs up."""
-        fault = ""
+        fault, outlet = "", Outlet(context)
         try:
             async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write(context))
+                writer = tasks.create_task(self._write(outlet))
                 self._hear(first)
                 async for message in messages:
                     self._hear(_parse(message))
+                    await self._room.wait()
                 writer.cancel()
         except* DecodeError as errors:
             fault = str(errors.exceptions[0])
+        await outlet.settle(_LAST_WORDS)
         if fault:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, fault)
 
@@ -167,18 +175,21 @@ class _Connection:
                 reason=request.error,
             )
         self._outbox += self._stream.receive(request)
+        if len(self._outbox) >= _MAX_UNSENT:
+            self._room.clear()
         self._wake.set()
         self._note_standing()
 
-    async def _write(self, context: Context) -> None:
+    async def _write(self, outlet: Outlet) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             responses = [*self._outbox, *self._stream.flush()]
             self._outbox.clear()
+            self._room.set()
             self._note_standing()
             for response in responses:
-                await context.write(_frame(response))
+                await outlet.send(_frame(response))
 
     def _note_standing(self) -> None:
         if self._stream.standing is not self._standing:

@@ -26,11 +26,7 @@ from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions, KeepaliveSet
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig, StatsMatcher
-from envoy.config.overload.v3.overload_pb2 import OverloadManager, ResourceMonitor
 from envoy.extensions.bootstrap.internal_listener.v3.internal_listener_pb2 import InternalListener
-from envoy.extensions.resource_monitors.downstream_connections.v3.downstream_connections_pb2 import (
-    DownstreamConnectionsConfig,
-)
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
@@ -48,6 +44,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from gateway.limits import DEFAULT_MEMORY, overload_manager
 from gateway.messages import (
     ADS,
     KEEPALIVE_INTERVAL,
@@ -61,13 +58,13 @@ from gateway.spec import GatewaySpec, to_metadata
 _AGENT: Final = "agent"
 _IDENTITY: Final = "identity.json"
 _ROOTS: Final = "roots.json"
-_MAX_CONNECTIONS: Final = 100_000
 
 # An inclusion list: a cluster on demand costs 65 KiB with all its counters, and half of that without.
 _STATS: Final = (
     "cluster.agent.",
     "cluster.gw|",
     "cluster_manager.",
+    "connection_limit.",
     "control_plane.",
     "http.ingress.",
     "listener.",
@@ -108,9 +105,9 @@ def admin_socket(folder: Path) -> Path:
     return folder / "envoy.sock"
 
 
-def files(spec: GatewaySpec, agent: Agent, folder: Path) -> dict[Path, str]:
-    """Every file that Envoy needs in *folder* to run as the gateway *spec*."""
-    written = {bootstrap_file(folder): to_json(bootstrap(spec, agent, folder))}
+def files(spec: GatewaySpec, agent: Agent, folder: Path, memory: int = DEFAULT_MEMORY) -> dict[Path, str]:
+    """Every file that Envoy needs in *folder* to run as the gateway *spec* with so many bytes of *memory*."""
+    written = {bootstrap_file(folder): to_json(bootstrap(spec, agent, folder, memory))}
     if isinstance(agent, RemoteAgent):
         written[folder / _IDENTITY] = _secret_file(_identity(agent))
         written[folder / _ROOTS] = _secret_file(_roots(agent))
@@ -122,14 +119,14 @@ def bootstrap_file(folder: Path) -> Path:
     return folder / "bootstrap.json"
 
 
-def bootstrap(spec: GatewaySpec, agent: Agent, folder: Path) -> Bootstrap:
+def bootstrap(spec: GatewaySpec, agent: Agent, folder: Path, memory: int = DEFAULT_MEMORY) -> Bootstrap:
     """The bootstrap of the gateway *spec* that runs in *folder*."""
     message = Bootstrap(
         node=Node(id=spec.name, cluster="fedgate", metadata=to_metadata(spec)),
         admin=Admin(address=Address(pipe=Pipe(path=str(admin_socket(folder)), mode=0o600))),
         layered_runtime=LayeredRuntime(layers=[RuntimeLayer(name="fedgate", static_layer=_runtime())]),
         stats_config=StatsConfig(stats_matcher=_stats()),
-        overload_manager=_limits(),
+        overload_manager=overload_manager(memory, spec.max_connections),
         bootstrap_extensions=[
             TypedExtensionConfig(
                 name="envoy.bootstrap.internal_listener", typed_config=packed(InternalListener())
@@ -157,19 +154,6 @@ def _runtime() -> Struct:
 def _stats() -> StatsMatcher:
     patterns = [StringMatcher(prefix=prefix) for prefix in _STATS]
     return StatsMatcher(inclusion_list=ListStringMatcher(patterns=patterns))
-
-
-def _limits() -> OverloadManager:
-    """Refuse connections before file descriptors and memory run out."""
-    limit = DownstreamConnectionsConfig(max_active_downstream_connections=_MAX_CONNECTIONS)
-    return OverloadManager(
-        resource_monitors=[
-            ResourceMonitor(
-                name="envoy.resource_monitors.global_downstream_max_connections",
-                typed_config=packed(limit),
-            )
-        ]
-    )
 
 
 def _ads() -> ApiConfigSource:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
+from envoy.config.core.v3.protocol_pb2 import HttpProtocolOptions
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, FilterChainMatch, ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
@@ -19,10 +20,10 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
 )
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import BoolValue
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from clusters.model import Member
-from gateway import lds, names, tls
+from gateway import lds, limits, names, tls
 from gateway.filters import http_filter, network_filter
 from gateway.messages import (
     ADS,
@@ -39,6 +40,8 @@ from gateway.spec import GatewaySpec
 STATS: Final = "ingress"
 
 _HANDSHAKE_TIMEOUT: Final = seconds(10)
+_LONGEST_HEADERS: Final = UInt32Value(value=8)
+_MOST_HEADERS: Final = UInt32Value(value=32)
 
 
 def listener(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
@@ -59,7 +62,7 @@ def listener(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
             FilterChain(
                 name=member.trust_domain,
                 filter_chain_match=FilterChainMatch(server_names=[member.trust_domain]),
-                filters=[manager],
+                filters=[limits.share(member.name, spec.max_connections), manager],
                 transport_socket=tls.downstream(member),
                 transport_socket_connect_timeout=_HANDSHAKE_TIMEOUT,
             )
@@ -77,6 +80,9 @@ def _manager(access_log: str | None) -> HttpConnectionManager:
         stat_prefix=STATS,
         codec_type=HttpConnectionManager.HTTP2,
         http2_protocol_options=tunnel_protocol(KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT),
+        # A tunnel is asked for in a handful of headers; Envoy would read 60 KiB of them.
+        max_request_headers_kb=_LONGEST_HEADERS,
+        common_http_protocol_options=HttpProtocolOptions(max_headers_count=_MOST_HEADERS),
         stream_idle_timeout=FOREVER,
         request_timeout=FOREVER,
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],

@@ -13,6 +13,9 @@ from gateway.messages import seconds
 # How long a call waits for what its gateway has to be told first.
 ON_DEMAND_TIMEOUT: Final = seconds(5)
 
+# Of what picks the filter chain: the beginning of a TLS handshake.
+_FIRST_BYTES_TIMEOUT: Final = seconds(5)
+
 # SOL_SOCKET/SO_KEEPALIVE, then IPPROTO_TCP/TCP_KEEPIDLE, _INTVL and _CNT, as Linux numbers them.
 _KEEPALIVE: Final = [
     SocketOption(level=level, name=name, int_value=value, state=SocketOption.STATE_LISTENING)
@@ -34,4 +37,5 @@ def listener(name: str, addresses: Sequence[Address], stats: str) -> Listener:
         additional_addresses=[AdditionalAddress(address=address, socket_options=None) for address in others],
         enable_reuse_port=BoolValue(value=False),
         socket_options=_KEEPALIVE,
+        listener_filters_timeout=_FIRST_BYTES_TIMEOUT,
     )

@@ -24,9 +24,11 @@ FOREVER: Final = Duration()  # zero turns a timeout off, where leaving it out me
 AT_ONCE: Final = Duration()  # likewise a delay
 ADS: Final = ConfigSource(ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3)
 
-# Tunnels share their connection, so one slow reader must not use up the window of the others.
+# Tunnels share their connection. However many of them are not read, together they cannot use up its window,
+# and those that are go on: for more than so many there is another connection.
 STREAM_WINDOW: Final = UInt32Value(value=1 << 20)
-CONNECTION_WINDOW: Final = UInt32Value(value=16 << 20)
+MOST_STREAMS: Final = UInt32Value(value=256)
+CONNECTION_WINDOW: Final = UInt32Value(value=STREAM_WINDOW.value * MOST_STREAMS.value)
 KEEPALIVE_INTERVAL: Final = Duration(seconds=10)
 KEEPALIVE_TIMEOUT: Final = Duration(seconds=5)
 
@@ -56,6 +58,7 @@ def tunnel_protocol(
     """HTTP/2 that carries CONNECT; with *interval* it notices a peer that is silent for *timeout*."""
     options = Http2ProtocolOptions(
         allow_connect=True,
+        max_concurrent_streams=MOST_STREAMS,
         initial_stream_window_size=STREAM_WINDOW,
         initial_connection_window_size=CONNECTION_WINDOW,
     )

@@ -21,7 +21,9 @@ from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
 from gateway.errors import EnvoyFailed
+from gateway.limits import DEFAULT_MEMORY
 from gateway.spec import GatewaySpec, without_ipv6
+from gateway.watch import watch_limits
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 class ProxySettings:
     """What to run, where its agent is, and the folder that it has for itself.
 
-    `concurrency` is the number of worker threads; by default there is one for each core.
+    `concurrency` is the number of worker threads; by default there is one for each core. `memory` is how
+    many bytes its Envoy may take.
     """
 
     spec: GatewaySpec
@@ -58,6 +61,7 @@ class ProxySettings:
     folder: Path
     concurrency: int | None = None
     drain_timeout: float = 30.0
+    memory: int = DEFAULT_MEMORY
 
 
 class Witness(Protocol):
@@ -146,12 +150,12 @@ async def supervise(
 
 
 async def _told_when_up(settings: ProxySettings, witness: Witness) -> None:
-    """Tell the witness when Envoy takes calls; never returns."""
+    """Tell the witness when Envoy takes calls, and everybody when it hits a limit; never returns."""
     async with Admin(admin_socket(settings.folder)) as admin:
         while not await admin.is_live():  # noqa: ASYNC110 (Envoy tells nobody)
             await asyncio.sleep(_POLL)
-    witness.up()
-    await asyncio.Event().wait()
+        witness.up()
+        await watch_limits(admin, settings.spec.name)
 
 
 def _ending(code: int) -> str:
@@ -169,7 +173,7 @@ def prepare(settings: ProxySettings) -> None:
             f"the path of {admin_socket(folder)} is too long for a socket: use a shorter folder"
         )
     spec = settings.spec if _has_ipv6() else without_ipv6(settings.spec)
-    for path, text in files(spec, settings.agent, folder).items():
+    for path, text in files(spec, settings.agent, folder, settings.memory).items():
         _write(path, text)
     admin_socket(folder).unlink(missing_ok=True)
 

@@ -131,6 +131,30 @@ async def serving(
             remove_own(path, identity)
 
 
+class Outlet:
+    """Where a call's messages go out, one after the other.
+
+    gRPC takes no message, and no end of the call, before it is done with the message before: cancelled or
+    not. A call that is ended meanwhile would have no end for the other side, for ever.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._writing: asyncio.Future[None] | None = None
+
+    async def send(self, message: bytes) -> None:
+        """Write *message*; if this is cancelled, it goes out all the same."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        self._writing = asyncio.ensure_future(self._context.write(message))
+        await asyncio.shield(self._writing)
+
+    async def settle(self, seconds: float) -> None:
+        """Let what is being written go out, but do not wait for longer than *seconds*."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=seconds)
+
+
 def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:
     """The client's side of mutual TLS."""
     return grpc.ssl_channel_credentials(

@@ -22,6 +22,8 @@ CAPTURE_PORT: Final = 15001
 EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 (an ingress's peers are elsewhere)
 _METADATA: Final = "fedgate"
 _MAX_ADDRESSES: Final = 64
+_CONNECTIONS: Final = 50_000
+_MOST_CONNECTIONS: Final = 1_000_000
 
 
 class Role(StrEnum):
@@ -51,7 +53,7 @@ class GatewaySpec:
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
     of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all;
-    `capture_port` is where redirected calls arrive.
+    `capture_port` is where redirected calls arrive; `max_connections` is how many it takes at a time.
     """
 
     name: str
@@ -62,12 +64,15 @@ class GatewaySpec:
     access_log: str | None = None
     ipv6: bool = True
     capture_port: int = CAPTURE_PORT
+    max_connections: int = _CONNECTIONS
 
     def __post_init__(self) -> None:
         if not self.roles:
             raise InvalidSpec("roles", "want ingress, egress or both")
         if not 1 <= len(self.ingress_addresses) <= _MAX_ADDRESSES:
             raise InvalidSpec("ingress addresses", f"want 1 to {_MAX_ADDRESSES}")
+        if not 1 <= self.max_connections <= _MOST_CONNECTIONS:
+            raise InvalidSpec("connections", f"want 1 to {_MOST_CONNECTIONS}")
         try:  # the same rules as for a gateway that others dial
             record = GatewayRecord(self.name, self.ingress_addresses, self.ingress_port)
         except ClusterError as error:
@@ -116,6 +121,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "access_log": spec.access_log,
                 "ipv6": spec.ipv6,
                 "capture_port": spec.capture_port,
+                "max_connections": spec.max_connections,
             }
         }
     )
@@ -147,6 +153,7 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             access_log=log,
             ipv6=said.get("ipv6") is not False,
             capture_port=_whole(said, "capture_port", CAPTURE_PORT),
+            max_connections=_whole(said, "max_connections", _CONNECTIONS),
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error

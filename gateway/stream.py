@@ -43,7 +43,7 @@ class Stream:
     """The serving half of one connection.
 
     It remembers up to *max_names* names of each kind that do not exist (yet); who asks for more of them is
-    told once that they do not.
+    told once that they do not, and not even that while it leaves as many answers unheard.
     """
 
     def __init__(
@@ -140,8 +140,10 @@ class Stream:
                 # What exists is bounded by the catalogue; only what does not needs a bound of its own.
                 if len(flow.explicit) < self._max_names or self._catalogue.get(kind, name) is not None:
                     flow.explicit.add(name)
-                else:
-                    flow.refused += name not in flow.explicit
+                elif name not in flow.explicit:
+                    flow.refused += 1
+                    if len(flow.dirty) >= 2 * self._max_names:
+                        continue
                 flow.demand(name)
 
     def _unsubscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:

@@ -99,9 +99,16 @@ def describe(certificate: x509.Certificate) -> str:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         uris = []
-    return uris[0] if uris else certificate.subject.rfc4514_string() or "without a name"
+    return uris[0] if uris else _subject_of(certificate)
+
+
+def _subject_of(certificate: x509.Certificate) -> str:
+    try:
+        return certificate.subject.rfc4514_string() or "without a name"
+    except ValueError:
+        return "with a name that cannot be read"
 
 
 def to_pem(certificates: Iterable[x509.Certificate]) -> str:
@@ -113,7 +120,7 @@ def from_pem(pem: str | bytes) -> tuple[x509.Certificate, ...]:
     """Read one or more certificates."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem.encode() if isinstance(pem, str) else pem))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateRefused("in PEM", "not one or more PEM certificates") from error
 
 

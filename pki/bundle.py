@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
@@ -94,9 +94,11 @@ def spiffe_id_of(certificate: x509.Certificate) -> SpiffeId:
 
 def spki_sha256(certificate: x509.Certificate) -> str:
     """The pin of a certificate: it stays the same when the same key is certified anew."""
-    spki = certificate.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _refused(certificate, "its key cannot be read") from error
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
 
 
@@ -131,7 +133,7 @@ def _check_path(
 def _issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
@@ -142,11 +144,7 @@ def _check_one(certificate: x509.Certificate, now: datetime) -> None:
         raise _refused(certificate, f"not valid before {certificate.not_valid_before_utc}; now is {now}")
     if now > certificate.not_valid_after_utc:
         raise _refused(certificate, f"expired at {certificate.not_valid_after_utc}; now is {now}")
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise _refused(certificate, "its extensions cannot be read") from error
-    for extension in extensions:
+    for extension in _extensions(certificate):
         if extension.critical and extension.oid not in _UNDERSTOOD:
             raise _refused(certificate, f"it has the critical extension {extension.oid.dotted_string}")
 
@@ -190,9 +188,16 @@ def _host(uri: str) -> str:
 
 def _extension(certificate: x509.Certificate, kind: type[E]) -> x509.Extension[E] | None:
     try:
-        return certificate.extensions.get_extension_for_class(kind)
+        return _extensions(certificate).get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return None
+
+
+def _extensions(certificate: x509.Certificate) -> x509.Extensions:
+    try:
+        return certificate.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise _refused(certificate, "its extensions cannot be read") from error
 
 
 def _refused(certificate: x509.Certificate, reason: str) -> CertificateRefused:

@@ -31,7 +31,7 @@ def verify_csr(pem: str) -> VerifiedCsr:
         request = x509.load_pem_x509_csr(pem.encode())
         key, signed_with = request.public_key(), request.signature_hash_algorithm
         proven = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CsrRefused("not a PEM certificate signing request that we understand") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _CURVES):
         raise CsrRefused("its key is not on P-256, P-384 or P-521")

@@ -136,7 +136,7 @@ def parse_token(text: str, kind: TokenKind, now: datetime) -> Token:
             fields.secret.hex(),
             fields.role,
         )
-    except (msgspec.MsgspecError, ValueError, OverflowError, OSError) as error:
+    except (msgspec.MsgspecError, ValueError, OverflowError, OSError, RecursionError) as error:
         raise NotAToken("its content makes no sense", f"make one with `{kind.command}`") from error
     if found is not kind:
         raise OtherTokenKind(found.noun, kind.noun, f"it is for `{found.used_by}`")

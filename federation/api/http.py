@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 import msgspec
 from aiohttp import web
 
+from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from federation.errors import Exit, FederationError
 from federation.log import Log
@@ -62,7 +63,7 @@ async def body_as(request: web.Request, kind: type[T]) -> T:
     """The request's JSON body as a *kind*, or a 400 that says where it is wrong."""
     try:
         return msgspec.json.decode(await request.read(), type=kind)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ApiError(400, "bad-request", f"the request's body: {error}") from error
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
-from federation.commands.options import FILE, STATE, Duration
+from federation.commands.options import FILE, STATE, Duration, Size
 from federation.commands.running import log_level_option
 from federation.commands.secret_input import read_token
 from pki.tokens import TokenKind
@@ -101,6 +101,17 @@ def rules(name: str, vip_ranges: tuple[str, ...], capture_port: int, remove: boo
     show_default=True,
     help="Let open connections end for so long before stopping.",
 )
+@click.option(
+    "--memory-limit",
+    type=Size(),
+    metavar="SIZE",
+    help="What Envoy may take before it refuses new calls, as 512M. [default: 3/4 of what there is]",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1, 1_000_000),
+    help="How many connections it takes at a time. [default: 50000, or a third of the open files allowed]",
+)
 @click.option("--state", type=STATE, help="Where its files are.")
 @log_level_option
 def run(
@@ -119,6 +130,8 @@ def run(
     access_log: Path | None,
     concurrency: int | None,
     drain_timeout: timedelta,
+    memory_limit: int | None,
+    max_connections: int | None,
     state: Path | None,
 ) -> None:
     """Run one gateway until it is told to stop; then drain it.
@@ -148,5 +161,7 @@ def run(
             vip_ranges,
             capture_port,
             rules_in_place,
+            memory_limit,
+            max_connections,
         ),
     )

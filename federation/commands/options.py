@@ -25,6 +25,7 @@ _META = "fedgate.where"
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 STATE = click.Path(file_okay=False, path_type=Path)
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Side(StrEnum):
@@ -49,6 +50,23 @@ class Duration(click.ParamType[timedelta]):
             return parse_duration(value)
         except ClusterError as error:
             self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """So many bytes, written as `512M` or `2G`: powers of 1024."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> int:
+        """Parse what was given."""
+        if isinstance(value, int):
+            return value
+        number, unit = str(value)[:-1], str(value)[-1:].upper()
+        if unit not in _UNITS or not number.isascii() or not number.isdigit() or not int(number):
+            self.fail(f"{value!r} is no size; want a whole number of K, M or G: 512M", param, ctx)
+        return int(number) * _UNITS[unit]
 
 
 class DefaultGroup(click.Group):

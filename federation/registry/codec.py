@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from federation.errors import UnreadableRecord
 
@@ -38,5 +39,5 @@ def decode(what: str, body: bytes, kind: type[T]) -> T:
                 "run the hub with the fedgate that wrote it, or a newer one",
             )
         return msgspec.json.decode(envelope.record, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ClusterError) as error:
+    except (*UNDECODABLE, ClusterError) as error:
         raise UnreadableRecord(what, str(error)) from error

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName
-from federation.errors import UnknownCluster
+from clusters.model import MAX_GATEWAYS, ClusterName, Export, GatewayRecord, ServiceName
+from federation.errors import ChangesRejected, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.drafts import Known, draft
 from federation.registry.ledger import Ledger, Plan, everything, slices
@@ -56,7 +56,14 @@ class Offers:
             await self._set(cluster, dict(some), now, ClusterState.ACTIVE)
 
     async def set_gateways(self, cluster: ClusterName, changed: Mapping[str, GatewayRecord | None]) -> None:
-        """Write down the gateways of *cluster* that are new or different; `None` for one that is gone."""
+        """Write down the gateways of *cluster* that are new or different; `None` for one that is gone.
+
+        `ChangesRejected` for more than a cluster may have: then nothing is written down.
+        """
+        held = {gateway.name for gateway in await self.gateways(cluster)}
+        left = (held | changed.keys()) - {name for name, record in changed.items() if record is None}
+        if len(left) > MAX_GATEWAYS:
+            raise ChangesRejected(f"{cluster} has more than {MAX_GATEWAYS} gateways")
         for some in slices(changed.items(), GATEWAYS_AT_ONCE):
             await self._set_gateways(cluster, dict(some))
 

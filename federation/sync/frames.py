@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
+from clusters.decoding import UNDECODABLE
 from clusters.model import ClusterName
 from federation.errors import SyncRefused
 from gateway.delta import Request, Response
@@ -78,7 +79,7 @@ def decode(message: bytes) -> Frame:
     """Undo `encode`; raise SyncRefused for what is not a frame."""
     try:
         return _decoder.decode(message)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise SyncRefused("bad-frame", f"not a message of this protocol: {error}") from error
 
 

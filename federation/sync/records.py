@@ -7,6 +7,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
+from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
@@ -58,7 +59,7 @@ def decode(want: type[R], name: str, body: bytes) -> R:
     what = f"{want.__name__} {name!r}"
     try:
         record = msgspec.json.decode(body, type=want)
-    except (msgspec.DecodeError, UnicodeDecodeError, ClusterError) as error:
+    except (*UNDECODABLE, ClusterError) as error:
         raise UnreadableRecord(what, str(error)) from error
     if name_of(record) != name:
         raise UnreadableRecord(what, f"it calls itself {name_of(record)!r}")

@@ -12,7 +12,7 @@ from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Bye, Frame, Hello, Welcome
 from federation.sync.link import Link
-from gateway.rpc import Context, Listener, Peer, peer_of, serving
+from gateway.rpc import Context, Listener, Outlet, Peer, peer_of, serving
 from gateway.subscription import Subscription
 
 SERVICE: Final = "fedgate.sync.v1.Sync"
@@ -64,15 +64,21 @@ class SyncServer:
         """Serve one connection; whoever is refused hears why before it ends."""
         peer = peer_of(context)
         incoming = (frames.decode(message) async for message in messages)
-        outlet = _Outlet(context)
+        outlet = Outlet(context)
+
+        async def send(frame: Frame) -> None:
+            await outlet.send(frames.encode(frame))
+
         try:
-            await self._converse(peer, incoming, outlet.send)
+            await self._converse(peer, incoming, send)
         except SyncRefused as refusal:
             log.warning("agent refused", peer=peer.address, id=str(peer.spiffe_id), reason=refusal.reason)
-            await outlet.close(Bye(refusal.code, refusal.reason, refusal.hint))
+            await _part(outlet, Bye(refusal.code, refusal.reason, refusal.hint))
         except FederationError as error:
             log.error("sync broken off", peer=peer.address, id=str(peer.spiffe_id), reason=str(error))
-            await outlet.close(Bye("unavailable", "the hub cannot serve this now", "its log says why"))
+            await _part(outlet, Bye("unavailable", "the hub cannot serve this now", "its log says why"))
+        finally:
+            await outlet.settle(_BYE_DEADLINE)
 
     async def _converse(
         self, peer: Peer, incoming: AsyncIterator[Frame], send: Callable[[Frame], Awaitable[None]]
@@ -128,22 +134,8 @@ def _current_task() -> asyncio.Task[object]:
     return task
 
 
-class _Outlet:
-    """Where frames go out: gRPC takes none before it is done with the one before, cancelled or not."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._writing: asyncio.Future[None] | None = None
-
-    async def send(self, frame: Frame) -> None:
-        """Write *frame*; if this is cancelled, it goes out all the same."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-        self._writing = asyncio.ensure_future(self._context.write(frames.encode(frame)))
-        await asyncio.shield(self._writing)
-
-    async def close(self, bye: Bye) -> None:
-        """Say why we hang up, to whoever still listens."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_BYE_DEADLINE):
-                await self.send(bye)
+async def _part(outlet: Outlet, bye: Bye) -> None:
+    """Say why we hang up, to whoever still listens."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BYE_DEADLINE):
+            await outlet.send(frames.encode(bye))

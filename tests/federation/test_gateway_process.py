@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from clusters.enrol import Enrolled, Enrolment
-from clusters.errors import JoinRefused
+from clusters.errors import InvalidValue, JoinRefused
 from federation.enrolled import pause, remote_agent, renew_for_ever
 from federation.gateway_process import Asked, Behaviour, captured, enrolment, local_agent, settings
+from gateway import machine
 from gateway.bootstrap import UnixAgent
 from gateway.spec import Capture, GatewaySpec, Role
 from pki.rotation import Validity
@@ -56,6 +57,16 @@ def test_a_gateway_beside_its_agent_is_what_was_asked_for_or_the_default(tmp_pat
     assert whole.agent == UnixAgent(tmp_path / "ads.sock")
     one = settings(Asked("gw-1", "ingress", agent=tmp_path), PLAIN, None, tmp_path / "gw")
     assert (one.spec.name, one.spec.roles) == ("gw-1", frozenset({Role.INGRESS}))
+
+
+def test_a_gateway_takes_on_what_it_was_told_to_or_what_the_machine_can_bear(tmp_path: Path) -> None:
+    asked, folder = Asked(agent=tmp_path), tmp_path / "gw"
+    told = settings(asked, replace(PLAIN, memory=512 << 20, max_connections=7), None, folder)
+    assert (told.memory, told.spec.max_connections) == (512 << 20, 7)
+    left = settings(asked, PLAIN, None, folder)
+    assert (left.memory, left.spec.max_connections) == (machine.memory_limit(), machine.max_connections())
+    with pytest.raises(InvalidValue, match=r"1M.*64M at least"):
+        settings(asked, replace(PLAIN, memory=1 << 20), None, folder)
 
 
 def test_an_enrolled_gateway_is_what_its_agent_says(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
+from clusters.model import MAX_GATEWAYS
 from clusters.reports import Probe, Probes
+from federation.errors import ChangesRejected
 from federation.probing import Probing
 from tests.builders import CLOUD, ONPREM
 
@@ -40,3 +44,12 @@ def test_of_a_cluster_that_left_and_of_a_gateway_that_says_nothing_more_nothing_
     probing.hear(ONPREM, {"gw-1": probes("cloud")})
     probing.forget(ONPREM)
     assert list(probing.of(CLOUD)) == []
+
+
+def test_of_a_cluster_that_tells_of_gateways_without_end_none_is_taken_in() -> None:
+    probing = Probing()
+    probing.hear(ONPREM, {"gw-1": probes("cloud")})
+    before = probing.said_by(ONPREM)
+    with pytest.raises(ChangesRejected, match="onprem tells of more than 128"):
+        probing.hear(ONPREM, {f"gw-{count}": probes("cloud") for count in range(MAX_GATEWAYS + 1)})
+    assert probing.said_by(ONPREM) == before

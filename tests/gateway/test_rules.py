@@ -1,5 +1,6 @@
 """The packet filter's rules: as text, and as the kernel takes them in hosts of a lab."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,8 +130,34 @@ def test_what_is_not_tcp_is_refused_and_does_not_wander_off(tmp_path: Path) -> N
             assert caller.run([sys.executable, "-c", ASKER]).stdout.strip() == "refused"
 
 
-def test_rules_that_are_not_taken_are_told_with_what_to_do() -> None:
+# Load rules as a user who may not, and say how that ends.
+UNPRIVILEGED = """
+import os
+from gateway.errors import CaptureRefused
+from gateway.netfilter import load
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+try:
+    load("table inet fedgate-nobody\\n")
+except CaptureRefused as error:
+    print(error, error.hint, sep="\\n")
+"""
+
+
+def test_who_may_not_load_rules_is_told_how_an_administrator_does_it() -> None:
     program("nft")
-    with pytest.raises(CaptureRefused, match=r"cannot redirect calls to the gateway: .") as refused:
+    done = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=True, timeout=60
+    )
+    said, hint = done.stdout.splitlines()
+    assert said.startswith("cannot redirect calls to the gateway: ")
+    assert "Operation not permitted" in said
+    assert "`fedgate gateways rules` prints" in hint
+    assert "--rules-in-place" in hint
+
+
+def test_rules_that_make_no_sense_are_not_taken() -> None:
+    program("nft")
+    with pytest.raises(CaptureRefused, match=r"cannot redirect calls to the gateway: ."):
         load("no such thing\n")
-    assert "`fedgate gateways rules` prints" in refused.value.hint

@@ -44,6 +44,11 @@ def nobody() -> Upstream:
         return Upstream(*probe.getsockname())
 
 
+async def test_an_upstream_may_have_an_ipv6_address_over_udp_and_tcp() -> None:
+    async with upstream(lambda q: [truncated(q)], lambda q: [address(q, "192.0.2.1")], at="[::1]:0") as fake:
+        assert addresses(await ask(fake)) == ["192.0.2.1"]
+
+
 def test_an_upstream_is_an_address_with_or_without_a_port() -> None:
     assert Upstream.parse("192.0.2.1") == ("192.0.2.1", 53)
     assert Upstream.parse("[2001:DB8::1]:5353") == ("2001:db8::1", 5353)

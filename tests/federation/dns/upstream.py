@@ -67,10 +67,12 @@ class FakeUpstream(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def upstream(over_udp: Answering, over_tcp: Answering = lambda _: []) -> AsyncIterator[FakeUpstream]:
+async def upstream(
+    over_udp: Answering, over_tcp: Answering = lambda _: [], at: str = "127.0.0.1:0"
+) -> AsyncIterator[FakeUpstream]:
     """Run a fake upstream on a port of its own."""
     fake = FakeUpstream(over_udp, over_tcp)
-    bound = bind("127.0.0.1:0")
+    bound = bind(at)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: fake, sock=bound.udp)
     server = await asyncio.start_server(fake.converse, sock=bound.tcp)
     try:

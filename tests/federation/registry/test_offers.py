@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import ClusterName, GatewayRecord, Port
-from federation.errors import Exit, UnknownCluster, VipsExhausted
+from clusters.model import MAX_GATEWAYS, ClusterName, GatewayRecord, Port
+from federation.errors import ChangesRejected, Exit, UnknownCluster, VipsExhausted
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
 from federation.registry.offers import SERVICES_AT_ONCE
@@ -228,6 +228,19 @@ async def test_hubs_that_write_at_once_give_every_service_one_index_of_its_own(s
 
 
 # --- gateways
+
+
+async def test_a_cluster_with_gateways_without_end_has_none_of_them_written_down(
+    registry: Registry, store: Store
+) -> None:
+    await joined(registry, ONPREM)
+    await registry.offers.set_gateways(ONPREM, {"gw": GATEWAY})
+    many = {f"gw-{count}": GatewayRecord(f"gw-{count}", ("192.0.2.1",)) for count in range(MAX_GATEWAYS)}
+    with pytest.raises(ChangesRejected, match="more than 128"):
+        await registry.offers.set_gateways(ONPREM, many)
+    assert await gateways(store) == (GATEWAY,)
+    await registry.offers.set_gateways(ONPREM, {**many, "gw": None})
+    assert len(await gateways(store)) == MAX_GATEWAYS
 
 
 async def test_gateways_come_change_and_go(registry: Registry, store: Store) -> None:

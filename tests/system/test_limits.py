@@ -1,0 +1,524 @@
+"""What gateways do with too much: large bodies, many connections, peers that do not read. Two real Envoys."""
+
+import asyncio
+import ssl
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from gateway.kinds import LISTENER
+from gateway.watch import watch_limits
+from pki import profile
+from pki.authority import sign, to_pem
+from pki.spiffe import workload_id
+from tests.system.edits import Edit, replacing
+from tests.system.mesh import Cluster, Handler, Mesh, as_translated, connect, greet, mesh, until
+
+pytestmark = [pytest.mark.envoy, pytest.mark.slow]
+
+Line: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def resident(cluster: Cluster) -> int:
+    """The memory of the cluster's Envoy, in bytes."""
+    assert cluster.process is not None
+    status = Path(f"/proc/{cluster.process.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) << 10
+
+
+class Neighbour:
+    """Somebody who makes ordinary calls, one after the other, and notes what becomes of them."""
+
+    def __init__(self, to: tuple[str, int], source: str) -> None:
+        self._to, self._source = to, source
+        self.took: list[float] = []
+        self.failed: list[str] = []
+
+    @asynccontextmanager
+    async def calling(self) -> AsyncIterator["Neighbour"]:
+        """Call until the block is left."""
+        task = asyncio.create_task(self._call_again_and_again())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _call_again_and_again(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(5):
+                    await self._call()
+            except (OSError, EOFError) as error:
+                self.failed.append(repr(error))
+            else:
+                self.took.append(time.monotonic() - began)
+            await asyncio.sleep(0.02)
+
+    async def _call(self) -> None:
+        reader, writer = await connect(self._to, self._source)
+        try:
+            await reader.readuntil(b"\n")
+            writer.write(b"hello\n")
+            if await reader.readuntil(b"\n") != b"hello\n":
+                raise EOFError("the answer is another's")
+        finally:
+            writer.close()
+
+    async def has_called(self, times: int) -> None:
+        """Wait until it has called so often, well or not, from now on."""
+        before = len(self.took) + len(self.failed)
+
+        async def often_enough() -> bool:
+            return len(self.took) + len(self.failed) >= before + times
+
+        await until(often_enough, what=f"{times} calls", timeout=30)
+
+    def noticed_nothing(self) -> None:
+        """No call failed, and there were some; nor did the usual one take long."""
+        assert self.failed == []
+        assert len(self.took) > 20
+        assert statistics.median(self.took) < 1
+
+
+@asynccontextmanager
+async def under_strain(
+    folder: Path, *, edit: Edit = as_translated, edit_bootstrap: Callable[[str], str] = str
+) -> AsyncIterator[tuple[Mesh, Neighbour]]:
+    """Two clusters, and a neighbour who calls from one to the other."""
+    async with mesh(folder, edit=edit, edit_bootstrap=edit_bootstrap) as built:
+        cloud, onprem = built["cloud"], built["onprem"]
+        port = await built.serve(cloud.address(3, 1), greet)
+        built.service("neighbour", {"cloud": [(cloud.address(3, 1), port)]})
+        built.caller("onprem", "neighbour", onprem.address(2, 1))
+        await onprem.settled()
+        await cloud.settled()
+        yield built, Neighbour(built.vip("onprem", "neighbour"), onprem.address(2, 1))
+
+
+async def offered(built: Mesh, name: str, handler: Handler) -> tuple[str, int]:
+    """A service in `cloud`; where it is called in `onprem`."""
+    cloud, onprem = built["cloud"], built["onprem"]
+    port = await built.serve(cloud.address(3, 2), handler)
+    built.service(name, {"cloud": [(cloud.address(3, 2), port)]})
+    await onprem.settled()
+    await cloud.settled()
+    return built.vip("onprem", name)
+
+
+# --- large, slow, and many ------------------------------------------------------------------------
+
+CHUNK = bytes(range(256)) * 1024
+
+
+async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that takes everything, and says how much it was."""
+    total = 0
+    while chunk := await reader.read(MIB):
+        total += len(chunk)
+    writer.write(f"{total}\n".encode())
+    await writer.drain()
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that sends as many chunks as it is asked for, and lets its caller close."""
+    for _ in range(int(await reader.readline())):
+        writer.write(CHUNK)
+        await writer.drain()
+    await reader.read()
+
+
+async def grown(clusters: Iterable[Cluster], act: Awaitable[None]) -> dict[str, int]:
+    """By how much each gateway's memory has ever been more than before, in MiB, while *act* went on."""
+    before = {cluster: resident(cluster) for cluster in clusters}
+    most = dict(before)
+    acting = asyncio.ensure_future(act)
+    while not acting.done():
+        await asyncio.wait([acting], timeout=0.1)
+        most = {cluster: max(most[cluster], resident(cluster)) for cluster in before}
+    await acting
+    return {cluster.name: most[cluster] - before[cluster] >> 20 for cluster in before}
+
+
+async def test_a_gigabyte_each_way_takes_little_memory_and_nobody_notices(tmp_path: Path) -> None:
+    async with under_strain(tmp_path) as (built, neighbour), neighbour.calling():
+        up, down = await offered(built, "up", swallow), await offered(built, "down", pour)
+        source = built["onprem"].address(2, 1)
+
+        async def send() -> None:
+            reader, writer = await connect(up, source)
+            for _ in range(GIB // len(CHUNK)):
+                writer.write(CHUNK)
+                await writer.drain()
+            writer.write_eof()
+            assert await reader.readline() == f"{GIB}\n".encode()
+            writer.close()
+
+        async def receive() -> None:
+            reader, writer = await connect(down, source)
+            writer.write(f"{GIB // len(CHUNK)}\n".encode())
+            for _ in range(GIB // len(CHUNK)):
+                assert await reader.readexactly(len(CHUNK)) == CHUNK
+            writer.close()
+
+        async def both() -> None:
+            await asyncio.gather(send(), receive())
+
+        more = await grown(built.clusters.values(), both())
+        assert max(more.values()) < 48, more
+    neighbour.noticed_nothing()
+
+
+async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that sends for as long as somebody takes it."""
+    while True:
+        writer.write(CHUNK)
+        await writer.drain()
+
+
+async def dialled(to: tuple[str, int], source: str, count: int) -> list[Line]:
+    return [await connect(to, source) for _ in range(count)]
+
+
+async def trickle(line: Line) -> None:
+    """Read a KiB a second, and write one."""
+    reader, writer = line
+    while True:
+        await reader.readexactly(1024)
+        writer.write(bytes(1024))
+        await asyncio.sleep(1)
+
+
+async def test_who_does_not_read_or_says_nothing_costs_others_nothing(tmp_path: Path) -> None:
+    """All call as one workload, and so share one connection between the gateways."""
+    async with under_strain(tmp_path) as (built, neighbour):
+        flood, idle = await offered(built, "flood", endless), await offered(built, "idle", greet)
+        source, lines = built["onprem"].address(2, 1), list[Line]()
+
+        async def strain() -> None:
+            lines.extend(await dialled(idle, source, 1000))
+            for reader, _ in lines:
+                assert await asyncio.wait_for(reader.readline(), 10)
+            lines.extend(await dialled(flood, source, 40))  # who never read
+            lines.extend(slow := await dialled(flood, source, 10))
+            trickling = [asyncio.create_task(trickle(line)) for line in slow]
+            async with neighbour.calling():
+                await neighbour.has_called(100)
+            for task in trickling:
+                task.cancel()
+
+        more = await grown(built.clusters.values(), strain())
+        neighbour.noticed_nothing()
+        # 40 KiB for each that is idle, and some MiB for each that does not read.
+        assert max(more.values()) < 500, more
+        await let_go(built, lines)
+
+
+async def let_go(built: Mesh, lines: Iterable[Line]) -> None:
+    """Hang up on all *lines*, and wait until the egress has let go of them."""
+    for _, writer in lines:
+        writer.transport.abort()
+
+    async def none_left() -> bool:
+        return await built["onprem"].stat(r"^listener\.egress\.downstream_cx_active$") == 0
+
+    await until(none_left, what="the egress to let go")
+
+
+@pytest.mark.xfail(strict=True, reason="Envoy drops what waits when a tunnel ends: envoyproxy/envoy#47378")
+async def test_all_arrives_though_the_server_closes_and_the_caller_is_slow(tmp_path: Path) -> None:
+    async def send_and_close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(40):
+            writer.write(CHUNK)
+            await writer.drain()
+
+    async with under_strain(tmp_path) as (built, _neighbour):
+        to = await offered(built, "short", send_and_close)
+        reader, writer = await connect(to, built["onprem"].address(2, 1))
+        await asyncio.sleep(1)
+        received = 0
+        while chunk := await reader.read(MIB):
+            received += len(chunk)
+        writer.close()
+        assert received == 40 * len(CHUNK)
+
+
+# --- a member that means harm ---------------------------------------------------------------------
+
+HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
+END_HEADERS = 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    """One frame of HTTP/2, as RFC 9113 has it."""
+    return len(body).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + body
+
+
+def literal(name: bytes, value: bytes, *, index: bool = False) -> bytes:
+    """One header of HPACK without Huffman's code, entered into the table of both ends if *index*."""
+    return (b"\x40" if index else b"\x00") + number(len(name), 7) + name + number(len(value), 7) + value
+
+
+def number(value: int, bits: int) -> bytes:
+    """HPACK's way to write a number."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes((value,))
+    written, value = bytearray((most,)), value - most
+    while value > 127:
+        written.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*written, value))
+
+
+def opening(authority: bytes) -> bytes:
+    """The headers that ask for a tunnel."""
+    return literal(b":method", b"CONNECT") + literal(b":authority", authority)
+
+
+class Attacker:
+    """A workload of `onprem`, certificate and all, that speaks to the ingress of `cloud` itself."""
+
+    def __init__(self, built: Mesh, folder: Path) -> None:
+        self._to = built["cloud"].gateway.addresses[0], built["cloud"].gateway.port
+        onprem, key = built["onprem"], ec.generate_private_key(ec.SECP256R1())
+        described = profile.svid(workload_id(onprem.trust_domain, "shop", "attacker"))
+        issuer = onprem.authority
+        certificate = sign(
+            described,
+            key.public_key(),
+            issuer=issuer.certificate,
+            signer=issuer.signer,
+            now=datetime.now(UTC),
+        )
+        both = folder / "attacker.pem"
+        both.write_text(to_pem([certificate, *issuer.chain]))
+        with both.open("ab") as file:
+            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+        self._tls.load_cert_chain(both)
+        self._tls.set_alpn_protocols(["h2"])
+        self._name = onprem.trust_domain
+
+    async def connected(self) -> Line:
+        """A connection on which HTTP/2 has begun."""
+        line = await asyncio.open_connection(*self._to, ssl=self._tls, server_hostname=self._name)
+        line[1].write(PREFACE + frame(SETTINGS, 0, 0, b""))
+        return line
+
+    async def is_shut_out(self, attack: Iterable[bytes]) -> bool:
+        """Whether the ingress ends the connection over *attack*, of which nothing is read before."""
+        reader, writer = await self.connected()
+        try:
+            async with asyncio.timeout(20):
+                for part in attack:
+                    writer.write(part)
+                    await writer.drain()
+                while await reader.read(MIB):
+                    pass
+        except (ConnectionError, ssl.SSLError):
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            writer.transport.abort()
+        return True
+
+
+AUTHORITY = b"neighbour.shop.svc.clusterset.local:%d"
+
+
+def resets(authority: bytes) -> Iterator[bytes]:
+    """Ask for a tunnel and take it back, again and again."""
+    for stream in range(1, 40_001, 2):
+        yield frame(HEADERS, END_HEADERS, stream, opening(authority))
+        yield frame(RST_STREAM, 0, stream, (8).to_bytes(4))
+
+
+def continuations() -> Iterator[bytes]:
+    """Headers that never end."""
+    yield frame(HEADERS, 0, 1, opening(b"x"))
+    for _ in range(20_000):
+        yield frame(CONTINUATION, 0, 1, literal(b"x-more", b"y" * 8_000))
+
+
+def bomb(authority: bytes) -> Iterator[bytes]:
+    """A long header that is entered once, and then said a thousand times in a byte each."""
+    long = literal(b"x-long", b"z" * 3_900, index=True)
+    for stream in range(1, 2_001, 2):
+        yield frame(HEADERS, END_HEADERS, stream, opening(authority) + long + b"\xbe" * 1_000)
+
+
+def giants() -> Iterator[bytes]:
+    """Names that are as long as a frame."""
+    for stream in range(1, 4_001, 2):
+        yield frame(HEADERS, END_HEADERS, stream, opening(b"a" * 16_000))
+
+
+def pings() -> Iterator[bytes]:
+    """Questions, to answers that nobody reads."""
+    for _ in range(3_000):
+        yield frame(PING, 0, 0, bytes(8)) * 100
+
+
+async def test_a_hostile_member_is_shut_out_and_nobody_notices(tmp_path: Path) -> None:
+    async with under_strain(tmp_path) as (built, neighbour):
+        attacker = Attacker(built, tmp_path)
+        authority = AUTHORITY % built.vip("onprem", "neighbour")[1]
+        attacks = {
+            "resets": resets(authority),
+            "continuations": continuations(),
+            "bomb": bomb(authority),
+            "giants": giants(),
+            "pings": pings(),
+        }
+
+        async def attack() -> None:
+            async with neighbour.calling():
+                for name, parts in attacks.items():
+                    assert await attacker.is_shut_out(parts), name
+                await neighbour.has_called(30)
+
+        more = await grown([built["cloud"]], attack())
+        neighbour.noticed_nothing()
+        assert more["cloud"] < 64
+
+
+async def test_one_connection_has_so_many_tunnels_and_no_more(tmp_path: Path) -> None:
+    async with under_strain(tmp_path) as (built, neighbour), neighbour.calling():
+        authority = AUTHORITY % built.vip("onprem", "neighbour")[1]
+        _, writer = await Attacker(built, tmp_path).connected()
+        for stream in range(1, 2_000, 2):
+            writer.write(frame(HEADERS, END_HEADERS, stream, opening(authority)))
+        await writer.drain()
+
+        async def many() -> bool:
+            return await built["cloud"].stat(r"^http\.ingress\.downstream_rq_active$") >= 256
+
+        await until(many, what="256 tunnels")
+        await neighbour.has_called(30)
+        # Those of the neighbour come and go beside them.
+        assert await built["cloud"].stat(r"^http\.ingress\.downstream_rq_active$") <= 256 + 2
+        writer.transport.abort()
+    neighbour.noticed_nothing()
+
+
+# --- limits that are hit --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def watched(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+    """Gives a function that waits until the gateway's log says that a certain limit was hit."""
+
+    async def told(limit: str) -> None:
+        async def in_the_log() -> bool:
+            said = [getattr(record, "fields", {}) for record in caplog.records]
+            return any(limit in str(fields.get("limit")) for fields in said)
+
+        await until(in_the_log, what=f"the log to say {limit}")
+
+    watching = asyncio.create_task(watch_limits(cluster.admin, cluster.spec.name, every=0.1))
+    try:
+        yield told
+    finally:
+        watching.cancel()
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    """Edit a bootstrap; what is not in it cannot be replaced."""
+
+    def edit(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return edit
+
+
+async def test_connections_beyond_the_limit_are_refused_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = replaced(
+        '"max_active_downstream_connections": "50000"', '"max_active_downstream_connections": "20"'
+    )
+    async with under_strain(tmp_path, edit_bootstrap=few) as (built, neighbour):
+        to, source = await offered(built, "idle", greet), built["onprem"].address(2, 1)
+        async with watched(built["onprem"], caplog) as told:
+            lines = await dialled(to, source, 40)
+            await told("connections")
+            served = [line for line in lines if await greeted(line)]
+            assert 5 <= len(served) <= 20
+            await let_go(built, lines)
+        async with neighbour.calling():
+            await neighbour.has_called(30)
+    neighbour.noticed_nothing()
+
+
+async def greeted(line: Line) -> bool:
+    """Whether the server has said something, rather than nobody."""
+    try:
+        return bool(await asyncio.wait_for(line[0].readline(), 5))
+    except ConnectionError:
+        return False
+
+
+async def test_one_member_has_its_share_of_connections_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    share = replacing(LISTENER, '"max_connections": "25000"', '"max_connections": "5"')
+    async with under_strain(tmp_path, edit=share) as (built, neighbour):
+        attacker = Attacker(built, tmp_path)
+        async with watched(built["cloud"], caplog) as told:
+            lines = await asyncio.gather(*(attacker.connected() for _ in range(8)), return_exceptions=True)
+            await told("one member")
+        for line in lines:
+            if not isinstance(line, BaseException):
+                line[1].transport.abort()
+
+        async def over() -> bool:
+            return await built["cloud"].stat(r"^connection_limit\.onprem\.active_connections$") < 5
+
+        await until(over, what="the attacker's connections to end")
+        async with neighbour.calling():
+            await neighbour.has_called(30)
+    neighbour.noticed_nothing()
+
+
+async def test_memory_is_given_back_before_it_runs_out_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    little = replaced('"max_heap_size_bytes": "1073741824"', f'"max_heap_size_bytes": "{96 * MIB}"')
+    async with under_strain(tmp_path, edit_bootstrap=little) as (built, neighbour):
+        to, source = await offered(built, "flood", endless), built["onprem"].address(2, 1)
+        lines = list[Line]()
+
+        async def flood() -> None:
+            async with watched(built["onprem"], caplog) as told:
+                for _ in range(10):
+                    lines.extend(await dialled(to, source, 10))
+                    await asyncio.sleep(0.1)
+                await told("memory")
+
+        more = await grown(built.clusters.values(), flood())
+        assert max(more.values()) < 160, more
+        await let_go(built, lines)
+        async with neighbour.calling():
+            await neighbour.has_called(30)
+    neighbour.noticed_nothing()
