@@ -98,7 +98,7 @@ class Source:
             {
                 "namespace": "shop",
                 "name": name,
-                "ports": [{"port": 8080, "name": "http"}],
+                "ports": [{"port": 8080, "name": "main"}],
                 "endpoints": list(site.endpoints[:1]),
             }
             for name in names

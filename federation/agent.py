@@ -14,10 +14,9 @@ from typing import Final
 
 import uvloop
 
-from clusters.changes import touched
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
-from clusters.model import ClusterView, Federation, LocalService, Offer, ServiceName, VipRange
+from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.reports import EVERY, Report, ReportAnswer
 from clusters.sources.file import Reading, watch
 from federation import handover, last_view, paths
@@ -88,7 +87,6 @@ class Agent:
         self.left = False
         self.zone = Zone()
         self.published = Catalogue()
-        self._told: Mapping[ServiceName, LocalService] = {}
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -205,16 +203,16 @@ class Agent:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
-        self._publish(learned.view.offer)
+        self._publish(learned)
 
-    def _publish(self, offer: Offer) -> None:
-        """Tell the hub of every service that is not what it was when the hub was last told of it."""
+    def _publish(self, learned: Learned) -> None:
+        """Tell the hub of every service that may have changed; of one that has not it hears nothing."""
+        offer = learned.view.offer
         exports: dict[str, Resource | None] = {}
-        for name in touched(self._told, offer.services):
+        for name in learned.services:
             service = offer.services.get(name)
             exports[str(name)] = records.encode(export_of(service)) if service else None
         self.published.update(records.EXPORT, exports)
-        self._told = offer.services
         self.published.replace(records.GATEWAY, self._dialled(offer))
 
     def _dialled(self, offer: Offer) -> Mapping[str, Resource]:

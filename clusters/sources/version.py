@@ -83,7 +83,7 @@ def _changed(before: Version, items: _Items, text: str) -> Version | None:
     services |= fresh
     moved = _Items(
         items.margin,
-        [*starts[:first], *(starts[first] + at for at in offsets), *(at + grown for at in starts[last:])],
+        [*starts[:first], *(starts[first] + at for at in offsets), *map(grown.__add__, starts[last:])],
         [*items.names[:first], *fresh, *items.names[last:]],
         items.end + grown,
     )
