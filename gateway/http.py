@@ -43,6 +43,7 @@ from gateway import callers, lds, names
 from gateway.filters import http_filter, network_filter
 from gateway.messages import (
     ADS,
+    AT_ONCE,
     CONNECTION_WINDOW,
     FOREVER,
     MOST_STREAMS,
@@ -78,6 +79,9 @@ def manager() -> Filter:
         request_headers_timeout=_HEADERS_WITHIN,
         stream_idle_timeout=FOREVER,
         stream_flush_timeout=_FLUSHED_WITHIN,
+        # What is closed is closed when all was sent: by default a reader that pauses for a second loses the
+        # end of a response, and who closes a WebSocket waits for that long.
+        delayed_close_timeout=AT_ONCE,
         forward_client_cert_details=HttpConnectionManager.SANITIZE,
         proxy_100_continue=True,
         generate_request_id=_NO,

@@ -1,8 +1,9 @@
 """Which way each request takes, whose it is on that way, and for how long a way is taken. Two real Envoys."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -14,11 +15,11 @@ from gateway import names
 from gateway.kinds import CLUSTER, LISTENER
 from tests.system import web
 from tests.system.edits import Edit, replacing
-from tests.system.mesh import mesh, until
+from tests.system.mesh import as_translated, mesh, until
 from tests.system.test_http import XFCC, told, with_web
 from tests.system.test_identity import HASHABLE, NOT_HASHABLE, identity, source
 from tests.system.test_refusals import with_gateways
-from tests.system.web import Http1, get, http1, http2
+from tests.system.web import LONG, Http1, get, http1, http2
 
 pytestmark = pytest.mark.envoy
 
@@ -117,6 +118,34 @@ async def home_again(folder: Path, edit: Edit) -> AsyncIterator[tuple[Asked, Ask
             onprem.change(services=services)
             await onprem.settled()
             yield at_home, away
+
+
+async def read_with_a_pause(folder: Path, edit: Edit) -> int:
+    """How much of a long body arrives at a caller that wants no other, and pauses for a while."""
+    async with mesh(folder, edit=edit) as built:
+        to = await with_web(built)
+        with socket.socket() as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.bind((source(built, 1), 0))
+            caller.connect(to)
+            caller.sendall(b"GET /long HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            caller.setblocking(False)
+            await asyncio.sleep(3)
+            arrived, loop = 0, asyncio.get_running_loop()
+            with suppress(ConnectionError):
+                while part := await asyncio.wait_for(loop.sock_recv(caller, 1 << 20), 10):
+                    arrived += len(part)
+        return arrived
+
+
+async def test_a_caller_that_pauses_gets_all_of_its_last_response(tmp_path: Path) -> None:
+    assert await read_with_a_pause(tmp_path, as_translated) > len(LONG)
+
+
+async def test_with_a_delayed_close_the_end_of_a_response_would_be_lost_in_a_pause(tmp_path: Path) -> None:
+    """The trap that `delayed_close_timeout` of zero is there for: this is what happens with Envoy's own."""
+    edit = replacing(LISTENER, '"delayed_close_timeout": "0s"', '"delayed_close_timeout": "1s"')
+    assert await read_with_a_pause(tmp_path, edit) < len(LONG)
 
 
 def answered_by(connection: Http1, server: tuple[str, int]) -> Asked:

@@ -4,6 +4,7 @@ The server tells HTTP/1 and HTTP/2 apart by how a connection begins. It answers 
 of it (`Seen`), in JSON; some paths are answered in other ways:
 
 - `/refuse` answers 417 to a caller that waits for `100 Continue`,
+- `/long` is answered with `LONG`, which buffers on the way hold, but not those of the caller,
 - `/until-the-end` is answered with `PAYLOAD`, whose length only the end of the connection tells.
 """
 
@@ -22,6 +23,7 @@ import h11
 from tests.system.mesh import connect
 
 PAYLOAD = bytes(range(256)) * 1200
+LONG = bytes(3_000_000)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Pairs = list[tuple[str, str]]
@@ -117,6 +119,11 @@ class _Http1:
         if target == "/until-the-end":
             self._writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + PAYLOAD)
             await self._writer.drain()
+            return False
+        if target == "/long":
+            self._writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG)
+            await self._writer.drain()
+            await self._reader.read(1)  # until the caller hangs up
             return False
         if self._http.they_are_waiting_for_100_continue:
             if target == "/refuse":
