@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,29 @@ from gateway.binary import find_envoy
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time that all threads of *pids* have used until now, user and system."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Processor time in seconds, of programs or of the kernel on their behalf."""
+
+    user: float
+    kernel: float
+
+    @property
+    def all(self) -> float:
+        """Both."""
+        return self.user + self.kernel
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        return Cpu(self.user - earlier.user, self.kernel - earlier.kernel)
+
+
+def cpu(pids: Iterable[int]) -> Cpu:
+    """What all threads of *pids* have used until now."""
+    user = kernel = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+        user, kernel = user + int(fields[11]), kernel + int(fields[12])
+    return Cpu(user / _TICKS, kernel / _TICKS)
 
 
 def resident_kib(pid: int) -> float:

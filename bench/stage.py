@@ -34,6 +34,7 @@ from clusters.model import (
 )
 from federation.demo.process import Process
 from federation.demo.topology import Host, Lab
+from gateway import names
 from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import UnixAgent, admin_socket, bootstrap_file
@@ -223,8 +224,8 @@ def carries_http(stage: Stage) -> bool:
     imported = Import(service.its_name, 1, (service.its_port,), (Offering(_ONPREM, (service.its_port,), 1),))
     cluster.publish(replace(cluster.view, imports={service.its_name: imported}))
     assert cluster.snapshot is not None
-    listeners = cluster.snapshot.resources()[LISTENER].values()
-    return any(b"HttpConnectionManager" in listener.body for listener in listeners)
+    called = cluster.snapshot.resources()[LISTENER][names.egress_listener(service.port)]
+    return b"HttpConnectionManager" in called.body
 
 
 def _inner(pid: int) -> str:

@@ -19,6 +19,7 @@ ONE: Final = "one Envoy L7 hop"
 TWO: Final = "two Envoy L7 hops, mTLS h2"
 HAPROXY: Final = "two HAProxy hops, mTLS h2"
 EACH: Final = "two Envoy L4 hops, mTLS each"
+BARE: Final = "two Envoy L4 hops, no TLS"
 L4: Final = "fedgate L4"
 L7: Final = "fedgate L7"
 
@@ -26,6 +27,7 @@ _REQUESTS: Final = "requests, {} kept connections"
 _CONNECTIONS: Final = "new connections, 8 at once"
 _BODIES: Final = "bodies"
 _CPU: Final = ("cpu", "µs each")
+_KERNEL: Final = ("of it the kernel's", "µs each")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +62,26 @@ async def _visit(report: Report, stage: Stage, way: Way, seconds: int, size: int
             topic = _REQUESTS.format(connections)
             await _calls(report, stage, way, topic, seconds, connections, keep=True)
         await _calls(report, stage, way, _CONNECTIONS, seconds, 8, keep=False)
-    if way.name == EACH:
-        return  # there for its handshakes
+    if way.name in (EACH, BARE):
+        return  # there for its handshakes, and to show what two hops cost that do nothing
     for how, what in (("get", "down"), ("put", "up")):
-        before = measure.cpu_seconds(way.pids)
+        before = measure.cpu(way.pids)
         took = await load.body(stage.run, how, way.bulk, size)
         report.add(Key(_BODIES, way.name, what, "MB/s"), size / took / 1e6)
         if way.pids:
-            used = measure.cpu_seconds(way.pids) - before
-            report.add(Key(_BODIES, way.name, f"cpu {what}", "s/GB"), used / size * 1e9)
+            used = measure.cpu(way.pids) - before
+            report.add(Key(_BODIES, way.name, f"cpu {what}", "s/GB"), used.all / size * 1e9)
 
 
 async def _calls(
     report: Report, stage: Stage, way: Way, topic: str, seconds: int, connections: int, *, keep: bool
 ) -> None:
-    before = measure.cpu_seconds(way.pids)
+    before = measure.cpu(way.pids)
     seen = await load.requests(stage.run, way.to, str(stage.script), seconds, connections, keep=keep)
-    used = measure.cpu_seconds(way.pids) - before
+    used = measure.cpu(way.pids) - before
     if way.pids:
-        report.add(Key(topic, way.name, *_CPU), used / seen.requests * 1e6)
+        report.add(Key(topic, way.name, *_CPU), used.all / seen.requests * 1e6)
+        report.add(Key(topic, way.name, *_KERNEL), used.kernel / seen.requests * 1e6)
     report.add(Key(topic, way.name, "rate", "1/s"), seen.requests / seen.seconds)
     report.add(Key(topic, way.name, "p50", "ms"), seen.p50_ms)
     report.add(Key(topic, way.name, "p99", "ms"), seen.p99_ms)
@@ -93,6 +96,7 @@ def _compare(report: Report) -> None:
         Ratio("cpu a request at 32: fedgate L4 / two HAProxy hops", *_both(busy, L4, HAPROXY), 1.1),
         Ratio("cpu a request at 32: fedgate L7 / two Envoy L7 hops", *_both(busy, L7, TWO), 0.75),
         Ratio("cpu a request at 32: fedgate L4 / one Envoy L7 hop", *_both(busy, L4, ONE)),
+        Ratio("cpu a request at 32: two Envoy L4 hops, no TLS / two Envoy L7 hops", *_both(busy, BARE, TWO)),
         Ratio("cpu a request at 1: fedgate L4 / two Envoy L7 hops", *_both(one, L4, TWO)),
         Ratio("cpu a new connection: fedgate L4 / mTLS each", *_both(_CONNECTIONS, L4, EACH), 0.35),
         Ratio("cpu a new connection: fedgate L7 / mTLS each", *_both(_CONNECTIONS, L7, EACH), 0.35),
@@ -163,6 +167,7 @@ def _plain_ways(stage: Stage, report: Report) -> list[Way]:
 
     ways += [chains(ONE, [Hop(BACKEND, BACKEND)]), chains(TWO, two(http=True))]
     ways.append(chains(EACH, two(http=False)))
+    ways.append(chains(BARE, [Hop(BACKEND, BACKEND, http=False)] * 2))
     if shutil.which("haproxy"):
         ways.append(chains(HAPROXY, two(http=True), with_haproxy=True))
     else:
