@@ -10,6 +10,7 @@ Three groups, in the order in which they travel:
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
@@ -471,7 +472,8 @@ class Federation:
 class ClusterView:
     """The clusterset as seen from *home*: enough to answer DNS and to program every gateway of it.
 
-    `vip_ranges` are the federation's unless this cluster has ranges of its own.
+    `vip_ranges` are the federation's unless this cluster has ranges of its own. `handed_on` is when an
+    address of this cluster last passed from one workload to another, if one has.
     """
 
     home: ClusterName
@@ -480,6 +482,7 @@ class ClusterView:
     offer: Offer = field(default_factory=Offer)
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
+    handed_on: datetime | None = None
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""

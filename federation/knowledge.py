@@ -22,12 +22,14 @@ from clusters.model import (
     Offer,
     ServiceName,
     VipRange,
+    Workload,
     cluster_name,
 )
 from federation.errors import ChangesRejected
 from federation.last_view import Received
 from federation.log import Log
 from federation.sync import records
+from gateway.view import sources
 from pki.bundle import check_issuing_ca
 from pki.errors import PkiError
 from pki.spiffe import trust_domain_of
@@ -66,6 +68,7 @@ class Knowledge:
             imports=received.imports,
         )
         self._members = dict(received.members)
+        self._owners: dict[str, Workload] = {}
 
     @property
     def received(self) -> Received:
@@ -88,7 +91,9 @@ class Knowledge:
     def offer(self, offer: Offer) -> None:
         """Take what the source says now."""
         services, changed = renewed(self.view.offer.services, offer.services)
-        self._learn(replace(self.view, offer=replace(offer, services=services)), frozenset(changed))
+        handed_on = self._now() if self._passes_on(offer) else self.view.handed_on
+        view = replace(self.view, offer=replace(offer, services=services), handed_on=handed_on)
+        self._learn(view, frozenset(changed))
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
@@ -155,6 +160,15 @@ class Knowledge:
                 believed.append(chain)
         return replace(member, anchors=tuple(believed))
 
+    def _passes_on(self, offer: Offer) -> bool:
+        """Whether an address is now another workload's than it was last: however long ago that was."""
+        if offer.workloads == self.view.offer.workloads:
+            return False
+        owners = sources(offer)
+        passed = any(_name(self._owners.get(a, owner)) != _name(owner) for a, owner in owners.items())
+        self._owners |= owners
+        return passed
+
     def _learn(self, view: ClusterView, services: frozenset[ServiceName] = frozenset()) -> None:
         self.view = view
         for follower in self._followers:
@@ -165,6 +179,10 @@ def export_of(service: LocalService) -> Export:
     """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
     ports = tuple(sorted(p.port for p in service.ports))
     return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
+
+
+def _name(workload: Workload) -> tuple[str, str]:
+    return workload.namespace, workload.name
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

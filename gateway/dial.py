@@ -8,6 +8,7 @@ says anything about the gateway that answered it.
 """
 
 from collections.abc import Sequence, Set
+from datetime import datetime
 from typing import Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -54,8 +55,12 @@ _PROBE: Final = Struct()
 _PROBE.update({"probe": True})
 
 
-def gateways(member: Member, home: str) -> Cluster:
+def gateways(member: Member, home: str, handed_on: datetime | None = None) -> Cluster:
     """The ingress gateways of *member*, as dialled from the trust domain *home*.
+
+    Connections are kept for each source address, and last longer than the address may be a workload's. So
+    the cluster is another one, with connections of its own, from *handed_on*: when an address passed from
+    one workload to another. Tunnels that are open stay on the connections of the cluster before it.
 
     There is one pool of HTTP/2 connections for each caller's identity. No outlier detection: a tunnel that
     was refused, for want of an endpoint or of a right, would be counted as if the gateway had failed. Where
@@ -80,6 +85,8 @@ def gateways(member: Member, home: str) -> Cluster:
         ]
     )
     cluster.health_checks.append(_probe())
+    if handed_on is not None:
+        cluster.metadata.filter_metadata[names.TUNNEL_METADATA].update({"handed_on": handed_on.isoformat()})
     cluster.close_connections_on_host_health_failure = True
     # One that its cluster has taken back is asked for no new tunnel, though its probes go well.
     cluster.ignore_health_on_host_removal = True

@@ -172,6 +172,7 @@ def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
         "members" in before.shared
         and (old.home, old.federation) == (view.home, view.federation)
         and old.members == view.members
+        and old.handed_on == view.handed_on
     ):
         return before.shared["members"]
     made: list[tuple[str, Resource]] = []
@@ -183,7 +184,7 @@ def _members(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
         made.append((LISTENER, resource(names.FORWARD, forward.listener())))
         for member in reachable(known).values():
             name = names.gateway_cluster(member.name)
-            made.append((CLUSTER, resource(name, dial.gateways(member, home))))
+            made.append((CLUSTER, resource(name, dial.gateways(member, home, view.handed_on))))
             if not dial.has_names(member):
                 made.append((ENDPOINT, resource(name, eds.gateways(member))))
                 references.append(Reference(ENDPOINT, name, name))

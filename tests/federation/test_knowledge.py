@@ -1,10 +1,12 @@
 """What an agent believes of what its hub and its source say."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
 
 import pytest
 
-from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange
+from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange, Workload
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Received
@@ -151,6 +153,32 @@ def test_a_new_offer_touches_the_services_that_differ(knowledge: Knowledge) -> N
     moved = builders.local_service("cart", "10.0.0.3")
     knowledge.offer(Offer({moved.service: moved, pay.service: pay}))
     assert heard[0].services == frozenset({CART})
+
+
+def test_an_address_that_passes_to_another_workload_is_noted_however_long_it_was_nobodys(
+    pki: Authorities,
+) -> None:
+    ticks = (NOW + timedelta(seconds=n) for n in count())
+    knowledge = Knowledge(
+        ONPREM, Received(builders.federation()), (pki.root.certificate,), (), lambda: next(ticks)
+    )
+
+    def noted(*workloads: Workload) -> datetime | None:
+        knowledge.offer(Offer(workloads=workloads))
+        return knowledge.view.handed_on
+
+    one, two = builders.workload("one", "10.0.0.1"), builders.workload("two", "10.0.0.2")
+    assert noted(one) is None
+    assert noted(one, two) is None
+    assert noted(two) is None
+    assert noted(one, two) is None  # it is the first one's again
+    assert noted() is None
+    first = noted(builders.workload("two", "10.0.0.1"))
+    assert first is not None
+    assert noted(builders.workload("two", "10.0.0.1"), one) == first  # contested: nobody's
+    again = noted(one)
+    assert again is not None
+    assert again > first
 
 
 def test_after_a_leave_nobody_is_known_but_the_offer_stays(knowledge: Knowledge) -> None:

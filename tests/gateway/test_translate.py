@@ -1,6 +1,7 @@
 """Translation as a table of small worlds, and what holds in every world."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ from gateway.translate import advance, translate
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, view, workload
 from tests.gateway.conftest import Golden
 from tests.gateway.worlds import AWAY, BOTH, EDGE, HOME, MEMBERS, WORLDS
+
+PASSED = datetime(2026, 1, 1, tzinfo=UTC)
 
 MESSAGES: dict[str, type[Message]] = {
     CLUSTER: Cluster,
@@ -209,6 +212,14 @@ def test_an_address_that_goes_to_another_service_is_changed_and_not_removed() ->
     assert None not in changes.values()
 
 
+def test_an_address_that_passes_to_another_workload_makes_new_connections_to_all_gateways() -> None:
+    before = translate(view(imported("cart", CLOUD), members=MEMBERS), BOTH)
+    after, changes = advance(replace(before.view, handed_on=PASSED), BOTH, before)
+    dialled = {names.gateway_cluster(name) for name in before.view.members}
+    assert {kind: set(named) for kind, named in changes.items()} == {CLUSTER: dialled}
+    assert advance(after.view, BOTH, after)[1] == {}
+
+
 def test_an_endpoint_that_comes_or_goes_changes_endpoints_alone() -> None:
     before = translate(view(services=(local_service("cart", "10.0.0.1"),), members=MEMBERS), BOTH)
     after = translate(view(services=(local_service("cart", "10.0.0.2"),), members=MEMBERS), BOTH, before)
@@ -248,16 +259,21 @@ workloads = st.builds(
 
 
 def _view(
-    some: list[Import], services: list[LocalService], callers: list[object], members: set[int]
+    some: list[Import],
+    services: list[LocalService],
+    callers: list[object],
+    members: set[int],
+    handed_on: datetime | None,
 ) -> ClusterView:
     by_index = {i.index: i for i in some}  # an index is one service's at a time
     by_name = {i.service: i for i in by_index.values()}
-    return view(
+    made = view(
         *by_name.values(),
         services=tuple({s.service: s for s in services}.values()),
         workloads=tuple(callers),  # type: ignore[arg-type]
         members=tuple(MEMBERS[i] for i in sorted(members)),
     )
+    return replace(made, handed_on=handed_on)
 
 
 views = st.builds(
@@ -266,6 +282,7 @@ views = st.builds(
     st.lists(offered, max_size=3),
     st.lists(workloads, max_size=3),
     st.sets(st.integers(0, 1)),
+    st.sampled_from([None, PASSED]),
 )
 
 

@@ -70,6 +70,26 @@ def test_a_new_rule_acts_on_the_next_call_and_leaves_open_connections_alone(
     assert all(failure.startswith("fresh") for failure in failures)
 
 
+def test_an_address_that_passes_to_another_workload_is_that_ones_though_connections_are_kept(
+    fed: Federation,
+) -> None:
+    """Calls go on all the while, so no connection between the gateways comes to an end by itself."""
+    onprem, cloud = fed.clusters
+    onprem.caller.ask(int, "begin", name=cloud.service, port=servers.WHO, sources=[ONE], kept=3)
+    with onprem.edited() as source:
+        (owner,) = (w for w in source["workloads"] if w["name"] == member(ONE))
+        owner["name"] = "heir"
+        onprem.write(source)
+        until("the heir is seen", seen_as, onprem, cloud, onprem.identity("heir"))
+    until("the owner is seen again", seen_as, onprem, cloud, onprem.identity(member(ONE)))
+    assert onprem.caller.ask(dict[str, object], "end", after=0)["failures"] == []
+
+
+def seen_as(caller: Cluster, callee: Cluster, identity: str) -> bool:
+    """Whether a call from the first address is seen at the far side as *identity*'s, three times in a row."""
+    return all(callee.caller_of(caller.caller.who(callee.service, ONE)) == identity for _ in range(3))
+
+
 def test_a_broken_edit_changes_nothing_and_is_reported_with_line_and_path(fed: Federation) -> None:
     onprem, cloud = fed.clusters
     with cloud.edited():
