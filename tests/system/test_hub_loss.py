@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
+import msgspec
 import pytest
 
 from federation.demo.fleet import FEDGATE, environment
@@ -37,7 +38,7 @@ def hub_says(fed: Federation, *words: str) -> object:
     said = fed.fleet.run_fedgate(
         fed.fleet.world.hub, [*words, "--hub", str(fed.fleet.hub_state), "-o", "json"]
     )
-    return without(json.loads(said), {"last_seen", "clock_skew_seconds"})
+    return without(json.loads(said), {"last_seen", "clock_skew_seconds", "said"})
 
 
 # What the hub has to keep, and the command that shows it: VIPs are a part of services.
@@ -46,6 +47,12 @@ KEPT = {"clusters": ["clusters"], "services": ["services"], "tokens": ["token", 
 
 def knows_as_before(fed: Federation, before: dict[str, object]) -> bool:
     return {what: hub_says(fed, *words) for what, words in KEPT.items()} == before
+
+
+def all_probed(fed: Federation) -> bool:
+    """Whether each gateway is known to be alive at both of its addresses."""
+    clusters = msgspec.convert(hub_says(fed, "clusters"), dict[str, list[dict[str, object]]])["clusters"]
+    return all(str(cluster["probes"]).count("'up'") == 2 for cluster in clusters)
 
 
 def without(document: object, keys: set[str]) -> object:
@@ -83,6 +90,7 @@ def in_sync(cluster: Cluster) -> bool:
 def test_a_killed_hub_loses_nothing_and_is_not_missed_by_calls(frail: Federation) -> None:
     onprem, cloud = frail.clusters
     unused = hub_says(frail, "token", "create", "edge")
+    until("the clusters have probed each other", all_probed, frail)
     before = {what: hub_says(frail, *words) for what, words in KEPT.items()}
     with calls_that_never_fail(onprem, cloud.service), calls_that_never_fail(cloud, onprem.service):
         with without_hub(frail):
