@@ -1,4 +1,4 @@
-"""A cluster's agent, put together: source and hub on one side, gateways and name server on the other.
+"""A cluster's agent: source and hub on one side, gateways and name server on the other.
 
 It works, and starts, without the hub: the last view is on disk. What changes is taken in by
 `Knowledge`, and followed here by everybody who serves something of it.
@@ -7,36 +7,30 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
-import uvloop
-
 from clusters.clock import utc_now
-from clusters.identity import ClusterIdentity, forget_identity, load_identity
+from clusters.identity import ClusterIdentity
 from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.reports import EVERY, Report, ReportAnswer
-from clusters.sources.file import Reading, watch
-from federation import handover, last_view, paths
-from federation.api.agent import Facts, agent_application
-from federation.api.enrol import Enrolment, EnrolmentTls, enrol_application
-from federation.api.http import ApiError, served_on_socket, served_on_tls
-from federation.dns.forward import Forwarder, Upstream
+from clusters.sources.file import Reading
+from federation import last_view
+from federation.api.enrol import Enrolment
+from federation.api.http import ApiError
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
-from federation.handover import Estate, Heir, Legacy
+from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
-from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
-from federation.settings import AgentSettings, host_port
+from federation.settings import AgentSettings
 from federation.svids import Svid, Svids
 from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
@@ -44,38 +38,19 @@ from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
-from gateway.rpc import Peer, TlsListener, TlsMaterial, UnixListener
+from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
-from pki import keystore
 from pki.authority import to_pem
-from pki.errors import PkiError
 from pki.spiffe import agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
 
-_RENEWAL_TICK: Final = 5.0
+RENEWAL_TICK: Final = 5.0
 _SAVE_TICK: Final = 0.5
 _MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
 _SAVE_PAUSE: Final = 0.001
 _LEAVE_TIMEOUT: Final = 10.0
-_GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
-
-
-def run(settings: AgentSettings, *, take_over: bool = False) -> None:
-    """Run the agent until it is told to stop.
-
-    With *take_over* it takes over from the one that runs on the same state, if there is one.
-    """
-    use_all_descriptors()
-    keep_what_stays()
-    if take_over:
-        with handover.asked(settings.state) as heir:
-            if heir is not None:
-                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
-                return
-    with keystore.exclusive(settings.state) as lock:
-        uvloop.run(_serve(settings, load_identity(settings.state), lock))
 
 
 class Agent:
@@ -270,7 +245,7 @@ class Agent:
     async def renew(self) -> None:
         """Renew what is due, for ever."""
         while True:
-            await asyncio.sleep(_RENEWAL_TICK)
+            await asyncio.sleep(RENEWAL_TICK)
             if self._svid_store.is_due(utc_now()):
                 self.programmes.renew()
                 self._svid_store.drop_expired(utc_now())
@@ -312,109 +287,3 @@ class Agent:
     def last_view(self) -> LastView:
         """What a start without hub and source would need."""
         return LastView(self.knowledge.received, self.view.offer)
-
-
-async def _serve(
-    settings: AgentSettings, identity: ClusterIdentity, lock: int, heir: Heir | None = None
-) -> None:
-    """Start everything, gateways first, and run until told to stop, or until another takes over."""
-    stop = Stop()
-    estate = heir.estate if heir else None
-    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state))
-    readings = watch(settings.source) if settings.source else _no_source()
-    agent.read(await anext(readings))
-    agent.expect(estate)
-    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings), estate.dns if estate else ())
-
-    async def retire() -> None:
-        await dns.retire(_GRACE)
-        stop.tell()
-
-    legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
-    async with AsyncExitStack() as stack:
-        beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
-        await stack.enter_async_context(agent.ads.serving([beside]))
-        admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
-        await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
-        waiting = await stack.enter_async_context(legacy.listening())
-        if heir is None:
-            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
-        await stop.run(
-            agent.follow_source(readings),
-            agent.watch_gateways(),
-            agent.check_endpoints(),
-            dns.run(),
-            legacy.serve(waiting),
-            _alone(settings, identity, agent, legacy, heir),
-        )
-    if agent.left:
-        forget_identity(settings.state)
-        last_view.forget(settings.state)
-    elif not legacy.frozen:
-        last_view.save(settings.state, agent.last_view())
-
-
-async def _alone(
-    settings: AgentSettings, identity: ClusterIdentity, agent: Agent, legacy: Legacy, heir: Heir | None
-) -> None:
-    """What one agent of a cluster may do at a time; one that takes over first sees the other end."""
-    async with AsyncExitStack() as stack:
-        if heir is not None:
-            await heir.take()
-            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
-        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(agent.follow_hub())
-            group.create_task(agent.renew())
-            group.create_task(agent.remember(lambda: legacy.frozen))
-
-
-@asynccontextmanager
-async def _served_elsewhere(
-    settings: AgentSettings, identity: ClusterIdentity, agent: Agent
-) -> AsyncIterator[None]:
-    """What gateways on other machines need: the addresses for it are had by one process at a time."""
-    async with AsyncExitStack() as stack:
-        if settings.ads_listen:
-            listener = TlsListener(settings.ads_listen, agent.material)
-            await stack.enter_async_context(agent.ads.serving([listener]))
-        if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
-            tls = EnrolmentTls(settings.state, agent.material)
-            await stack.enter_async_context(
-                served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
-            )
-            fresh = asyncio.create_task(_keep_fresh(tls))
-            stack.callback(fresh.cancel)
-        yield
-
-
-async def _no_source() -> AsyncIterator[Reading]:
-    """What an agent without a source reads: that its cluster offers nothing."""
-    yield Reading(Offer())
-    await asyncio.Event().wait()
-
-
-def _forwarder(settings: AgentSettings) -> Forwarder | None:
-    upstreams = [Upstream.parse(address) for address in settings.dns_forward]
-    return Forwarder(upstreams) if upstreams else None
-
-
-async def _keep_fresh(tls: EnrolmentTls) -> None:
-    """Have those who enrol be shown a certificate that is good, for ever."""
-    while True:
-        await asyncio.sleep(_RENEWAL_TICK)
-        try:
-            tls.refresh()
-        except PkiError as error:
-            log.error("enrolment's certificate not renewed", reason=str(error))
-
-
-def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:
-    return Facts(
-        identity.membership.trust_domain,
-        str(settings.source) if settings.source else "none",
-        settings.dns_forward,
-        identity.authority.certificate.not_valid_after_utc,
-        dns,
-    )

@@ -20,6 +20,6 @@ def agent(settings: AgentSettings, take_over: bool) -> None:
     without the hub. To restart one that runs, start another with --take-over: nothing goes
     unanswered meanwhile.
     """
-    from federation.agent import run
+    from federation.agent_process import run
 
     run(settings, take_over=take_over)

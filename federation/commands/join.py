@@ -52,6 +52,6 @@ def join(
         where = f" --state {shlex.quote(str(settings.state))}" if elsewhere else ""
         click.echo(f"next: fedgate agent{where}", err=True)
         return
-    from federation.agent import run
+    from federation.agent_process import run
 
     run(settings)

@@ -1,0 +1,156 @@
+"""The agent's process: its parts put together, started in order, and ended together.
+
+Gateways are served first, and what must be one agent's alone comes last: one that takes over from another
+waits with that until the other has ended.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import uvloop
+
+from clusters.identity import ClusterIdentity, forget_identity, load_identity
+from clusters.model import Offer
+from clusters.sources.file import Reading, watch
+from federation import handover, last_view, paths
+from federation.agent import RENEWAL_TICK, Agent
+from federation.api.agent import Facts, agent_application
+from federation.api.enrol import EnrolmentTls, enrol_application
+from federation.api.http import served_on_socket, served_on_tls
+from federation.dns.forward import Forwarder, Upstream
+from federation.dns.server import DnsServer
+from federation.handover import Heir, Legacy
+from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
+from federation.log import Log
+from federation.settings import AgentSettings, host_port
+from gateway.rpc import TlsListener, UnixListener
+from pki import keystore
+from pki.errors import PkiError
+
+log = Log(__name__)
+
+_GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
+
+
+def run(settings: AgentSettings, *, take_over: bool = False) -> None:
+    """Run the agent until it is told to stop.
+
+    With *take_over* it takes over from the one that runs on the same state, if there is one.
+    """
+    use_all_descriptors()
+    keep_what_stays()
+    if take_over:
+        with handover.asked(settings.state) as heir:
+            if heir is not None:
+                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
+                return
+    with keystore.exclusive(settings.state) as lock:
+        uvloop.run(_serve(settings, load_identity(settings.state), lock))
+
+
+async def _serve(
+    settings: AgentSettings, identity: ClusterIdentity, lock: int, heir: Heir | None = None
+) -> None:
+    """Start everything, gateways first, and run until told to stop, or until another takes over."""
+    stop = Stop()
+    estate = heir.estate if heir else None
+    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state))
+    readings = watch(settings.source) if settings.source else _no_source()
+    agent.read(await anext(readings))
+    agent.expect(estate)
+    dns = DnsServer.bind(settings.dns_listen, agent.zone, _forwarder(settings), estate.dns if estate else ())
+
+    async def retire() -> None:
+        await dns.retire(_GRACE)
+        stop.tell()
+
+    legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
+    async with AsyncExitStack() as stack:
+        beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
+        await stack.enter_async_context(agent.ads.serving([beside]))
+        admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
+        await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
+        waiting = await stack.enter_async_context(legacy.listening())
+        if heir is None:
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        await stop.run(
+            agent.follow_source(readings),
+            agent.watch_gateways(),
+            agent.check_endpoints(),
+            dns.run(),
+            legacy.serve(waiting),
+            _alone(settings, identity, agent, legacy, heir),
+        )
+    if agent.left:
+        forget_identity(settings.state)
+        last_view.forget(settings.state)
+    elif not legacy.frozen:
+        last_view.save(settings.state, agent.last_view())
+
+
+async def _alone(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent, legacy: Legacy, heir: Heir | None
+) -> None:
+    """What one agent of a cluster may do at a time; one that takes over first sees the other end."""
+    async with AsyncExitStack() as stack:
+        if heir is not None:
+            await heir.take()
+            await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.follow_hub())
+            group.create_task(agent.renew())
+            group.create_task(agent.remember(lambda: legacy.frozen))
+
+
+@asynccontextmanager
+async def _served_elsewhere(
+    settings: AgentSettings, identity: ClusterIdentity, agent: Agent
+) -> AsyncIterator[None]:
+    """What gateways on other machines need: the addresses for it are had by one process at a time."""
+    async with AsyncExitStack() as stack:
+        if settings.ads_listen:
+            listener = TlsListener(settings.ads_listen, agent.material)
+            await stack.enter_async_context(agent.ads.serving([listener]))
+        if settings.enrol_listen:
+            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
+            tls = EnrolmentTls(settings.state, agent.material)
+            await stack.enter_async_context(
+                served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
+            )
+            fresh = asyncio.create_task(_keep_fresh(tls))
+            stack.callback(fresh.cancel)
+        yield
+
+
+async def _no_source() -> AsyncIterator[Reading]:
+    """What an agent without a source reads: that its cluster offers nothing."""
+    yield Reading(Offer())
+    await asyncio.Event().wait()
+
+
+def _forwarder(settings: AgentSettings) -> Forwarder | None:
+    upstreams = [Upstream.parse(address) for address in settings.dns_forward]
+    return Forwarder(upstreams) if upstreams else None
+
+
+async def _keep_fresh(tls: EnrolmentTls) -> None:
+    """Have those who enrol be shown a certificate that is good, for ever."""
+    while True:
+        await asyncio.sleep(RENEWAL_TICK)
+        try:
+            tls.refresh()
+        except PkiError as error:
+            log.error("enrolment's certificate not renewed", reason=str(error))
+
+
+def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:
+    return Facts(
+        identity.membership.trust_domain,
+        str(settings.source) if settings.source else "none",
+        settings.dns_forward,
+        identity.authority.certificate.not_valid_after_utc,
+        dns,
+    )
