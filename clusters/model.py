@@ -247,7 +247,8 @@ class LocalService:
     """A service that this cluster runs and offers to the clusterset.
 
     `allow` is empty when any known workload of a member may call. `down` are those of `endpoints` that were
-    found to take no calls, which no source says.
+    found to take no calls, which no source says. With `passthrough` no gateway looks into its calls, whatever
+    its ports say that they speak.
     """
 
     service: ServiceName
@@ -257,6 +258,7 @@ class LocalService:
     health: HealthCheck | None = None
     down: tuple[str, ...] = ()
     traffic: Traffic = Traffic()
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -350,6 +352,7 @@ class Export:
     ports: tuple[Port, ...]
     ready_endpoints: int = 0
     traffic: Traffic = Traffic()
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
@@ -370,7 +373,7 @@ class Import:
     """A service of the clusterset, merged over all that export it.
 
     `index` is its place in every VIP range: address = range's base + index. `conflict` says in one
-    line how the exporters disagree, and is empty when they do not.
+    line how the exporters disagree, and is empty when they do not. One exporter is enough for `passthrough`.
     """
 
     service: ServiceName
@@ -379,6 +382,7 @@ class Import:
     offerings: tuple[Offering, ...]
     conflict: str = ""
     policy: TrafficPolicy = TrafficPolicy.FAILOVER
+    passthrough: bool = False
 
     def __post_init__(self) -> None:
         if self.index < 1:

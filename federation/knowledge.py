@@ -162,9 +162,9 @@ class Knowledge:
 
 
 def export_of(service: LocalService) -> Export:
-    """What this cluster tells the hub of *service*: the ports, how much is ready, and how to share calls."""
+    """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
     ports = tuple(sorted(p.port for p in service.ports))
-    return Export(service.service, ports, len(service.ready), service.traffic)
+    return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

@@ -66,6 +66,7 @@ _STATS: Final = (
     "cluster_manager.",
     "connection_limit.",
     "control_plane.",
+    "http.egress.",
     "http.ingress.",
     "listener.",
     "listener_manager.",

@@ -16,13 +16,15 @@ from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawB
 from envoy.type.metadata.v3.metadata_pb2 import MetadataKind
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from gateway import names
-from gateway.messages import ADS, seconds, transport_socket
+from clusters.carriage import Carriage
+from gateway import http, names
+from gateway.messages import ADS, HTTP_OPTIONS, seconds, transport_socket
 
 # Of endpoints within a cluster: who asks for a tunnel has other clusters, and waits for 1.6 s.
 _CONNECT_TIMEOUT: Final = seconds(0.7)
 
-# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel.
+# Envoy's own limits (1,024 connections or streams a cluster) would refuse the 1,025th idle tunnel; and of
+# many calls that fail over at once it would let three do so.
 _NO_LIMIT: Final = UInt32Value(value=1 << 30)
 UNBROKEN: Final = CircuitBreakers(
     thresholds=[
@@ -31,6 +33,7 @@ UNBROKEN: Final = CircuitBreakers(
             max_connections=_NO_LIMIT,
             max_pending_requests=_NO_LIMIT,
             max_requests=_NO_LIMIT,
+            max_retries=_NO_LIMIT,
         )
     ]
 )
@@ -56,13 +59,17 @@ def _on_demand(name: str) -> Cluster:
     )
 
 
-def vip(name: str) -> Cluster:
+def vip(name: str, carried: Carriage) -> Cluster:
     """The service behind a VIP, reached through the internal listener that opens tunnels.
 
     What is behind an endpoint's tunnel goes along as its metadata.
     """
     cluster = _on_demand(name)
     cluster.transport_socket.CopyFrom(internal_socket())
+    if carried is Carriage.L7:
+        # As it is without us: who connects anew has a tunnel that was found to lead somewhere just now.
+        cluster.connection_pool_per_downstream_connection = True
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http.upstream())
     return cluster
 
 

@@ -1,6 +1,6 @@
 """Load assignments: where a service, a member's gateways and a local service's endpoints are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address, EnvoyInternalAddress
@@ -17,35 +17,47 @@ from gateway.view import Way, way
 _ONE_IN_HUNDRED: Final = 10_000
 
 
+def one_tunnel(_: Member) -> int:
+    """A connection that is carried as bytes has one tunnel, to itself."""
+    return 1
+
+
 def service(
-    name: str, authority: str, providers: Sequence[Member], weights: Mapping[ClusterName, int]
+    name: str,
+    authority: str,
+    providers: Sequence[Member],
+    weights: Mapping[ClusterName, int],
+    tunnels: Callable[[Member], int] = one_tunnel,
 ) -> ClusterLoadAssignment:
     """Reach *authority* through the gateways of *providers*, the first of them first.
 
-    One endpoint a cluster. Those with a weight share the first priority by it; each other has a priority of
-    its own: 0, 1, 2…, as Envoy's API asks for priorities without a gap. Nobody to ask makes an empty
-    assignment, which refuses at once.
+    An endpoint for each of the *tunnels* to a cluster. Those with a weight share the first priority by it,
+    and have equally many, so that weights alone count; each other has a priority of its own: 0, 1, 2…, as
+    Envoy's API asks for priorities without a gap. Nobody to ask makes an empty assignment, which refuses at
+    once.
     """
     assignment = ClusterLoadAssignment(cluster_name=name)
     shared = [member for member in providers if weights.get(member.name)]
     alone = [member for member in providers if member not in shared]
-    ranked = [(0, member) for member in shared] + list(enumerate(alone, start=1 if shared else 0))
-    for priority, member in ranked:
-        endpoint = LbEndpoint(
-            endpoint=_tunnel(member), metadata=_behind(member, authority, way(member, providers))
-        )
-        if member in shared:
+    equally = max((tunnels(member) for member in shared), default=1)
+    ranked = [(0, equally, member) for member in shared]
+    ranked += [(place, tunnels(m), m) for place, m in enumerate(alone, start=1 if shared else 0)]
+    for priority, count, member in ranked:
+        behind = _behind(member, authority, way(member, providers))
+        endpoints = [LbEndpoint(endpoint=_tunnel(member, n), metadata=behind) for n in range(count)]
+        for endpoint in endpoints if member in shared else ():
             endpoint.load_balancing_weight.value = weights[member.name]
         locality = Locality(sub_zone=member.name)
         assignment.endpoints.append(
-            LocalityLbEndpoints(priority=priority, locality=locality, lb_endpoints=[endpoint])
+            LocalityLbEndpoints(priority=priority, locality=locality, lb_endpoints=endpoints)
         )
     return assignment
 
 
-def _tunnel(member: Member) -> Endpoint:
-    """The internal listener. Its ID keeps the clusters' pools apart."""
-    inner = EnvoyInternalAddress(server_listener_name=names.TUNNEL, endpoint_id=member.name)
+def _tunnel(member: Member, number: int) -> Endpoint:
+    """The internal listener. Its ID keeps the pools of clusters apart, and of several tunnels to one."""
+    endpoint_id = f"{member.name}#{number}" if number else member.name
+    inner = EnvoyInternalAddress(server_listener_name=names.TUNNEL, endpoint_id=endpoint_id)
     # A connection to an internal address always succeeds and a check of one always fails, so neither says
     # anything about the gateway behind it.
     no_check = Endpoint.HealthCheckConfig(disable_active_health_check=True)

@@ -4,8 +4,8 @@ None of them knows a service or an endpoint, so they hardly ever change, and wha
 matcher alone (whom and what to let in), which never touches an open connection.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from envoy.config.core.v3.backoff_pb2 import BackoffStrategy
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain, ListenerFilter
@@ -15,7 +15,8 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.wrappers_pb2 import UInt32Value
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 
-from gateway import lds, matchers, names
+from clusters.carriage import Carriage
+from gateway import http, lds, matchers, names
 from gateway.filters import identity, network_filter, state, state_value
 from gateway.messages import ADS, FOREVER, packed, seconds, socket_address
 
@@ -26,13 +27,24 @@ _CONNECT_ATTEMPTS: Final = UInt32Value(value=6)
 _BACKOFF: Final = BackoffStrategy(base_interval=seconds(0.01), max_interval=seconds(0.2))
 
 
+# How each kind of call goes on, once it was let in.
+_CHAINS: Final = {Carriage.L4: names.CALLERS, Carriage.L7: names.HTTP}
+
+Door: TypeAlias = Mapping[Carriage, Matcher.OnMatch]
+
+
 def listener(
-    name: str, addresses: Sequence[str], port: int, vips: Iterable[str], sources: Matcher.OnMatch
+    name: str, addresses: Sequence[str], port: int, vips: Mapping[str, Carriage], door: Door
 ) -> Listener:
-    """Take calls to *vips* on *port* from known *sources*, and close every other connection at once."""
+    """Take calls to *vips* on *port* through the *door*, and close every other connection at once.
+
+    Both chains are always there: a service that is carried in another way from now on changes the matcher
+    alone, and cuts no open connection.
+    """
     made = lds.listener(name, [socket_address(address, port) for address in addresses], STATS)
-    made.filter_chain_matcher.CopyFrom(matchers.by_address(matchers.DESTINATION, vips, sources))
-    made.filter_chains.append(_CALLERS)
+    called = [([vip for vip, how in vips.items() if how is kind], then) for kind, then in door.items()]
+    made.filter_chain_matcher.CopyFrom(matchers.by_address(matchers.DESTINATION, *called))
+    made.filter_chains.extend([_CALLERS, _HTTP])
     return made
 
 
@@ -56,10 +68,13 @@ def handed(listener: Listener) -> Listener:
     return made
 
 
-def callers(sources: Iterable[str]) -> Matcher.OnMatch:
+def door(sources: Iterable[str]) -> Door:
     """Let the addresses *sources* in: made once, and shared by all listeners of an egress."""
-    chain = matchers.chain(names.CALLERS)
-    return Matcher.OnMatch(matcher=matchers.by_address(matchers.SOURCE, sources, chain))
+    let_in = list(sources)
+    return {
+        kind: Matcher.OnMatch(matcher=matchers.by_address(matchers.SOURCE, (let_in, matchers.chain(chain))))
+        for kind, chain in _CHAINS.items()
+    }
 
 
 def tunnel() -> Listener:
@@ -109,6 +124,7 @@ _CALLERS: Final = FilterChain(
         network_filter("envoy.filters.network.tcp_proxy", _proxy()),
     ],
 )
+_HTTP: Final = FilterChain(name=names.HTTP, filters=[state(identity()), http.manager()])
 _TUNNEL_STATE: Final = state(
     state_value(names.CLUSTER_KEY, f"%DYNAMIC_METADATA({names.TUNNEL_METADATA}:way)%")
 )

@@ -31,13 +31,14 @@ def chain(name: str) -> Matcher.OnMatch:
     return Matcher.OnMatch(action=action)
 
 
-def by_address(which: TypedExtensionConfig, addresses: Iterable[str], found: Matcher.OnMatch) -> Matcher:
-    """Go on with *found* for exactly *addresses*; nothing else matches."""
+def by_address(which: TypedExtensionConfig, *found: tuple[Iterable[str], Matcher.OnMatch]) -> Matcher:
+    """Go on for exactly the addresses in *found* with what stands beside them; nothing else matches."""
     matcher = Matcher()
-    ranges = cidr_ranges(addresses)
-    if not ranges:  # Envoy wants at least one range, and a matcher that is empty matches nothing
+    ranges = [(cidr_ranges(addresses), then) for addresses, then in found]
+    some = [IPMatcher.IPRangeMatcher(ranges=blocks, on_match=then) for blocks, then in ranges if blocks]
+    if not some:  # Envoy wants at least one range, and a matcher that is empty matches nothing
         return matcher
-    among = IPMatcher(range_matchers=[IPMatcher.IPRangeMatcher(ranges=ranges, on_match=found)])
+    among = IPMatcher(range_matchers=some)
     matcher.matcher_tree.input.CopyFrom(which)
     matcher.matcher_tree.custom_match.CopyFrom(TypedExtensionConfig(name="ip", typed_config=packed(among)))
     return matcher

@@ -17,7 +17,10 @@ TUNNEL_METADATA: Final = "fed.tunnel"  # where an endpoint says what is behind i
 WAY_KEY: Final = "fed.way"  # filter state: the cluster of clusters that a tunnel is asked of
 WAY_HEADER: Final = "x-fed-way"  # the same, as a table of routes can see it; only within a gateway
 CAPTURE: Final = "capture"  # the listener where redirected calls arrive
-CALLERS: Final = "callers"  # the filter chain of an egress listener
+CALLERS: Final = "callers"  # the filter chain of an egress listener for what is carried as bytes
+HTTP: Final = "http"  # the one for what is carried request by request, and its table of routes
+CALLER_HEADER: Final = "x-fed-caller"  # whose call it is, as that table can see it; only within a gateway
+VIP_HEADER: Final = "x-fed-vip"  # the cluster that is called, likewise
 
 IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
 # The clusters that a gateway loads at their first use; what gateways dial each other by is always there.

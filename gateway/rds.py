@@ -81,6 +81,11 @@ def _matcher(pattern: CallerPattern) -> StringMatcher:
     return StringMatcher(exact=pattern.literal)
 
 
+def head() -> RouteConfiguration:
+    """What the ingress's table begins with."""
+    return RouteConfiguration(name=names.INGRESS)
+
+
 def unknown() -> VirtualHost:
     """What is not a service here: 404 for a call, and an answer for those who ask whether we live."""
     ready = Route(match=RouteMatch(path=READY_PATH), direct_response=DirectResponseAction(status=200))
@@ -90,15 +95,14 @@ def unknown() -> VirtualHost:
     return host
 
 
-def table(virtual_hosts: Iterable[bytes]) -> Any:
-    """The whole table, put together from virtual hosts that are serialized already.
+def table(head: RouteConfiguration, virtual_hosts: Iterable[bytes]) -> Any:
+    """A whole table that begins with *head*, put together from virtual hosts that are serialized already.
 
-    A message is the concatenation of its fields, so a change of one service costs no work on the others.
+    A message is the concatenation of its fields, so a change of one host costs no work on the others.
     """
-    head = RouteConfiguration(name=names.INGRESS).SerializeToString(deterministic=True)
     wrapped = Any()
     wrapped.Pack(RouteConfiguration())
-    wrapped.value = b"".join([head, *virtual_hosts])
+    wrapped.value = b"".join([head.SerializeToString(deterministic=True), *virtual_hosts])
     return wrapped
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
+from clusters.carriage import Carriage
 from clusters.changes import touched
 from clusters.model import ClusterView, ServiceName
 from gateway.delta import Resource
@@ -36,13 +37,13 @@ class Part:
     """What one service, or something that all services share, adds to a gateway.
 
     Three things are for parts that are shared to put together: `vips`, the ports and addresses that the
-    service is called on, `ways`, by which its clusters are reached, and `routes`, its virtual hosts,
-    serialized.
+    service is called on and how each is carried, `ways`, by which its clusters are reached, and `routes`,
+    its virtual hosts, serialized.
     """
 
     resources: tuple[tuple[str, Resource], ...] = ()
     references: tuple[Reference, ...] = ()
-    vips: tuple[tuple[int, str], ...] = ()
+    vips: tuple[tuple[int, str, Carriage], ...] = ()
     routes: tuple[bytes, ...] = ()
     ways: frozenset[Way] = frozenset()
 

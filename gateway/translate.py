@@ -6,13 +6,13 @@ the same keeps its part, so nothing depends on having been told what has changed
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from ipaddress import ip_address, ip_network
 
-from xds.type.matcher.v3.matcher_pb2 import Matcher
-
+from clusters.carriage import Carriage
 from clusters.changes import touched
 from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
-from gateway import cds, dial, eds, egress, forward, ingress, names, rds, sds
+from gateway import callers, cds, dial, eds, egress, forward, ingress, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from gateway.messages import framed, resource
@@ -26,6 +26,7 @@ from gateway.view import (
     providers,
     reachable,
     sources,
+    tunnels,
     vips_by_port,
     way,
     weights,
@@ -66,6 +67,7 @@ def _translated(
         "ways": _ways(view, taken, before),
         "capture": _capture(view, spec, before, changed),
         "routes": _routes(spec, services, before, changed),
+        "callers": _callers(view, spec, before),
     }
     kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
     pairs = [*differing(before.shared, kept), *changed]
@@ -129,17 +131,19 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
     """Egress: the service as called, on each of its VIPs and ports."""
     made: list[tuple[str, Resource]] = []
     references: list[Reference] = []
-    vips: list[tuple[int, str]] = []
+    vips: list[tuple[int, str, Carriage]] = []
     taken: set[Way] = set()
-    for port in carried_ports(imported):
+    for port, how in carried_ports(imported).items():
         asked = providers(imported, members, view.home, port)
+        spread = partial(tunnels, imported, port) if how is Carriage.L7 else eds.one_tunnel
         here = {way(member, asked) for member in asked}
         taken |= here
         for address in view.vips(imported):
-            vips.append((port, address))
+            vips.append((port, address, how))
             name = names.vip_cluster(address, port)
-            made.append((CLUSTER, resource(name, cds.vip(name))))
-            assignment = eds.service(name, imported.service.authority(port), asked, weights(imported))
+            made.append((CLUSTER, resource(name, cds.vip(name, how))))
+            authority = imported.service.authority(port)
+            assignment = eds.service(name, authority, asked, weights(imported), spread)
             made.append((ENDPOINT, resource(name, assignment)))
             references.append(Reference(ENDPOINT, name, name))
             references.extend(Reference(CLUSTER, names.way(along), name) for along in sorted(here))
@@ -234,14 +238,15 @@ def _capture(
     ):
         return before.shared["capture"]
     listeners = _egress_listeners(view, spec) if spec.is_egress else ()
-    return Part(tuple((LISTENER, listener) for listener in listeners))
+    made = tuple((LISTENER, listener) for listener in listeners)
+    return Part(made, tuple(Reference(ROUTE, names.HTTP, listener.name) for _, listener in made))
 
 
 def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource]:
     """One for each port number; where VIPs are bound one by one, one for each VIP and port."""
-    callers = egress.callers(sources(view.offer))
+    door = egress.door(sources(view.offer))
     if spec.capture is Capture.LOOPBACK:
-        yield from _listeners_by_vip(view, spec, callers)
+        yield from _listeners_by_vip(view, spec, door)
         return
     families = {ip_network(block.cidr).version for block in view.vip_ranges}
     wildcards = egress.wildcards(families if spec.ipv6 else families & {4})
@@ -256,16 +261,29 @@ def _egress_listeners(view: ClusterView, spec: GatewaySpec) -> Iterable[Resource
         if port in ours:  # whoever exports a port that we listen on must not take it away
             continue
         name = names.egress_listener(port)
-        made = egress.listener(name, wildcards, port, vips, callers)
+        made = egress.listener(name, wildcards, port, vips, door)
         yield resource(name, egress.handed(made) if redirects else made)
 
 
-def _listeners_by_vip(view: ClusterView, spec: GatewaySpec, callers: Matcher.OnMatch) -> Iterable[Resource]:
+def _listeners_by_vip(view: ClusterView, spec: GatewaySpec, door: egress.Door) -> Iterable[Resource]:
     for port, vips in vips_by_port(view).items():
-        for vip in vips:
+        for vip, how in vips.items():
             if spec.ipv6 or ip_address(vip).version == 4:
                 name = names.vip_cluster(vip, port)
-                yield resource(name, egress.listener(name, [vip], port, [vip], callers))
+                yield resource(name, egress.listener(name, [vip], port, {vip: how}, door))
+
+
+def _callers(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
+    """The egress's table, by which a request is told whose it is; it changes with the workloads alone."""
+    if not spec.is_egress:
+        return Part()
+    old = before.view
+    same_names = (old.home, old.federation.domain) == (view.home, view.federation.domain)
+    if "callers" in before.shared and same_names and old.offer.workloads == view.offer.workloads:
+        return before.shared["callers"]
+    domain = trust_domain_of(view.home, view.federation.domain)
+    known = callers.known(sources(view.offer), domain, spec.name)
+    return Part(((ROUTE, framed(names.HTTP, rds.table(callers.head(), known))),))
 
 
 def _routes(
@@ -281,5 +299,5 @@ def _routes(
         return before.shared["routes"]
     by_name = sorted(services.items(), key=lambda item: (item[0].namespace, item[0].name))
     hosts = [route for _, part in by_name for route in part.routes]
-    table = rds.table([*hosts, rds.serialized(rds.unknown())])
+    table = rds.table(rds.head(), [*hosts, rds.serialized(rds.unknown())])
     return Part(((ROUTE, framed(names.INGRESS, table)),))

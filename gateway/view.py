@@ -7,6 +7,7 @@ one place, so that translation, the secrets that the agent mints and the checks 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from clusters.carriage import Carriage, carriage
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -46,9 +47,11 @@ def reachable(members: Iterable[Member]) -> dict[ClusterName, Member]:
     return {m.name: m for m in sorted(members, key=lambda m: m.name) if m.gateways and m.anchors}
 
 
-def carried_ports(imported: Import) -> tuple[int, ...]:
-    """The port numbers on which *imported* can be called: TCP alone is carried."""
-    return tuple(sorted({port.number for port in imported.ports if port.protocol is Protocol.TCP}))
+def carried_ports(imported: Import) -> dict[int, Carriage]:
+    """The port numbers on which *imported* can be called, in order, and how each is carried."""
+    by_number = sorted(imported.ports, key=lambda port: port.number)
+    carried = [(port.number, carriage(port, passthrough=imported.passthrough)) for port in by_number]
+    return {number: how for number, how in carried if how is not Carriage.NONE}
 
 
 def local_ports(service: LocalService) -> dict[int, int]:
@@ -107,10 +110,23 @@ def way(first: Member, asked: Sequence[Member]) -> Way:
     return (first.name, *others[: _LONGEST_WAY - 1])
 
 
-def vips_by_port(view: ClusterView) -> dict[int, list[str]]:
-    """For each port number that some service has: the VIPs that may be called on it."""
-    table: dict[int, list[str]] = {}
+def vips_by_port(view: ClusterView) -> dict[int, dict[str, Carriage]]:
+    """For each port number that some service has: the VIPs that may be called on it, and how."""
+    table: dict[int, dict[str, Carriage]] = {}
     for imported in view.imports.values():
-        for port in carried_ports(imported):
-            table.setdefault(port, []).extend(view.vips(imported))
-    return {port: sorted(addresses) for port, addresses in sorted(table.items())}
+        for port, how in carried_ports(imported).items():
+            table.setdefault(port, {}).update(dict.fromkeys(view.vips(imported), how))
+    return {port: dict(sorted(vips.items())) for port, vips in sorted(table.items())}
+
+
+# A caller may put all of its requests on one connection; so many ways lead on from it at most.
+_MOST_TUNNELS: Final = 4
+
+
+def tunnels(imported: Import, port: int, member: Member) -> int:
+    """How many tunnels to *member* the requests to *port* are spread over.
+
+    Whatever is in one tunnel goes to one gateway and one endpoint, so there are as many as these.
+    """
+    ready = sum(o.ready_endpoints for o in imported.offerings_at(port) if o.cluster == member.name)
+    return max(1, min(_MOST_TUNNELS, max(ready, len(member.gateways))))

@@ -117,6 +117,12 @@ class Cursor:
             return default
         return self.build(lambda: _checked(check, _whole(self._scalar("want a whole number"))))
 
+    def flag(self, *, default: bool) -> bool | None:
+        """Read `true` or `false`; *default* is for a field left out."""
+        if self.absent:
+            return default
+        return self.build(lambda: _truth(self._scalar("want true or false")))
+
     def build(self, make: Callable[[], T]) -> T | None:
         """Call *make*, and note what it has against the values it is given."""
         try:
@@ -155,6 +161,12 @@ def _whole(scalar: Scalar) -> int:
     if not scalar.plain or not _NUMBER.fullmatch(scalar.text):
         raise _Unusable(f"{_quoted(scalar.text)}: want a whole number, in digits and without quotes")
     return int(scalar.text)
+
+
+def _truth(scalar: Scalar) -> bool:
+    if not scalar.plain or scalar.text not in ("true", "false"):
+        raise _Unusable(f"{_quoted(scalar.text)}: want true or false, without quotes")
+    return scalar.text == "true"
 
 
 def _quoted(value: object) -> str:

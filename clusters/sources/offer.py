@@ -73,7 +73,8 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    if not at.has_fields("namespace", "name", "ports", "endpoints", "allow", "health", "traffic"):
+    known = ("namespace", "name", "ports", "endpoints", "allow", "health", "traffic", "passthrough")
+    if not at.has_fields(*known):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
@@ -84,10 +85,15 @@ def read_service(at: Cursor) -> LocalService | None:
         return None
     check = None if at["health"].absent else _health(at["health"], ports)
     traffic = _traffic(at["traffic"])
-    if traffic is None or (check is None and not at["health"].absent):
+    passthrough = at["passthrough"].flag(default=False)
+    if traffic is None or passthrough is None or (check is None and not at["health"].absent):
         return None
     service = ServiceName(namespace, name)
-    return at.build(lambda: LocalService(service, ports, endpoints, allow, check, traffic=traffic))
+    return at.build(
+        lambda: LocalService(
+            service, ports, endpoints, allow, check, traffic=traffic, passthrough=passthrough
+        )
+    )
 
 
 def _traffic(at: Cursor) -> Traffic | None:

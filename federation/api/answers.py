@@ -5,8 +5,9 @@ from typing import Literal
 
 import msgspec
 
+from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
-from clusters.model import Import, Offer, Offering, Protocol, ServiceName
+from clusters.model import Import, Offer, Offering, Port, ServiceName
 from federation.health.standings import Standings
 
 
@@ -58,19 +59,22 @@ def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
         "name": imported.service.name,
         "dns_name": imported.service.dns_name,
         "vips": vips,
-        "ports": [
-            {
-                "number": port.number,
-                "name": port.name,
-                "protocol": port.protocol,
-                "app_protocol": port.app_protocol,
-                "carried": port.protocol is Protocol.TCP,
-            }
-            for port in imported.ports
-        ],
+        "ports": [_port(port, carriage(port, passthrough=imported.passthrough)) for port in imported.ports],
+        "passthrough": imported.passthrough,
         "clusters": [_offering(offering) for offering in imported.offerings],
         "policy": imported.policy,
         "conflict": imported.conflict,
+    }
+
+
+def _port(port: Port, carried: Carriage) -> dict[str, object]:
+    return {
+        "number": port.number,
+        "name": port.name,
+        "protocol": port.protocol,
+        "app_protocol": port.app_protocol,
+        "carried": carried is not Carriage.NONE,
+        "carriage": carried,
     }
 
 

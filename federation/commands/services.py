@@ -16,13 +16,14 @@ def _name(service: Record) -> str:
 
 
 def _ports(service: Record, _: datetime) -> str:
-    """`8080/TCP`; a port that no gateway carries says so."""
+    """`8080/TCP(L7)`: each port with how the gateways carry it; an older hub says only whether they do."""
     return text([_port(record(port)) for port in items(service.get("ports"))])
 
 
 def _port(port: Record) -> str:
-    carried = "" if port.get("carried", True) else "(not carried)"
-    return f"{text(port.get('number'))}/{text(port.get('protocol') or 'TCP')}{carried}"
+    carriage = port.get("carriage") or ("" if port.get("carried", True) else "not carried")
+    shown = f"({text(carriage)})" if carriage else ""
+    return f"{text(port.get('number'))}/{text(port.get('protocol') or 'TCP')}{shown}"
 
 
 def _clusters(service: Record, _: datetime) -> str:

@@ -15,9 +15,7 @@ from typing import Final, Protocol
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     ResponseReceived,
@@ -32,6 +30,10 @@ from federation.demo.samples import GRPC_SERVICE, Answer
 
 _CHUNK: Final = 1 << 16
 _LINE: Final = b"once more\n"
+# A frame begins with its length, kind, flags and stream; a GOAWAY goes on with a stream and an error.
+_FRAME: Final = struct.Struct("!HBBBI")
+_GOAWAY: Final = 7
+_LEAVE: Final = struct.Struct("!II")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Http2:
         self._dialled = dialled
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._told_to_leave = False
+        self._stream = 0
+        self._begun = b""  # of a frame
         self._headers = _grpc_headers(dialled.authority) if grpc else _get_headers(dialled.authority)
         # An empty message, not compressed.
         self._message = bytes(5) if grpc else None
@@ -132,7 +136,7 @@ class Http2:
 
     async def call(self) -> str:
         """One request on a stream of its own."""
-        stream = self._h2.get_next_available_stream_id()
+        stream = self._stream = self._h2.get_next_available_stream_id()
         self._h2.send_headers(stream, self._headers, end_stream=self._message is None)
         if self._message is not None:
             self._h2.send_data(stream, self._message, end_stream=True)
@@ -147,11 +151,9 @@ class Http2:
         body = b""
         while True:
             for event in await self._events():
-                if isinstance(event, ConnectionTerminated):
-                    self._leave(event, stream)
-                elif getattr(event, "stream_id", None) != stream:
+                if getattr(event, "stream_id", None) != stream:
                     continue
-                elif isinstance(event, ResponseReceived | TrailersReceived):
+                if isinstance(event, ResponseReceived | TrailersReceived):
                     headers |= {str(name): str(value) for name, value in event.headers or ()}
                 elif isinstance(event, DataReceived):
                     body += event.data or b""
@@ -160,17 +162,36 @@ class Http2:
                 elif isinstance(event, StreamEnded):
                     return headers, body
 
-    def _leave(self, event: ConnectionTerminated, stream: int) -> None:
-        """Heed a GOAWAY: streams up to the last that it names go on, and no other is opened."""
+    def _heed(self, received: bytes) -> bytes:
+        """The whole frames of *received* and what came before, without those that tell us to leave.
+
+        `h2` wants to hear no more after a GOAWAY, not even the answers that were under way.
+        """
+        rest, passed = self._begun + received, b""
+        while len(rest) >= _FRAME.size:
+            high, low, kind, _, _ = _FRAME.unpack_from(rest)
+            end = _FRAME.size + (high << 8 | low)
+            if len(rest) < end:
+                break
+            if kind == _GOAWAY:
+                self._leave(*_LEAVE.unpack_from(rest, _FRAME.size))
+            else:
+                passed += rest[:end]
+            rest = rest[end:]
+        self._begun = rest
+        return passed
+
+    def _leave(self, last: int, error: int) -> None:
+        """Heed a GOAWAY: streams up to the *last* that it names go on, and no other is opened."""
         self._told_to_leave = True
-        if event.error_code != ErrorCodes.NO_ERROR or (event.last_stream_id or 0) < stream:
-            raise Misunderstood(f"told to go away, error {event.error_code}")
+        if error or last < self._stream:
+            raise Misunderstood(f"told to go away, error {error}")
 
     async def _events(self) -> list[Event]:
         received = await self._dialled.reader.read(_CHUNK)
         if not received:
             raise EOFError("closed before the answer")
-        events = self._h2.receive_data(received)
+        events = self._h2.receive_data(self._heed(received))
         for event in events:
             if isinstance(event, DataReceived) and event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)

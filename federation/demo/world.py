@@ -135,7 +135,7 @@ class Site:
         return {
             "namespace": self.service.namespace,
             "name": self.service.name,
-            "ports": [{"port": port, "name": name} for name, port in ports.items()],
+            "ports": [{"port": port, "name": name, "appProtocol": name} for name, port in ports.items()],
             "endpoints": list(self.endpoints),
         }
 

@@ -2,8 +2,8 @@
 
 Ports are the union of what the exporters have. Where two disagree on a port, the export that the
 hub has known for longest wins, and the import says so; so it is with the policy for traffic, but each
-cluster's weight is its own. The order in which exports are given does
-not matter.
+cluster's weight is its own. Where they disagree on passthrough, whoever asks for it does, as what is
+carried unseen always works. The order in which exports are given does not matter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,9 @@ def merge(service: ServiceName, index: int, exports: Mapping[ClusterName, Export
     ports, conflicts = _union(claims)
     policy, against = _policy([(cluster, exports[cluster].export.traffic) for cluster in oldest_first])
     offerings = tuple(_offering(cluster, exports[cluster], ports) for cluster in sorted(exports))
-    return Import(service, index, ports, offerings, _one_line(conflicts + against), policy)
+    asking = [cluster for cluster in oldest_first if exports[cluster].export.passthrough]
+    told = filter(None, [_one_line(conflicts + against), _half_hearted(oldest_first, asking)])
+    return Import(service, index, ports, offerings, "; ".join(told), policy, passthrough=bool(asking))
 
 
 def _union(claims: Sequence[tuple[ClusterName, Port]]) -> tuple[tuple[Port, ...], list[str]]:
@@ -48,6 +50,14 @@ def _union(claims: Sequence[tuple[ClusterName, Port]]) -> tuple[tuple[Port, ...]
         elif earlier[1] != port:
             conflicts.append(f"{earlier[0]} has {_shown(earlier[1])}, {cluster} has {_shown(port)}")
     return tuple(by_number[number][1] for number in sorted(by_number)), conflicts
+
+
+def _half_hearted(exporters: Sequence[ClusterName], asking: Sequence[ClusterName]) -> str:
+    """What to say when some *exporters* are *asking* for passthrough and others are not."""
+    others = [cluster for cluster in exporters if cluster not in asking]
+    if not asking or not others:
+        return ""
+    return f"passthrough for all: {asking[0]} asks for it, {others[0]} does not"
 
 
 def _policy(said: Sequence[tuple[ClusterName, Traffic]]) -> tuple[TrafficPolicy, list[str]]:

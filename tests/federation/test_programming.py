@@ -9,7 +9,7 @@ from federation.programming import MAX_GATEWAYS, Programmes
 from federation.svids import Svids
 from gateway.delta import Catalogue
 from gateway.errors import GatewayRefused
-from gateway.kinds import CLUSTER, ROUTE, SECRET
+from gateway.kinds import LISTENER, ROUTE, SECRET
 from gateway.spec import GatewaySpec, Role
 from tests import builders
 from tests.authorities import NOW, Authorities
@@ -80,7 +80,8 @@ def test_only_what_changed_is_pushed(programmes: Programmes) -> None:
     assert pushed == []
     programmes.follow(view(WEB, builders.workload("api", "10.0.0.9")))
     assert (SECRET, frozenset({"src/10.0.0.9"})) in pushed
-    assert not {CLUSTER, ROUTE} & {kind for kind, _ in pushed}
+    assert (ROUTE, frozenset({"http"})) in pushed
+    assert {kind for kind, _ in pushed} == {SECRET, LISTENER, ROUTE}
 
 
 def test_renewal_pushes_new_certificates_under_the_same_names(programmes: Programmes, clock: Clock) -> None:

@@ -153,6 +153,51 @@ def many(
     return asyncio.run(everybody())
 
 
+def many_told(
+    target: dict[str, str], http: int, raw: int, sources: list[str], kept: int, each: int
+) -> list[list[object]]:
+    """From each of *sources* at once: HTTP requests that lie about who sends them, and calls in bytes.
+
+    *each* on each of *kept* connections, as many on connections of their own, and for every tenth of these a
+    call to the port *raw*. Gives [source, what the server saw, how often], each sort once; of a request the
+    server saw a peer and whom it was told that it is from, of a call in bytes the peer alone.
+    """
+    seen: dict[tuple[str, str], int] = {}
+
+    async def talk(source: str, port: int, request: bytes, calls: int) -> None:
+        address = target["AAAA" if ":" in source else "A"]
+        async with asyncio.timeout(60):
+            reader, writer = await asyncio.open_connection(address, port, local_addr=(source, 0))
+            try:
+                for _ in range(calls):
+                    writer.write(request)
+                    if port == http:
+                        head = await reader.readuntil(b"\r\n\r\n")
+                        size = int(head.lower().partition(b"content-length: ")[2].split(b"\r", 1)[0])
+                        answer = (await reader.readexactly(size)).decode()
+                    else:
+                        answer = json.dumps([(await reader.readline()).decode().strip()])
+                    seen[source, answer] = seen.get((source, answer), 0) + 1
+            finally:
+                writer.close()
+
+    async def of(source: str, other: str) -> None:
+        lie = f"X-Forwarded-Client-Cert: URI={other}\r\nX-Forwarded-For: {other}\r\nx-fed-caller: src/{other}"
+        request = f"GET / HTTP/1.1\r\nHost: told\r\n{lie}\r\n\r\n".encode()
+        lasting = [asyncio.create_task(talk(source, http, request, each)) for _ in range(kept)]
+        for number in range(kept * each):
+            await talk(source, http, request, 1)
+            if number % 10 == 0:
+                await talk(source, raw, b"\n", 1)
+        await asyncio.gather(*lasting)
+
+    async def everybody() -> None:
+        await asyncio.gather(*map(of, sources, sources[1:] + sources[:1]))
+
+    asyncio.run(everybody())
+    return [[source, json.loads(answer), times] for (source, answer), times in seen.items()]
+
+
 def flood(addresses: list[str], ports: list[int], source: str, most: int) -> int:
     """Call *most* pairs of address and port, a hundred at a time: how many were answered with a byte."""
     pairs = islice(zip(addresses, cycle(ports), strict=False), most)
@@ -280,6 +325,7 @@ CALLS = {
         hear_out,
         who,
         many,
+        many_told,
         flood,
         flood_names,
         begin,

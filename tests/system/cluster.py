@@ -47,6 +47,8 @@ REDIS = 6379
 STRANGERS = ("10.0.0.201", "fd00::201")
 CROWD = tuple(f"10.0.0.{n}" if n % 2 else f"fd00::{n}" for n in range(101, 151))
 _PATIENCE = 20.0
+# How long ago a tunnel may have been opened by which a request goes.
+_POOLED = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +208,21 @@ class Cluster:
         self.call_of(peer)
         return self.fleet.access_log(self.site).stat().st_size
 
-    def caller_of(self, peer: str) -> str:
+    def caller_of(self, peer: str, *, in_http: bool = False) -> str:
         """The SPIFFE ID for which its ingress opened the connection that an endpoint saw as *peer*."""
-        return self.call_of(peer).peer
+        return self.call_of(peer, in_http=in_http).peer
 
-    def call_of(self, peer: str) -> Entry:
+    def call_of(self, peer: str, *, in_http: bool = False) -> Entry:
         """The call made last, for which its ingress opened the connection that an endpoint saw as *peer*.
 
-        Addresses are used again: of a call before that one, the log may hold a line with the same peer.
+        Addresses are used again: of a call before that one, the log may hold a line with the same peer. One
+        *in_http* may have gone by a tunnel that was open already.
         """
-        return until(f"{self.name}'s ingress has logged the call from {peer}", self._calls_of, peer)[-1]
+        what = f"{self.name}'s ingress has logged the call from {peer}"
+        return until(what, self._calls_of, peer, _POOLED if in_http else timedelta())[-1]
 
-    def _calls_of(self, peer: str) -> list[Entry]:
-        begun = Caller.asked - timedelta(milliseconds=1)  # to which the log rounds
+    def _calls_of(self, peer: str, older: timedelta) -> list[Entry]:
+        begun = Caller.asked - timedelta(milliseconds=1) - older  # to the first of which the log rounds
         return [call for call in self.calls() if call.upstream_local == peer and call.start >= begun]
 
     # --- the source
@@ -276,6 +280,7 @@ def _source(site: Site) -> Source:
     extra = {"bodies": servers.HTTP, "late": servers.LATE, "echo": servers.ECHO, "who": servers.WHO}
     extra |= {"first": servers.FIRST, "redis": REDIS}
     ports = msgspec.convert(service["ports"], list[dict[str, object]])
+    ports.append({"port": servers.TOLD, "name": "told", "appProtocol": "http"})
     service["ports"] = ports + [{"port": port, "name": name} for name, port in extra.items()]
     source["workloads"] += [
         {"namespace": "shop", "name": member(address), "addresses": [address]} for address in CROWD

@@ -119,6 +119,7 @@ class Cluster:
         self.snapshot: Snapshot | None = None
         self.view = ClusterView(self.name, Federation(DOMAIN, (), ranges), ranges)
         self.secrets: dict[str, Resource] = {}
+        self._certified: dict[str, SpiffeId] = {}
         self.gateway = GatewayRecord("gw", spec.ingress_addresses, spec.ingress_port)
         self.more_gateways: list[GatewayRecord] = []
         self.admin = Admin(admin_socket(folder))
@@ -146,17 +147,18 @@ class Cluster:
         for kind, changes in snapshot.changes_since(before).items():
             self.catalogue.update(kind, {n: self.edit(kind, r) if r else None for n, r in changes.items()})
         self.snapshot = snapshot
-        known = {names.source_secret(a): w for a, w in sources(self.view.offer).items()}
-        for name, workload in known.items():
-            if name not in self.secrets:
-                spiffe_id = workload_id(self.trust_domain, workload.namespace, workload.name)
-                self.secrets[name] = secret(name, self.authority, spiffe_id)
         domain = self.trust_domain
         own = {names.gateway_secret(role): gateway_id(domain, role, "gw") for role in self.spec.roles}
-        for name, spiffe_id in own.items():
-            if name not in self.secrets:
+        callers = {
+            names.source_secret(address): workload_id(domain, workload.namespace, workload.name)
+            for address, workload in sources(self.view.offer).items()
+        }
+        wanted = own | callers
+        for name, spiffe_id in wanted.items():
+            if self._certified.get(name) != spiffe_id:
                 self.secrets[name] = secret(name, self.authority, spiffe_id)
-        kept = {n: s for n, s in self.secrets.items() if n in known or n in own}
+        self._certified = wanted
+        kept = {name: self.secrets[name] for name in wanted}
         gone = dict.fromkeys(self.secrets.keys() - kept.keys())
         self.secrets = kept
         self.catalogue.update(SECRET, {**gone, **kept})
@@ -292,10 +294,14 @@ class Mesh:
         *,
         allow: Iterable[str] = (),
         again: bool = False,
+        speaks: str = "",
     ) -> int:
-        """Add `shop/NAME`, offered by the clusters in *at* with their endpoints; returns its port."""
+        """Add `shop/NAME`, offered by the clusters in *at* with their endpoints; returns its port.
+
+        *speaks* is the port's `appProtocol`; without one it is carried as bytes.
+        """
         service = ServiceName("shop", name)
-        index, port_of = self._places[name] if again else self._next_place()
+        index, port_of = self._places[name] if again else self._next_place(speaks)
         self._places[name] = index, port_of
         offerings = []
         for cluster, endpoints in at.items():
@@ -314,19 +320,20 @@ class Mesh:
             each.publish(replace(each.view, imports={**each.view.imports, service: imported}))
         return port_of.number
 
-    def _next_place(self) -> tuple[int, Port]:
+    def _next_place(self, speaks: str) -> tuple[int, Port]:
         """The next VIP, and a port that is free there."""
         index = len(self._places) + 1
         anywhere = next(iter(self.clusters.values()))
-        return index, Port(free_port(anywhere.view.vip_ranges[0].address(index)), "tcp")
+        number = free_port(anywhere.view.vip_ranges[0].address(index))
+        return index, Port(number, "tcp", app_protocol=speaks or None)
 
     def vip(self, cluster: str, name: str) -> tuple[str, int]:
         """Where to call `shop/NAME` in *cluster*."""
         imported = self[cluster].view.imports[ServiceName("shop", name)]
         return self[cluster].view.vips(imported)[0], imported.ports[0].number
 
-    async def serve(self, address: str, handler: "Handler") -> int:
-        """Run a server at *address*; returns its port."""
+    async def serve(self, address: str, handler: "Handler", port: int = 0) -> int:
+        """Run a server at *address*, on *port* or one that is free; returns its port."""
 
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -336,7 +343,7 @@ class Mesh:
             finally:
                 writer.close()
 
-        server = await asyncio.start_server(guarded, address, 0)
+        server = await asyncio.start_server(guarded, address, port)
         self._stack.push_async_callback(_close, server)
         return int(server.sockets[0].getsockname()[1])
 

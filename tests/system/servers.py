@@ -6,20 +6,24 @@
 - `LATE`: hears its caller out, waits, and only then repeats what it heard,
 - `ECHO`: sends every byte back at once,
 - `WHO`: answers each line with the address of the peer that it sees,
-- `FIRST`: says all that it has to say (`ALL_OF_IT`), and closes.
+- `FIRST`: says all that it has to say (`ALL_OF_IT`), and closes,
+- `TOLD`: answers an HTTP request with the address of the peer that it sees, and whom it is told that it is
+  from: a JSON list of the peer and every value of `x-forwarded-client-cert`.
 
 It prints `ready` once it listens on all of them.
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-HTTP, LATE, ECHO, WHO, FIRST = 8081, 7071, 7072, 7073, 7074
+HTTP, LATE, ECHO, WHO, FIRST, TOLD = 8081, 7071, 7072, 7073, 7074, 8082
 LATE_BY = 0.3
 ALL_OF_IT = bytes(range(256)) * 800
 
@@ -62,6 +66,19 @@ async def who(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         await writer.drain()
 
 
+async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    host, port = writer.get_extra_info("peername")[:2]
+    peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with suppress(asyncio.IncompleteReadError):
+        while True:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            fields = [line.partition(": ") for line in lines]
+            callers = [value for name, _, value in fields if name.lower() == "x-forwarded-client-cert"]
+            body = json.dumps([peer, *callers]).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+
+
 async def first(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(ALL_OF_IT)
     await writer.drain()
@@ -82,7 +99,7 @@ def guarded(talk: Talk) -> Talk:
 
 
 async def main(addresses: list[str]) -> None:
-    for port, talk in ((LATE, late), (ECHO, echo), (WHO, who), (FIRST, first)):
+    for port, talk in ((LATE, late), (ECHO, echo), (WHO, who), (FIRST, first), (TOLD, told)):
         await asyncio.start_server(guarded(talk), addresses, port, backlog=1024)
     config = Config()
     config.bind = [f"[{address}]:{HTTP}" if ":" in address else f"{address}:{HTTP}" for address in addresses]

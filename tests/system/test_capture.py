@@ -29,7 +29,7 @@ from tests.system.mesh import Cluster, Pki, until
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns]
 
-PORT = Port(8080, "http")
+PORT = Port(8080, "greet")
 
 SERVER = """
 import asyncio, sys

@@ -74,6 +74,14 @@ async def calls(built: Mesh, count: int, service: str = "shop") -> tuple[set[str
     return {who for who, _ in made}, max(took for _, took in made)
 
 
+async def test_many_calls_at_once_are_all_taken_elsewhere(tmp_path: Path) -> None:
+    async with shop(tmp_path, "onprem", "cloud") as built:
+        without_endpoints(built["onprem"])
+        await settled(built)
+        made = await asyncio.gather(*(call(built) for _ in range(200)))
+        assert {who for who, _ in made} == {"cloud"}
+
+
 def without_endpoints(cluster: Cluster, service: ServiceName = SHOP) -> None:
     """Let the endpoints be dead, and nobody know it yet."""
     services = cluster.view.offer.services

@@ -52,6 +52,43 @@ def test_fifty_sources_with_two_hundred_calls_each_are_always_seen_as_themselves
     assert wrong == []
 
 
+@pytest.mark.slow
+def test_of_every_request_the_server_is_told_who_sent_it_and_the_far_gateway_sees_the_same(
+    fed: Federation,
+) -> None:
+    """Fifty sources with two hundred requests each, and calls in bytes by the same connections meanwhile."""
+    caller, callee = fed.onprem, fed.cloud
+    vips = caller.caller.ask(dict[str, list[str]], "resolve", name=callee.service)
+    begin = callee.mark()
+    made = caller.caller.ask(
+        list[tuple[str, list[str], int]],
+        "many_told",
+        target={record: addresses[0] for record, addresses in vips.items()},
+        http=servers.TOLD,
+        raw=servers.WHO,
+        sources=CROWD,
+        kept=4,
+        each=CALLS // 8,
+    )
+    requests = [(source, seen, times) for source, seen, times in made if len(seen) > 1]
+    assert sum(times for _, _, times in requests) == len(CROWD) * CALLS
+    assert len(made) - len(requests) == len(CROWD) * CALLS // 20
+    right, gateway = crowd_of(caller), f"spiffe://{caller.name}.fed.example/gateway/egress/gw-1"
+    told = {source: f"By={gateway};URI={identity}" for source, identity in right.items()}
+    assert [(source, seen[1:]) for source, seen, _ in requests if seen[1:] != [told[source]]] == []
+    log: dict[str, set[str]] = {}
+    for entry in until("every tunnel is logged", logged, callee, begin, {seen[0] for _, seen, _ in made}):
+        log.setdefault(entry.upstream_local, set()).add(entry.peer)
+    assert [(source, seen[0]) for source, seen, _ in made if right[source] not in log[seen[0]]] == []
+    assert sum(len(peers) > 1 for peers in log.values()) < len(log) / 100, "addresses came round too often"
+
+
+def logged(cluster: Cluster, begin: int, peers: set[str]) -> list[Entry]:
+    """The log of *cluster*'s ingress, once it has all of *peers*."""
+    log = cluster.calls(begin)
+    return log if peers <= {entry.upstream_local for entry in log} else []
+
+
 @pytest.mark.parametrize("way", ["onprem-cloud", "cloud-onprem", "cloud-cloud"])
 @pytest.mark.parametrize("source", STRANGERS, ids=["ipv4", "ipv6"])
 def test_a_source_that_nobody_knows_is_refused_at_the_door(fed: Federation, way: str, source: str) -> None:

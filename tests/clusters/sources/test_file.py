@@ -136,7 +136,8 @@ def test_a_broken_edit_keeps_the_last_good_offer_and_is_told_once(path: Path) ->
     assert reading is not None
     assert reading.state is SourceState.STALE
     assert reading.problems == (
-        "1:12 services[0]: want a mapping with namespace, name, ports, endpoints, allow, health, traffic",
+        "1:12 services[0]: want a mapping with namespace, name, ports, endpoints, allow, health, traffic, "
+        "passthrough",
     )
     assert source.look() is None
     path.write_text("services: [1]\n# and a remark\n")

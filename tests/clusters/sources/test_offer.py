@@ -32,6 +32,7 @@ services:
     ports: [{port: 8080, targetPort: 18080, name: http, protocol: TCP, appProtocol: kubernetes.io/h2c}]
     endpoints: [10.0.0.21, "FD00:0::21"]
     allow: ["spiffe://onprem.fed.example/ns/shop/sa/*"]
+    passthrough: true
 workloads:
   - {namespace: shop, name: frontend, addresses: [10.0.0.11]}
 gateways:
@@ -62,6 +63,7 @@ def test_a_whole_offer_is_read() -> None:
         (ServicePort(Port(8080, "http", Protocol.TCP, "kubernetes.io/h2c"), 18080),),
         ("10.0.0.21", "fd00::21"),
         (CallerPattern("spiffe://onprem.fed.example/ns/shop/sa/*"),),
+        passthrough=True,
     )
     assert parse_offer(EXAMPLE, "offer.yaml") == Offer(
         {catalog.service: catalog},
@@ -169,6 +171,9 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"endpoints": "['fd00::1', 'fd00:0::1']"}, "endpoints[1]: given twice; the first is at 1:70"),
         ({"allow": "[http://x]"}, "services[0].allow[0]: 'http://x': want a SPIFFE ID"),
         ({"allow": "[]"}, "services[0].allow: empty; leave the field out to let every workload in"),
+        ({"passthrough": "yes"}, "services[0].passthrough: 'yes': want true or false, without quotes"),
+        ({"passthrough": "'true'"}, "services[0].passthrough: 'true': want true or false"),
+        ({"passthrough": "null"}, "services[0].passthrough: has no value; want true or false"),
         ({"traffic": "{}"}, "services[0].traffic.policy: missing"),
         ({"traffic": "{policy: weighted}"}, "traffic.policy: 'weighted': want Failover, Weighted"),
         ({"traffic": "{policy: Weighted, weight: 1001}"}, "traffic.weight: 1001: want 0-1000"),

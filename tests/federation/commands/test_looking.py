@@ -40,7 +40,14 @@ CATALOG: Record = {
     "dns_name": "catalog.shop.svc.clusterset.local",
     "vips": ["241.0.0.1", "fd5f:ed:6a7e::1"],
     "ports": [
-        {"number": 8080, "name": "http", "protocol": "TCP", "app_protocol": "http", "carried": True},
+        {
+            "number": 8080,
+            "name": "http",
+            "protocol": "TCP",
+            "app_protocol": "http",
+            "carried": True,
+            "carriage": "L7",
+        },
         {"number": 53, "name": "dns", "protocol": "UDP", "app_protocol": None, "carried": False},
     ],
     "clusters": [{"name": "cloud", "ready_endpoints": 2}, {"name": "onprem", "ready_endpoints": 0}],
@@ -174,14 +181,12 @@ def test_an_answer_without_what_was_asked_for_is_an_error_not_an_empty_table(
 # --- services ---
 
 
-def test_services_say_who_offers_them_and_which_ports_are_not_carried(
-    hub: FakeAdmin, fedgate: Fedgate
-) -> None:
+def test_services_say_who_offers_them_and_how_each_port_is_carried(hub: FakeAdmin, fedgate: Fedgate) -> None:
     hub.answers["GET /v1/services"] = {"services": [CATALOG]}
     line = fedgate("services").out.splitlines()[1]
     assert line.split() == [
         "shop/catalog",
-        "8080/TCP,53/UDP(not",
+        "8080/TCP(L7),53/UDP(not",
         "carried)",
         "cloud(2),onprem(0)",
         "241.0.0.1,fd5f:ed:6a7e::1",

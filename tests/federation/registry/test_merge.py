@@ -114,6 +114,16 @@ def test_many_conflicts_stay_one_short_line() -> None:
     assert conflict.endswith(f"and {99 - CONFLICTS_SHOWN} more")
 
 
+def test_one_that_asks_for_passthrough_has_it_for_all_and_the_others_are_told() -> None:
+    asking = replace(exported(HTTP, day=1), export=Export(CATALOG, (HTTP,), 1, passthrough=True))
+    assert merged({CLOUD: asking}).passthrough
+    assert merged({CLOUD: asking}).conflict == ""
+    both = merged({CLOUD: asking, ONPREM: exported(HTTP)})
+    assert both.passthrough
+    assert both.conflict == "passthrough for all: cloud asks for it, onprem does not"
+    assert not merged({ONPREM: exported(HTTP)}).passthrough
+
+
 ports = st.builds(
     Port,
     st.integers(1, 4),

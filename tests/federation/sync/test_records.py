@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import msgspec
 import pytest
 
-from clusters.model import Export, GatewayRecord, Locality, Port, ServiceName
+from clusters.model import Export, GatewayRecord, Import, Locality, Port, ServiceName
 from federation.errors import UnreadableRecord
 from federation.sync import records
 from federation.sync.records import Record
@@ -15,6 +17,7 @@ GATEWAY = GatewayRecord("gw-1", ("192.0.2.1", "2001:db8::1"), 15008, Locality("e
     ("record", "name"),
     [
         (EXPORT, "shop/catalog"),
+        (replace(EXPORT, passthrough=True), "shop/catalog"),
         (GATEWAY, "gw-1"),
         (federation(roots=("ROOT",)), "fed.example"),
         (member(CLOUD, "192.0.2.1"), "cloud"),
@@ -42,6 +45,11 @@ def test_what_a_newer_fedgate_adds_is_ignored() -> None:
 def test_what_an_older_fedgate_left_out_has_its_default() -> None:
     older = b'{"name": "gw-1", "addresses": ["192.0.2.1"]}'
     assert records.decode(GatewayRecord, "gw-1", older) == GatewayRecord("gw-1", ("192.0.2.1",))
+    catalog = b'{"namespace": "shop", "name": "catalog"}'
+    export = records.decode(Export, "shop/catalog", b'{"service": %s, "ports": []}' % catalog)
+    assert not export.passthrough
+    body = b'{"service": %s, "index": 1, "ports": [], "offerings": []}' % catalog
+    assert not records.decode(Import, "shop/catalog", body).passthrough
 
 
 @pytest.mark.parametrize(
