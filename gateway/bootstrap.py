@@ -76,7 +76,10 @@ _STATS: Final = (
 )
 
 # By default a reset crosses an internal listener, and a client loses what the server sent before it closed.
-_RUNTIME: Final = {"envoy.reloadable_features.enable_send_rst_on_user_space_socket": False}
+# An ingress resets a tunnel when its server has said all. If that became a reset of the caller's connection,
+# what is on the way would be lost. Resets the other way are needed: a caller who hangs up while it does not
+# read would leave its tunnel behind for good.
+_RUNTIME: Final = {"envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy": False}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,11 +110,11 @@ async def under_strain(
         yield built, Neighbour(built.vip("onprem", "neighbour"), onprem.address(2, 1))
 
 
-async def offered(built: Mesh, name: str, handler: Handler) -> tuple[str, int]:
+async def offered(built: Mesh, name: str, handler: Handler, speaks: str = "") -> tuple[str, int]:
     """A service in `cloud`; where it is called in `onprem`."""
     cloud, onprem = built["cloud"], built["onprem"]
     port = await built.serve(cloud.address(3, 2), handler)
-    built.service(name, {"cloud": [(cloud.address(3, 2), port)]})
+    built.service(name, {"cloud": [(cloud.address(3, 2), port)]}, speaks=speaks)
     await onprem.settled()
     await cloud.settled()
     return built.vip("onprem", name)
@@ -190,6 +190,13 @@ async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
         await writer.drain()
 
 
+async def endless_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same, as an answer to a request."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+    await endless(reader, writer)
+
+
 async def dialled(to: tuple[str, int], source: str, count: int) -> list[Line]:
     return [await connect(to, source) for _ in range(count)]
 
@@ -237,6 +244,31 @@ async def let_go(built: Mesh, lines: Iterable[Line]) -> None:
         return await built["onprem"].stat(r"^listener\.egress\.downstream_cx_active$") == 0
 
     await until(none_left, what="the egress to let go")
+
+
+@pytest.mark.parametrize(("handler", "speaks"), [(endless, ""), (endless_body, "http")], ids=["L4", "L7"])
+async def test_callers_who_hang_up_without_having_read_leave_no_tunnel_behind(
+    tmp_path: Path, handler: Handler, speaks: str
+) -> None:
+    async with under_strain(tmp_path) as (built, _neighbour):
+        to = await offered(built, "flood", handler, speaks)
+        lines = await dialled(to, built["onprem"].address(2, 1), 40)
+        for _, writer in lines:
+            writer.write(b"GET / HTTP/1.1\r\nHost: flood\r\n\r\n")
+
+        async def all_wait() -> bool:
+            """Whether nothing moves any more: what is not read waits at each hop."""
+            before = [resident(cluster) for cluster in built.clusters.values()]
+            await asyncio.sleep(0.5)
+            return [resident(cluster) for cluster in built.clusters.values()] == before
+
+        async def none_open() -> bool:
+            return await built["cloud"].stat(r"^http\.ingress\.downstream_rq_active$") == 0
+
+        await until(all_wait, what="the gateways to have taken all that they take", timeout=20)
+        assert not await none_open()
+        await let_go(built, lines)
+        await until(none_open, what="the tunnels to end")
 
 
 @pytest.mark.xfail(strict=True, reason="Envoy drops what waits when a tunnel ends: envoyproxy/envoy#47378")

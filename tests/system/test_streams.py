@@ -11,7 +11,7 @@ from tests.system.mesh import Handler, Mesh, connect, greet, mesh
 
 pytestmark = pytest.mark.envoy
 
-RST = '"envoy.reloadable_features.enable_send_rst_on_user_space_socket": '
+RST = '"envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy": '
 PAYLOAD = bytes(range(256)) * 1200  # more than what fits into one buffer on the way
 
 
