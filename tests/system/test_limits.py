@@ -61,7 +61,7 @@ class Neighbour:
         while True:
             began = time.monotonic()
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):  # attackers are run by the same loop, and hold it up
                     await self._call()
             except (OSError, EOFError) as error:
                 self.failed.append(repr(error))
