@@ -93,9 +93,10 @@ class Heir:
         with self._connection:
             try:
                 await loop.sock_sendall(self._connection, _TAKEN)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_TIMEOUT):
-                        await loop.sock_recv(self._connection, 1)
+                async with asyncio.timeout(_TIMEOUT):
+                    await loop.sock_recv(self._connection, 1)
+            except TimeoutError:  # it has retired, and answers nobody any more: somebody has to
+                log.warning("the other agent has not ended", pid=self._peer)
             except ConnectionError as error:  # closed without having read what we said
                 if _lives(self._peer):
                     raise HandoverFailed("it did not wait for this one to be ready") from error

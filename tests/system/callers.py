@@ -199,7 +199,7 @@ def many_told(
 
 
 def flood(addresses: list[str], ports: list[int], source: str, most: int) -> int:
-    """Call *most* pairs of address and port, a hundred at a time: how many were answered with a byte."""
+    """Call *most* pairs of address and port, a hundred at a time: how many were answered at all."""
     pairs = islice(zip(addresses, cycle(ports), strict=False), most)
 
     async def call(to: tuple[str, int]) -> bool:
@@ -207,7 +207,7 @@ def flood(addresses: list[str], ports: list[int], source: str, most: int) -> int
         try:
             async with asyncio.timeout(_TIMEOUT):
                 reader, writer = await asyncio.open_connection(*to, local_addr=(source, 0))
-                writer.write(b"\n")
+                writer.write(b"GET / HTTP/1.1\r\nHost: flood\r\n\r\n")
                 return bool(await reader.read(1))
         except OSError:
             return False
