@@ -72,7 +72,7 @@ def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
         attempts = _first_call(fleet, kinds(cloud.ports)[0], onprem, cloud)
         report.join_to_first_call = time.perf_counter() - began
         step.says = f"first call across, {report.join_to_first_call:.1f} s after cloud's `fedgate join` began"
-        step.says += f" (attempt {attempts})" if attempts > 1 else ""
+        step.says += f", try {attempts}" if attempts > 1 else ""
 
 
 def raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -> None:
