@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 from clusters.errors import InvalidValue
+from clusters.unix_http import UnixConnection
 from federation.errors import AdminRefused, AdminTimedOut, AdminUnreachable, NotAdmitted
 from federation.paths import admin_socket
 from federation.settings import HUB_PORT
@@ -124,22 +125,9 @@ class Admin:
         return {"Authorization": f"Bearer {_secret(self.where.token_file)}"}
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def _connection(where: Endpoint, timeout: float) -> http.client.HTTPConnection:
     if where.path is not None:
-        return _UnixConnection(where.path, timeout)
+        return UnixConnection(where.path, timeout)
     context = ssl.create_default_context(cafile=str(where.ca_file) if where.ca_file else None)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return _TlsConnection(where, timeout, context)

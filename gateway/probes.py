@@ -5,7 +5,6 @@ which takes 14 ms for 5,000 of them, in the thread that carries no calls.
 """
 
 import http.client
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from clusters.reports import Probe
+from clusters.unix_http import UnixConnection
 from gateway import names
 from gateway.errors import EnvoyFailed
 
@@ -98,8 +98,7 @@ def _reason(health: _Health) -> str:
 
 
 def _asked(admin: Path) -> bytes:
-    connection = _UnixConnection("envoy", timeout=_TIMEOUT)
-    connection.path = admin
+    connection = UnixConnection(admin, _TIMEOUT)
     try:
         connection.request("GET", _QUESTION)
         answer = connection.getresponse()
@@ -111,12 +110,3 @@ def _asked(admin: Path) -> bytes:
     if answer.status != http.client.OK:
         raise EnvoyFailed(f"Envoy at {admin} answered {answer.status}")
     return content
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    path = Path()
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
