@@ -22,7 +22,6 @@ from clusters.model import (
     Offer,
     ServiceName,
     VipRange,
-    Workload,
     cluster_name,
 )
 from federation.errors import ChangesRejected
@@ -68,7 +67,7 @@ class Knowledge:
             imports=received.imports,
         )
         self._members = dict(received.members)
-        self._owners: dict[str, Workload] = {}
+        self._owners: dict[str, tuple[str, str]] = {}
 
     @property
     def received(self) -> Received:
@@ -164,8 +163,8 @@ class Knowledge:
         """Whether an address is now another workload's than it was last: however long ago that was."""
         if offer.workloads == self.view.offer.workloads:
             return False
-        owners = sources(offer)
-        passed = any(_name(self._owners.get(a, owner)) != _name(owner) for a, owner in owners.items())
+        owners = {address: (w.namespace, w.name) for address, w in sources(offer).items()}
+        passed = any(self._owners.get(address, owner) != owner for address, owner in owners.items())
         self._owners |= owners
         return passed
 
@@ -179,10 +178,6 @@ def export_of(service: LocalService) -> Export:
     """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
     ports = tuple(sorted(p.port for p in service.ports))
     return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
-
-
-def _name(workload: Workload) -> tuple[str, str]:
-    return workload.namespace, workload.name
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

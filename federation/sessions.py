@@ -163,20 +163,13 @@ class Sessions:
                 }
                 await self._registry.offers.set_exports(cluster, exports, self._now())
             case records.GATEWAY:
-                gateways = {
-                    name: None if body is None else records.decode(GatewayRecord, name, body)
-                    for name, body in changes.items()
-                }
+                gateways = _read(GatewayRecord, changes)
                 for gateway in filter(None, gateways.values()):
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
-                said = {
-                    name: None if body is None else records.decode(Probes, name, body)
-                    for name, body in changes.items()
-                }
-                self._probing.hear(cluster, said)
+                self._probing.hear(cluster, _read(Probes, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
@@ -207,3 +200,10 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:
+    """Each record as a *kind*, and None for one that is taken back; raises UnreadableRecord."""
+    return {
+        name: None if body is None else records.decode(kind, name, body) for name, body in changes.items()
+    }

@@ -9,7 +9,7 @@ so for the next request, on open connections too.
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
+from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.route.v3.route_components_pb2 import (
     DirectResponseAction,
     RetryPolicy,
@@ -23,7 +23,8 @@ from google.protobuf.wrappers_pb2 import UInt32Value, UInt64Value
 
 from clusters.model import Workload
 from gateway import names, rds
-from gateway.messages import FOREVER, seconds
+from gateway.filters import header
+from gateway.messages import FOREVER
 from gateway.spec import Role
 from pki.spiffe import gateway_id, workload_id
 
@@ -41,7 +42,7 @@ _UNKNOWN: Final = b"no workload has the address that this call comes from"
 _NOT_BEGUN: Final = RetryPolicy(
     retry_on="refused-stream,reset-before-request",
     num_retries=UInt32Value(value=2),
-    retry_back_off=RetryPolicy.RetryBackOff(base_interval=seconds(0.002), max_interval=seconds(0.02)),
+    retry_back_off=rds.SOON,
 )
 _ANY: Final = RouteMatch(prefix="/")
 _ON: Final = Route(
@@ -81,15 +82,11 @@ def known(sources: Mapping[str, Workload], trust_domain: str, gateway: str) -> I
 
 def _host(name: str, keys: Iterable[str], told: str) -> VirtualHost:
     """Tell the server *told* of whoever is known by one of *keys*."""
-    option = HeaderValueOption(
-        header=HeaderValue(key=XFCC, value=told),
-        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
     return VirtualHost(
         name=name,
         domains=keys,
         routes=[_ON],
-        request_headers_to_add=[option],
+        request_headers_to_add=[header(XFCC, told)],
         request_body_buffer_limit=_KEPT_FOR_RETRIES,
     )
 

@@ -79,13 +79,7 @@ def door(sources: Iterable[str]) -> Door:
 
 def tunnel() -> Listener:
     """Carry a connection to the gateway that its endpoint names, in an HTTP/2 CONNECT of its own."""
-    return Listener(
-        name=names.TUNNEL,
-        internal_listener=Listener.InternalListenerConfig(),
-        filter_chains=[FilterChain(filters=[_TUNNEL_STATE, _TUNNEL_PROXY])],
-        # What was let in at the outer listener is not counted again.
-        ignore_global_conn_limit=True,
-    )
+    return lds.internal(names.TUNNEL, [_TUNNEL_STATE, _TUNNEL_PROXY])
 
 
 def wildcards(families: Iterable[int]) -> list[str]:
@@ -120,7 +114,7 @@ _ORIGINAL_DST: Final = ListenerFilter(
 _CALLERS: Final = FilterChain(
     name=names.CALLERS,
     filters=[
-        state(state_value(names.CLUSTER_KEY, "vip|%DOWNSTREAM_LOCAL_ADDRESS%"), identity()),
+        state(state_value(names.CLUSTER_KEY, names.CALLED_VIP), identity()),
         network_filter("envoy.filters.network.tcp_proxy", _proxy()),
     ],
 )

@@ -1,10 +1,16 @@
-"""Filters of listeners: their frames, and the filter state that some of them set."""
+"""Filters of listeners: their frames, and what some of them set for each connection or request."""
 
+from collections.abc import Mapping
+
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config as SetFilterState
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 from google.protobuf.message import Message
 
 from gateway import names
@@ -50,3 +56,20 @@ def identity() -> FilterStateValue:
     value.factory_key = "envoy.hashable_string"
     value.shared_with_upstream = FilterStateValue.TRANSITIVE
     return value
+
+
+def header(name: str, value: str) -> HeaderValueOption:
+    """Header *name* with *value*, whatever a caller may have sent of it."""
+    return HeaderValueOption(
+        header=HeaderValue(key=name, value=value),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def before_routing(headers: Mapping[str, str]) -> TypedExtensionConfig:
+    """Write *headers* into each request, for the table of routes to read."""
+    mutations = [Mutation(append=header(name, value)) for name, value in headers.items()]
+    return TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=packed(HeaderMutation(mutations=mutations)),
+    )

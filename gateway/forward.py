@@ -8,10 +8,6 @@ sent; a caller that is not allowed (403) is not taken elsewhere.
 
 from typing import Final
 
-from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
-from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_components_pb2 import (
     RetryPolicy,
@@ -25,13 +21,12 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
-from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from gateway import names
-from gateway.filters import http_filter, network_filter, state, state_value
-from gateway.messages import FOREVER, packed, seconds, tunnel_protocol
+from gateway import lds, names, rds
+from gateway.filters import before_routing, http_filter, network_filter, state, state_value
+from gateway.messages import FOREVER, packed, tunnel_protocol
 
 STATS: Final = "forward"
 
@@ -48,7 +43,7 @@ _ASK_ELSEWHERE: Final = RetryPolicy(
         )
     ],
     host_selection_retry_max_attempts=8,
-    retry_back_off=RetryPolicy.RetryBackOff(base_interval=seconds(0.002), max_interval=seconds(0.02)),
+    retry_back_off=rds.SOON,
 )
 
 
@@ -56,21 +51,12 @@ def listener() -> Listener:
     """Take tunnels with the list of clusters to ask, and open each where one agrees."""
     told = state_value(names.WAY_KEY, f"%DYNAMIC_METADATA({names.TUNNEL_METADATA}:way)%")
     manager = network_filter("envoy.filters.network.http_connection_manager", _manager())
-    return Listener(
-        name=names.FORWARD,
-        internal_listener=Listener.InternalListenerConfig(),
-        filter_chains=[FilterChain(filters=[state(told), manager])],
-        ignore_global_conn_limit=True,
-    )
+    return lds.internal(names.FORWARD, [state(told), manager])
 
 
 def _manager() -> HttpConnectionManager:
     """Route CONNECT by the header that says which clusters to ask; it goes no further than here."""
-    way = f"%FILTER_STATE({names.WAY_KEY}:PLAIN)%"
-    option = HeaderValueOption(
-        header=HeaderValue(key=names.WAY_HEADER, value=way),
-        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
+    told = {names.WAY_HEADER: f"%FILTER_STATE({names.WAY_KEY}:PLAIN)%"}
     route = RouteAction(
         cluster_header=names.WAY_HEADER,
         timeout=FOREVER,
@@ -90,12 +76,7 @@ def _manager() -> HttpConnectionManager:
         stream_idle_timeout=FOREVER,
         request_timeout=FOREVER,
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
-        early_header_mutation_extensions=[
-            TypedExtensionConfig(
-                name="envoy.http.early_header_mutation.header_mutation",
-                typed_config=packed(HeaderMutation(mutations=[Mutation(append=option)])),
-            )
-        ],
+        early_header_mutation_extensions=[before_routing(told)],
         route_config=RouteConfiguration(name=names.FORWARD, virtual_hosts=[host]),
         http_filters=[http_filter("envoy.filters.http.router", Router(suppress_envoy_headers=True))],
         generate_request_id=BoolValue(value=False),

@@ -9,11 +9,10 @@ from typing import Final
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ResponseFlagFilter
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
-from envoy.config.core.v3.base_pb2 import DataSource, HeaderValue, HeaderValueOption
+from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import (
     Http1ProtocolOptions,
-    Http2ProtocolOptions,
     HttpProtocolOptions,
 )
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
@@ -28,7 +27,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
-from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import HeaderMutation
 from envoy.extensions.http.header_formatters.preserve_case.v3.preserve_case_pb2 import (
     PreserveCaseFormatterConfig,
 )
@@ -40,17 +38,8 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from gateway import callers, lds, names
-from gateway.filters import http_filter, network_filter
-from gateway.messages import (
-    ADS,
-    AT_ONCE,
-    CONNECTION_WINDOW,
-    FOREVER,
-    MOST_STREAMS,
-    STREAM_WINDOW,
-    packed,
-    seconds,
-)
+from gateway.filters import before_routing, http_filter, network_filter
+from gateway.messages import ADS, AT_ONCE, FOREVER, packed, seconds, tunnel_protocol
 
 STATS: Final = "egress"
 
@@ -67,6 +56,12 @@ _UPSTREAM_AGE: Final = seconds(5)
 _HEADERS_WITHIN: Final = seconds(10)
 _FLUSHED_WITHIN: Final = seconds(300)
 
+# What the table of routes sees of a request: whose connection it comes on, and to what.
+_TOLD: Final = {
+    names.CALLER_HEADER: f"%FILTER_STATE({names.IDENTITY_KEY}:PLAIN)%",
+    names.VIP_HEADER: names.CALLED_VIP,
+}
+
 
 def manager() -> Filter:
     """Answer requests by the table of callers, each from the service that its connection is to."""
@@ -74,7 +69,7 @@ def manager() -> Filter:
         stat_prefix=STATS,
         codec_type=HttpConnectionManager.AUTO,
         http_protocol_options=_http1(),
-        http2_protocol_options=_http2(),
+        http2_protocol_options=tunnel_protocol(),
         server_header_transformation=HttpConnectionManager.PASS_THROUGH,
         request_headers_timeout=_HEADERS_WITHIN,
         stream_idle_timeout=FOREVER,
@@ -87,7 +82,7 @@ def manager() -> Filter:
         generate_request_id=_NO,
         preserve_external_request_id=True,
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
-        early_header_mutation_extensions=[_told()],
+        early_header_mutation_extensions=[before_routing(_TOLD)],
         local_reply_config=_own_words(),
         rds=Rds(route_config_name=names.HTTP, config_source=ADS),
         http_filters=[
@@ -105,7 +100,7 @@ def manager() -> Filter:
 def upstream() -> Any:
     """Options of a cluster that is called request by request: in the protocol that the caller speaks."""
     same = UpstreamOptions.UseDownstreamHttpConfig(
-        http_protocol_options=_http1(), http2_protocol_options=_http2()
+        http_protocol_options=_http1(), http2_protocol_options=tunnel_protocol()
     )
     bounds = HttpProtocolOptions(idle_timeout=_UPSTREAM_IDLE, max_connection_duration=_UPSTREAM_AGE)
     return packed(UpstreamOptions(common_http_protocol_options=bounds, use_downstream_protocol_config=same))
@@ -124,36 +119,6 @@ def _http1() -> Http1ProtocolOptions:
         allow_custom_methods=True,
         # Some clients offer TLS to everybody, and go on without it when nothing is said to that.
         ignore_http_11_upgrade=[StringMatcher(prefix="TLS/")],
-    )
-
-
-def _http2() -> Http2ProtocolOptions:
-    return Http2ProtocolOptions(
-        allow_connect=True,
-        max_concurrent_streams=MOST_STREAMS,
-        initial_stream_window_size=STREAM_WINDOW,
-        initial_connection_window_size=CONNECTION_WINDOW,
-    )
-
-
-def _told() -> TypedExtensionConfig:
-    """Have the table of routes see whose connection a request comes on, and to what."""
-    seen = {
-        names.CALLER_HEADER: f"%FILTER_STATE({names.IDENTITY_KEY}:PLAIN)%",
-        names.VIP_HEADER: "vip|%DOWNSTREAM_LOCAL_ADDRESS%",
-    }
-    mutations = [
-        Mutation(
-            append=HeaderValueOption(
-                header=HeaderValue(key=key, value=value),
-                append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-            )
-        )
-        for key, value in seen.items()
-    ]
-    return TypedExtensionConfig(
-        name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=packed(HeaderMutation(mutations=mutations)),
     )
 
 

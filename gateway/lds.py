@@ -1,10 +1,11 @@
-"""What all listeners with an address have in common."""
+"""What listeners have in common: those with an address, and those within a gateway."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from envoy.config.core.v3.address_pb2 import Address
 from envoy.config.core.v3.socket_option_pb2 import SocketOption
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import AdditionalAddress, Listener
 from google.protobuf.wrappers_pb2 import BoolValue
 
@@ -38,4 +39,17 @@ def listener(name: str, addresses: Sequence[Address], stats: str) -> Listener:
         enable_reuse_port=BoolValue(value=False),
         socket_options=_KEEPALIVE,
         listener_filters_timeout=_FIRST_BYTES_TIMEOUT,
+    )
+
+
+def internal(name: str, filters: Sequence[Filter]) -> Listener:
+    """A listener for connections that this gateway makes to itself.
+
+    What was let in at the outer listener is not counted again.
+    """
+    return Listener(
+        name=name,
+        internal_listener=Listener.InternalListenerConfig(),
+        filter_chains=[FilterChain(filters=filters)],
+        ignore_global_conn_limit=True,
     )

@@ -25,6 +25,9 @@ VIP_HEADER: Final = "x-fed-vip"  # the cluster that is called, likewise
 IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
 # The clusters that a gateway loads at their first use; what gateways dial each other by is always there.
 ON_DEMAND: Final = ("vip|", "local|")
+CALLED_VIP: Final = (
+    "vip|%DOWNSTREAM_LOCAL_ADDRESS%"  # what an egress makes of a connection: `vip_cluster`'s name
+)
 
 CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"  # likewise
 NO_SOURCE: Final = "src/none"  # a secret that does not exist: nobody is nobody's identity
@@ -38,7 +41,7 @@ def host_port(address: str, port: int) -> str:
 def vip_cluster(address: str, port: int) -> str:
     """The cluster (and the load assignment) of a service as called on one of its VIPs.
 
-    An egress makes the same name from `%DOWNSTREAM_LOCAL_ADDRESS%`.
+    An egress makes the same name by `CALLED_VIP`.
     """
     return f"vip|{host_port(address, port)}"
 

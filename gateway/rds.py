@@ -32,12 +32,15 @@ READY_PATH: Final = "/readyz"
 _RBAC: Final = "envoy.filters.http.rbac"
 _CONNECT: Final = RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
 
+SOON: Final = RetryPolicy.RetryBackOff(base_interval=seconds(0.002), max_interval=seconds(0.02))
+"""How long a call waits before it is asked for again."""
+
 # Nothing has been sent yet when a connection fails, so another endpoint can be asked; soon, for the caller's
 # gateway has other clusters to ask as well.
 _ANOTHER_ENDPOINT: Final = RetryPolicy(
     retry_on="connect-failure",
     num_retries=UInt32Value(value=3),
-    retry_back_off=RetryPolicy.RetryBackOff(base_interval=seconds(0.002), max_interval=seconds(0.02)),
+    retry_back_off=SOON,
 )
 
 # The filter chain has let in the caller's trust domain already; gateways are not workloads.

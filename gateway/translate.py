@@ -208,12 +208,8 @@ def _taken(before: Snapshot, changed: Iterable[tuple[Part, Part]]) -> Mapping[Wa
 
 def _ways(view: ClusterView, taken: Mapping[Way, int], before: Snapshot) -> Part:
     """The ways through several clusters: as many as there are lists of clusters that offer something."""
-    several = {member.name for member in view.members.values() if len(member.gateways) > 1}
-    if (
-        "ways" in before.shared
-        and several == {member.name for member in before.view.members.values() if len(member.gateways) > 1}
-        and taken.keys() == before.taken.keys()
-    ):
+    several = _several(view)
+    if "ways" in before.shared and several == _several(before.view) and taken.keys() == before.taken.keys():
         return before.shared["ways"]
     made = {cluster.name: cluster for along in sorted(taken) for cluster in dial.ways(along, several)}
     references = {
@@ -224,6 +220,11 @@ def _ways(view: ClusterView, taken: Mapping[Way, int], before: Snapshot) -> Part
     }
     resources = tuple((CLUSTER, resource(name, cluster)) for name, cluster in sorted(made.items()))
     return Part(resources, tuple(sorted(references)))
+
+
+def _several(view: ClusterView) -> set[ClusterName]:
+    """The clusters that have more than one gateway."""
+    return {member.name for member in view.members.values() if len(member.gateways) > 1}
 
 
 def _capture(
