@@ -16,6 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NewType
 
+from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
 from clusters.health import HealthCheck
 
@@ -281,11 +282,15 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Someone who calls: a service account of a namespace, and the addresses it calls from."""
+    """Someone who calls: a service account of a namespace, and the addresses it calls from.
+
+    `unix` is what its processes on the agent's machine are known by, if they may ask the agent for its SVID.
+    """
 
     namespace: str
     name: str
     addresses: tuple[str, ...] = ()
+    unix: UnixSelector | None = None
 
     def __post_init__(self) -> None:
         label("namespace", self.namespace)

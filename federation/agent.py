@@ -36,6 +36,8 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.workload.identities import Identities
+from federation.workload.server import WorkloadApi
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
@@ -76,6 +78,8 @@ class Agent:
         self.enrolment = Enrolment(identity, utc_now)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.ads = Ads(self._catalogue_for)
+        trust_domain = self._membership.trust_domain
+        self.workloads = WorkloadApi(Identities(lambda: self.view, trust_domain, self._svid_store, utc_now))
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
@@ -178,6 +182,7 @@ class Agent:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
+        self.workloads.follow()
         self._publish(learned)
 
     def _publish(self, learned: Learned) -> None:

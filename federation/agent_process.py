@@ -70,6 +70,9 @@ async def _serve(
     async with AsyncExitStack() as stack:
         beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(agent.ads.serving([beside]))
+        workload_socket = settings.workload_socket or paths.workload_socket(settings.state)
+        api = agent.workloads.serving(workload_socket, settings.state, replace=heir is not None)
+        await stack.enter_async_context(api)
         admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
         waiting = await stack.enter_async_context(legacy.listening())
@@ -79,6 +82,7 @@ async def _serve(
             agent.follow_source(readings),
             agent.watch_gateways(),
             agent.check_endpoints(),
+            agent.workloads.run(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, legacy, heir),
@@ -149,6 +153,7 @@ async def _keep_fresh(tls: EnrolmentTls) -> None:
 def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:
     return Facts(
         identity.membership.trust_domain,
+        (settings.workload_socket or paths.workload_socket(settings.state)).absolute(),
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
         identity.authority.certificate.not_valid_after_utc,

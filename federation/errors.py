@@ -25,6 +25,7 @@ FederationError
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
 ├── HandoverFailed           one agent could not take over from another
+├── NoIdentity               a process that asks for an SVID and is no workload
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
 ├── WaitedInVain             what a command waited for did not come about in time
@@ -34,9 +35,11 @@ FederationError
 └── StepFailed               a step of the demo that did not work out
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
+
+from clusters.attestation import Process
 
 
 class Exit(IntEnum):
@@ -353,6 +356,20 @@ class HandoverFailed(FederationError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the agent that runs was not taken over: {reason}")
         self.reason = reason
+
+
+class NoIdentity(FederationError):
+    """A process that asks for an SVID and is no workload, or one for which none can be made (*workloads*)."""
+
+    code = "no-identity"
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, process: Process, workloads: Sequence[str] = ()) -> None:
+        who = f"process {process.pid} of user {process.uid}"
+        none = f"there is no certificate for {', '.join(workloads)}"
+        super().__init__(f"{who}: {none if workloads else 'no workload is known by it'}")
+        self.process = process
+        self.workloads = tuple(workloads)
 
 
 class NotJoined(FederationError):

@@ -7,6 +7,7 @@ from pathlib import Path
 ADMIN_SOCKET = "admin.sock"
 ADS_SOCKET = "ads.sock"
 HANDOVER_SOCKET = "handover.sock"
+WORKLOAD_SOCKET = "workload.sock"
 
 
 def home(environ: Mapping[str, str], uid: int) -> Path:
@@ -48,3 +49,8 @@ def ads_socket(state: Path) -> Path:
 def handover_socket(state: Path) -> Path:
     """Where the agent whose state is *state* waits for the one that takes over from it."""
     return state / HANDOVER_SOCKET
+
+
+def workload_socket(state: Path) -> Path:
+    """Where the agent whose state is *state* serves the Workload API unless told otherwise."""
+    return state / WORKLOAD_SOCKET

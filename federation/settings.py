@@ -94,7 +94,8 @@ class AgentSettings:
 
     `source` is the file that says what the cluster offers. Without `vip_ranges` the federation's
     are used. `ads_listen` and `enrol_listen` serve gateways on other hosts, and are off by default;
-    `dns_forward` are the name servers for everything outside of `clusterset.local`.
+    `dns_forward` are the name servers for everything outside of `clusterset.local`. Without
+    `workload_socket` the Workload API is in the state folder, where only this user reaches it.
     """
 
     state: Path
@@ -104,6 +105,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    workload_socket: Path | None = None
 
     def __post_init__(self) -> None:
         for address in (self.ads_listen, self.enrol_listen):

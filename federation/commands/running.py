@@ -48,6 +48,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         vip_ranges: tuple[str, ...],
         ads_listen: str | None,
         enrol_listen: str | None,
+        workload_socket: Path | None,
         **others: object,
     ) -> None:
         settings = AgentSettings(
@@ -58,11 +59,18 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             vip_ranges=vip_ranges,
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
+            workload_socket=workload_socket,
         )
         command(settings=settings, **others)
 
     options = [
         log_level_option,
+        click.option(
+            "--workload-socket",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="PATH",
+            help="Serve the SPIFFE Workload API here, to all users. [default: in the state folder]",
+        ),
         click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
         click.option("--ads-listen", metavar="ADDRESS", help="Serve enrolled gateways here."),
         click.option(
