@@ -19,6 +19,7 @@ from typing import NewType
 from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
 from clusters.health import HealthCheck
+from clusters.jwt_key import JwtKey
 
 ClusterName = NewType("ClusterName", str)
 
@@ -407,13 +408,15 @@ class Import:
 class Member:
     """A cluster of the set as the others see it.
 
-    `anchors` are its issuing CAs, PEM, each followed by what leads up to the root.
+    `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
+    which its JWT-SVIDs are known.
     """
 
     name: ClusterName
     trust_domain: str
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
+    jwt_keys: tuple[JwtKey, ...] = ()
 
 
 _network = lru_cache(maxsize=64)(ip_network)  # few ranges, asked for every address in them

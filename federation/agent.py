@@ -37,7 +37,9 @@ from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from federation.workload.identities import Identities
+from federation.workload.keyring import Keyring
 from federation.workload.server import WorkloadApi
+from federation.workload.tokens import Tokens
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
@@ -85,8 +87,9 @@ class Agent:
         self.enrolment = Enrolment(identity, utc_now)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.ads = Ads(self._catalogue_for)
-        trust_domain = self._membership.trust_domain
-        self.workloads = WorkloadApi(Identities(lambda: self.view, trust_domain, self._svid_store, utc_now))
+        self._keyring = Keyring(settings.state)
+        self._publish_jwt_keys()
+        self.workloads = self._workload_api(membership.trust_domain)
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
@@ -95,6 +98,13 @@ class Agent:
         self.knowledge.follow(self._followed)
         if last:
             self._offer(last.offer)
+
+    def _workload_api(self, trust_domain: str) -> WorkloadApi:
+        identities = Identities(lambda: self.view, trust_domain, self._svid_store, utc_now)
+        return WorkloadApi(
+            identities,
+            Tokens(lambda: self.view, trust_domain, identities, lambda: self._keyring.keys, utc_now),
+        )
 
     # --- what the admin API asks
 
@@ -261,6 +271,19 @@ class Agent:
             if self._svid_store.is_due(utc_now()):
                 self.programmes.renew()
                 self._svid_store.drop_expired(utc_now())
+
+    async def tend_jwt_keys(self) -> None:
+        """Have JWT keys that are good, and everybody know them, for ever."""
+        self._keyring.reload()
+        while True:
+            if await self._keyring.tend():
+                self._publish_jwt_keys()
+                self.workloads.follow()
+            await asyncio.sleep(RENEWAL_TICK)
+
+    def _publish_jwt_keys(self) -> None:
+        told = records.encode(self._keyring.published(self._membership.cluster))
+        self.published.replace(records.JWT_KEYS, {told.name: told} if self._keyring.keys else {})
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
         """Keep the view on disk, but for while the disk is another's.

@@ -11,6 +11,7 @@ from typing import Final
 
 import uvloop
 
+from clusters import keyring
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
@@ -91,6 +92,7 @@ async def _serve(
     if agent.left:
         forget_identity(settings.state)
         last_view.forget(settings.state)
+        keyring.forget(settings.state)
     elif not legacy.frozen:
         last_view.save(settings.state, agent.last_view())
 
@@ -107,6 +109,7 @@ async def _alone(
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.follow_hub())
             group.create_task(agent.renew())
+            group.create_task(agent.tend_jwt_keys())
             group.create_task(agent.remember(lambda: legacy.frozen))
 
 

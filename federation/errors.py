@@ -26,6 +26,8 @@ FederationError
 ├── WrongFederation          a state directory that belongs to another federation
 ├── HandoverFailed           one agent could not take over from another
 ├── NoIdentity               a process that asks for an SVID and is no workload
+├── RequestRefused           a workload that asks for something that makes no sense
+├── JwtKeyMissing            no JWT-SVID can be signed now
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
 ├── WaitedInVain             what a command waited for did not come about in time
@@ -370,6 +372,27 @@ class NoIdentity(FederationError):
         super().__init__(f"{who}: {none if workloads else 'no workload is known by it'}")
         self.process = process
         self.workloads = tuple(workloads)
+
+
+class RequestRefused(FederationError):
+    """A workload that asks for something that makes no sense."""
+
+    code = "bad-request"
+    exit_code = Exit.USAGE
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"request for a {what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class JwtKeyMissing(FederationError):
+    """No JWT-SVID can be signed now: the first key is being made, or could not be kept."""
+
+    code = "no-jwt-key"
+
+    def __init__(self) -> None:
+        super().__init__("there is no key yet to sign JWT-SVIDs with; try again")
 
 
 class NotJoined(FederationError):

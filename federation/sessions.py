@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
+from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Probes
-from federation.errors import FederationError, SyncRefused, UnknownCluster
+from federation.errors import ChangesRejected, FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
@@ -27,6 +28,7 @@ from gateway.rpc import Peer
 from pki.authority import from_pem
 from pki.bundle import check_svid
 from pki.errors import PkiError
+from pki.jwt_svid import public_key
 from pki.spiffe import agent_id
 
 log = Log(__name__)
@@ -148,10 +150,12 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
+        keys = await self._registry.members.jwt_keys(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
+            records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
         }
 
     async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -170,6 +174,8 @@ class Sessions:
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
+            case records.JWT_KEYS if changes:
+                await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
@@ -200,6 +206,19 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
+    """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the JWT keys of {', '.join(sorted(others))}")
+    keys = _read(JwtKeys, changes)[cluster] or JwtKeys(cluster)
+    for key in keys.keys:
+        try:
+            public_key(key.x, key.y)
+        except PkiError as error:
+            raise ChangesRejected(f"JWT key {key.id}: {error}") from error
+    return keys
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

@@ -6,6 +6,7 @@ PkiError
 ├── CannotIssue             a certificate that its issuer's own certificate does not allow
 ├── CertificateRefused      a chain that does not lead to whom we trust, or says too much
 ├── CsrRefused              a signing request that proves nothing, or asks for a weak key
+├── JwtRefused              a JWT-SVID that proves nothing
 ├── KeystoreError           keys at rest
 │   ├── KeyExposed          a secret file that others may read
 │   ├── StateBusy           a state directory that another process is using
@@ -71,6 +72,14 @@ class CsrRefused(PkiError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"certificate signing request refused: {reason}")
+        self.reason = reason
+
+
+class JwtRefused(PkiError):
+    """A JWT-SVID that proves nothing, or a key of one that is none. Never carries the token itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"JWT-SVID refused: {reason}")
         self.reason = reason
 
 

@@ -1,8 +1,11 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from clusters.health import HealthCheck
+from clusters.jwt_key import JwtKeys
+from clusters.keyring import published
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -20,6 +23,7 @@ from clusters.model import (
     VipRange,
     Workload,
 )
+from pki.jwt_keys import SigningKey
 
 DOMAIN = "fed.example"
 ONPREM = ClusterName("onprem")
@@ -37,6 +41,11 @@ def member(name: ClusterName, *gateways: str, anchors: tuple[str, ...] = ("ANCHO
     """A cluster whose gateways have the given addresses."""
     records = tuple(GatewayRecord(f"gw-{i}", (address,)) for i, address in enumerate(gateways))
     return Member(name, f"{name}.{DOMAIN}", anchors, records)
+
+
+def jwt_keys(name: ClusterName, now: datetime = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)) -> JwtKeys:
+    """One new JWT key of a cluster."""
+    return JwtKeys(name, (published(SigningKey.new(now)),))
 
 
 def weighted(name: str, **weights: int) -> Import:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from clusters.jwt_key import JwtKeys
 from clusters.model import (
     ClusterName,
     Export,
@@ -69,6 +70,7 @@ class Clusterset:
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
+        self._jwt_keys: dict[ClusterName, JwtKeys] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
         self._exports: dict[ServiceName, dict[ClusterName, ExportRecord]] = {}
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
@@ -107,7 +109,9 @@ class Clusterset:
         record = self._clusters.get(name)
         if record is None or not self._counts(name):
             return None
-        return Member(name, record.trust_domain, record.anchors, self._gateways_of(name))
+        held = self._jwt_keys.get(name)
+        jwt_keys = held.keys if held else ()
+        return Member(name, record.trust_domain, record.anchors, self._gateways_of(name), jwt_keys)
 
     def members(self) -> Iterator[Member]:
         """All clusters as the others see them, by name."""
@@ -150,6 +154,9 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("alive", name):
                 _set(self._alive, cluster_name(name), _read(key, value, AliveRecord))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("jwt-keys", name):
+                _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("gateways", name, gateway):
                 _set_in(self._gateways, cluster_name(name), gateway, _read(key, value, GatewayRecord))

@@ -4,6 +4,7 @@
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
@@ -39,6 +40,11 @@ def status(name: ClusterName) -> str:
 def alive(name: ClusterName) -> str:
     """There while the member is connected."""
     return f"{ROOT}alive/{name}"
+
+
+def jwt_keys(name: ClusterName) -> str:
+    """The keys by which a member's JWT-SVIDs are known."""
+    return f"{ROOT}jwt-keys/{name}"
 
 
 def gateways(name: ClusterName) -> str:

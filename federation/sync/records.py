@@ -9,6 +9,7 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
 from federation.errors import UnreadableRecord
@@ -27,10 +28,13 @@ LEFT: Final = "left"
 # What a cluster's gateways have found out about others; the hub shows it and does not write it down.
 PROBES: Final = "fedgate.v1.Probes"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES)
+# The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
+JWT_KEYS: Final = "fedgate.v1.JwtKeys"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, JWT_KEYS)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -47,6 +51,8 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
+        case JwtKeys():
+            return record.cluster
 
 
 def encode(record: Record) -> Resource:

@@ -17,11 +17,13 @@ import grpc.aio
 
 from clusters.attestation import Process
 from clusters.latest import Latest
-from federation.errors import NoIdentity
+from federation.errors import JwtKeyMissing, NoIdentity, RequestRefused, UnreadableRecord
 from federation.workload.door import Door
 from federation.workload.identities import Identities
+from federation.workload.tokens import Tokens
 from gateway.errors import CannotListen
 from gateway.rpc import KEEPALIVE, Context, Outlet
+from pki.errors import JwtRefused
 
 SERVICE: Final = "SpiffeWorkloadAPI"
 TICK: Final = 5.0
@@ -44,8 +46,9 @@ Answer = Callable[[Process], bytes]
 class WorkloadApi:
     """Serves the processes of this machine."""
 
-    def __init__(self, identities: Identities) -> None:
+    def __init__(self, identities: Identities, tokens: Tokens) -> None:
         self._identities = identities
+        self._tokens = tokens
         self._changes = Latest(0)
         self._running: set[asyncio.Task[object] | None] = set()
         self.door = Door(identities.known)
@@ -71,6 +74,9 @@ class WorkloadApi:
             {
                 "FetchX509SVID": self._stream(self._identities.x509_svids),
                 "FetchX509Bundles": self._stream(self._identities.x509_bundles),
+                "FetchJWTBundles": self._stream(self._tokens.jwt_bundles),
+                "FetchJWTSVID": self._unary(self._tokens.jwt_svids),
+                "ValidateJWTSVID": self._unary(self._tokens.validated),
             },
         )
         server = grpc.aio.server(handlers=[handler], options=_OPTIONS)
@@ -98,6 +104,15 @@ class WorkloadApi:
                     told = body
 
         return grpc.unary_stream_rpc_method_handler(self._tracked(converse))
+
+    def _unary(self, answer: Callable[[bytes, Process], bytes]) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """A method that is asked, and answers."""
+
+        async def converse(request: bytes, context: Context) -> bytes:
+            process = await self._admitted(context)
+            return await _allowed(context, lambda: answer(request, process))
+
+        return grpc.unary_unary_rpc_method_handler(converse)
 
     def _tracked(
         self, converse: Callable[[bytes, Context], Awaitable[None]]
@@ -144,3 +159,7 @@ async def _allowed(context: Context, answer: Callable[[], bytes]) -> bytes:
         return answer()
     except NoIdentity as error:
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+    except JwtKeyMissing as error:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    except (RequestRefused, UnreadableRecord, JwtRefused) as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))

@@ -17,7 +17,9 @@ from clusters.model import Member, Workload
 from federation.svids import Svids
 from federation.workload.identities import Identities
 from federation.workload.server import WorkloadApi
+from federation.workload.tokens import Tokens
 from pki.authority import to_pem
+from pki.jwt_keys import SigningKey
 from tests.authorities import Authorities
 from tests.builders import CLOUD, ONPREM, member, view
 
@@ -40,7 +42,10 @@ class Desk:
         self.now = self.pki.now
         self.view = view(members=(self.member(ONPREM), self.member(CLOUD)), workloads=workloads)
         self.svids = Svids(self.pki.issuing_ca(ONPREM), jitter=lambda: 0.5)
-        self.api = WorkloadApi(Identities(lambda: self.view, HOME, self.svids, lambda: self.now))
+        identities = Identities(lambda: self.view, HOME, self.svids, lambda: self.now)
+        self.keys: tuple[SigningKey, ...] = (SigningKey.new(self.now),)
+        tokens = Tokens(lambda: self.view, HOME, identities, lambda: self.keys, lambda: self.now)
+        self.api = WorkloadApi(identities, tokens)
         self.folder = folder
         self.socket = folder / "workload.sock"
 
