@@ -143,8 +143,10 @@ def test_every_changed_byte_is_found_and_its_entry_named(tmp_path: Path) -> None
         lambda lines: [*lines[:2], *lines[3:]],
         lambda lines: [lines[1], lines[0], *lines[2:]],
         lambda lines: [*lines[:2], lines[1], *lines[2:]],
+        lambda lines: [*lines[:2], written(event(9), read(lines[1]).link)[0], *lines[3:]],
+        lambda lines: [*lines, written(event(9), Link(7, read(lines[-1]).hash))[0]],
     ],
-    ids=["first taken away", "one taken away", "two swapped", "one twice"],
+    ids=["first taken away", "one taken away", "two swapped", "one twice", "one written anew", "a gap"],
 )
 def test_entries_that_were_moved_or_taken_away_are_noticed(
     spoil: Callable[[list[bytes]], list[bytes]], tmp_path: Path
