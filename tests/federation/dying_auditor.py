@@ -1,4 +1,4 @@
-"""A program that adds to an audit record, again and again, and dies each time one step, or a few bytes, later.
+"""A program that adds to an audit record, again and again, and dies each time a step or a few bytes later.
 
 It makes a folder for each death, with what that left behind. A program of its own, because a test's process
 may have threads, and such a process is not to be forked.

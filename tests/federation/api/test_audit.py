@@ -34,9 +34,11 @@ async def audit(tmp_path: Path) -> AsyncIterator[Audit]:
 
 async def asked(audit: Audit, path: str, method: str = "GET") -> tuple[int, dict[str, object]]:
     connector = aiohttp.UnixConnector(str(audit.folder / "admin.sock"))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.request(method, f"http://hub{path}") as response:
-            return response.status, await response.json()
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.request(method, f"http://hub{path}") as response,
+    ):
+        return response.status, await response.json()
 
 
 async def test_what_is_done_over_the_socket_is_told_with_who_did_it(audit: Audit) -> None:
