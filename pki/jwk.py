@@ -1,10 +1,9 @@
 """Public keys as JSON: JWKs of P-256 keys, and their names. Light enough for the command line."""
 
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from hashlib import sha256
-
-import msgspec
 
 
 def base64url(content: bytes) -> str:
@@ -14,8 +13,8 @@ def base64url(content: bytes) -> str:
 
 def thumbprint(x: str, y: str) -> str:
     """RFC 7638's name of the P-256 key with these coordinates."""
-    members = msgspec.json.encode({"crv": "P-256", "kty": "EC", "x": x, "y": y})
-    return base64url(sha256(members).digest())
+    members = json.dumps({"crv": "P-256", "kty": "EC", "x": x, "y": y}, separators=(",", ":"))
+    return base64url(sha256(members.encode()).digest())
 
 
 def jwk_set(keys: Iterable[tuple[str, str, str]]) -> bytes:
@@ -24,4 +23,4 @@ def jwk_set(keys: Iterable[tuple[str, str, str]]) -> bytes:
         {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": key_id, "use": "jwt-svid", "alg": "ES256"}
         for key_id, x, y in keys
     ]
-    return msgspec.json.encode({"keys": entries})
+    return json.dumps({"keys": entries}).encode()
