@@ -27,8 +27,17 @@ from clusters.admission import (
 )
 from clusters.identity import ClusterIdentity
 from clusters.reports import REPORT_PATH, Report, ReportAnswer
-from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
+from federation.api.http import (
+    ApiError,
+    application,
+    body_as,
+    client_certificate,
+    json_response,
+    switching,
+    tls_context,
+)
 from federation.log import Log
+from federation.roots import Roots
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
@@ -60,15 +69,16 @@ class _Issued:
 class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
-    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime]) -> None:
+    def __init__(self, identity: ClusterIdentity, roots: Roots, now: Callable[[], datetime]) -> None:
         self._identity = identity
+        self._roots = roots
         self._now = now
         self._issued: dict[str, _Issued] = {}
 
     @property
     def roots(self) -> tuple[str, ...]:
         """The federation's roots, each PEM."""
-        return tuple(to_pem([root]) for root in self._identity.roots)
+        return self._roots.each
 
     def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
         """Make a token with which gateway *name* may enrol in *role*, once."""
@@ -80,7 +90,7 @@ class Enrolment:
             raise ApiError(
                 409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
             )
-        pins = tuple(spki_sha256(root) for root in self._identity.roots)
+        pins = tuple(spki_sha256(root) for root in self._roots.certificates)
         token = new_token(TokenKind.GATEWAY, name, trust_domain, addresses, pins, now + ttl, role)
         self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
         return token
@@ -141,31 +151,31 @@ class Enrolment:
         authority = self._identity.authority
         profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
         certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
-        return tuple(to_pem([c]) for c in (certificate, *authority.chain))
+        return (*(to_pem([c]) for c in (certificate, *authority.chain)), *self._roots.crosses)
 
 
 class EnrolmentTls:
-    """TLS for gateways that enrol: *context* shows the agent's certificate as of the last `refresh`."""
+    """TLS for gateways that enrol: *context* is as the agent's material was at the last `refresh`."""
 
     def __init__(self, state: Path, material: Callable[[], TlsMaterial]) -> None:
         self._chain, self._key = (state / name for name in _TLS_FILES)
         self._material = material
         self._shown = material()
-        self._write()
-        self.context: ssl.SSLContext = tls_context(self._chain, self._key, self._shown.roots)
+        self._current = self._opened()
+        self.context = switching(lambda _: self._current)
 
     def refresh(self) -> None:
         """Show the newest certificate from the next connection on."""
         newest = self._material()
         if newest != self._shown:
             self._shown = newest
-            self._write()
-            self.context.load_cert_chain(self._chain, self._key)
+            self._current = self._opened()
 
-    def _write(self) -> None:
-        """Put it where the standard library takes certificates from: files only."""
+    def _opened(self) -> ssl.SSLContext:
+        """A context for it, which takes certificates from files only."""
         files = {self._chain.name: self._shown.chain.encode(), self._key.name: self._shown.key.encode()}
         keystore.write_all(self._chain.parent, files)
+        return tls_context(self._chain, self._key, self._shown.roots)
 
 
 def enrol_application(

@@ -1,0 +1,85 @@
+"""The hub's own certificate, as all of its TLS servers show it; and the one by which others prove themselves.
+
+Who asks for `PROVING_NAME` while a root is to come is shown a chain of that root: who believes it by that
+root alone has proved to trust it.
+"""
+
+import ssl
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from clusters.trust import PROVING_NAME
+from federation.api.http import switching, tls_context
+from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, write_certificate
+from gateway.rpc import TlsMaterial
+from pki import keystore
+from pki.authority import from_pem
+from pki.bundle import root_of
+from pki.rotation import Validity, due
+
+_NEXT: Final = ("next-hub.pem", "next-hub.key")
+
+
+class HubCertificate:
+    """What the hub shows, and whom it believes: as *authority* has it, and brought after it by `follow`."""
+
+    def __init__(
+        self, state: Path, authority: HubAuthority, names: tuple[str, ...], now: Callable[[], datetime]
+    ) -> None:
+        self._state = state
+        self._authority = authority
+        self._names = names
+        self._now = now
+        self._proving: ssl.SSLContext | None = None
+        self.tls = switching(self._context)
+        self.issue()
+
+    def material(self) -> TlsMaterial:
+        """What the sync stream's server shows, and whom it believes."""
+        chain, key = (keystore.read(self._state / name).decode() for name in (CERTIFICATE, KEY))
+        return TlsMaterial(chain, key, "".join(self._authority.roots))
+
+    def issue(self) -> None:
+        """Have a new one made, and show it from the next connection on."""
+        self._authority.write_certificate(self._state, self._names, self._now())
+        self._show()
+
+    def follow(self) -> None:
+        """Bring what is shown after the authority: after it has changed."""
+        if self.reissued:
+            self._show()
+        else:
+            self.issue()
+
+    @property
+    def reissued(self) -> bool:
+        """Whether what is shown leads to the root that signs now."""
+        return root_of(self._chain(), [self._authority.root]) is not None
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next."""
+        return due(self._now(), Validity.of(self._chain()[0]), jitter=0.5)
+
+    def proves(self, tls: ssl.SSLContext | None) -> bool:
+        """Whether a connection by *tls* proves that the client trusts the root that is to come."""
+        return self._proving is not None and tls is self._proving
+
+    def _chain(self) -> tuple[x509.Certificate, ...]:
+        return from_pem(keystore.read(self._state / CERTIFICATE))
+
+    def _show(self) -> None:
+        roots, successor = "".join(self._authority.roots), self._authority.successor
+        self._shown = tls_context(self._state / CERTIFICATE, self._state / KEY, roots)
+        self._proving = None
+        if successor is not None:
+            chain, key = (self._state / name for name in _NEXT)
+            names = (*self._names, PROVING_NAME)
+            write_certificate(successor.hub_ca, self._authority.domain, names, self._now(), chain, key)
+            self._proving = tls_context(chain, key, roots)
+
+    def _context(self, name: str | None) -> ssl.SSLContext:
+        return self._proving if name == PROVING_NAME and self._proving is not None else self._shown
