@@ -79,7 +79,7 @@ async def _serve(settings: HubSettings) -> None:
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
-        steward = Steward(vault, authority, certificate, registry, mirror.clusterset, trusting, addresses)
+        steward = Steward(vault, authority, certificate, registry, trusting, addresses)
         steward.rollover = rollover
         door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
         Witness(steward).add_to(door)

@@ -50,15 +50,14 @@ class HubCertificate:
 
     def follow(self) -> None:
         """Bring what is shown after the authority: after it has changed."""
-        if self.reissued:
+        if self.leads_to(self._authority.root):
             self._show()
         else:
             self.issue()
 
-    @property
-    def reissued(self) -> bool:
-        """Whether what is shown leads to the root that signs now."""
-        return root_of(self._chain(), [self._authority.root]) is not None
+    def leads_to(self, root: x509.Certificate) -> bool:
+        """Whether what is shown is of *root*."""
+        return root_of(self._chain(), [root]) is not None
 
     def is_due(self) -> bool:
         """Whether it is time for the next."""
@@ -75,8 +74,11 @@ class HubCertificate:
         roots, successor = "".join(self._authority.roots), self._authority.successor
         self._shown = tls_context(self._state / CERTIFICATE, self._state / KEY, roots)
         self._proving = None
-        if successor is not None:
-            chain, key = (self._state / name for name in _NEXT)
+        chain, key = (self._state / name for name in _NEXT)
+        if successor is None:
+            chain.unlink(missing_ok=True)
+            key.unlink(missing_ok=True)
+        else:
             names = (*self._names, PROVING_NAME)
             write_certificate(successor.hub_ca, self._authority.domain, names, self._now(), chain, key)
             self._proving = tls_context(chain, key, roots)

@@ -154,10 +154,10 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
-        trust = map(records.encode, self._trusting.said_by(cluster))
+        trust = self._trusting.said_by(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
-            records.TRUST: {said.name: said.version for said in trust},
+            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }

@@ -71,8 +71,8 @@ def status(output: Output) -> None:
 def rollover() -> None:
     """Let a new root take over from the present one, step by step, without an interruption.
 
-    Both are trusted by everybody before the new one signs, and nothing of the old one is left when it ends. Each
-    step refuses to be taken before everybody is ready for it, and names those who are not.
+    Both are trusted by everybody before the new one signs, and nothing of the old one is left when it ends.
+    Each step refuses to be taken before everybody is ready for it, and names those who are not.
     """
 
 

@@ -38,10 +38,10 @@ _OLD: Final = "old-"
 _FILES: Final = (ROOT, ROOT_KEY, HUB_CA, HUB_CA_KEY)
 
 
-def prepare(vault: Vault, root: Authority, domain: str, now: datetime) -> RolloverRecord:
+def prepare(vault: Vault, root: Authority, domain: str, now: datetime) -> tuple[RolloverRecord, Successor]:
     """Put the files of the new *root* and of a hub CA below it beside the present ones.
 
-    What was prepared before, and never begun, is replaced. Gives the rollover for the registry.
+    What was prepared before, and never begun, is replaced. Gives the rollover for the registry, too.
     """
     (old,) = vault.certificates(ROOT)
     if root.certificate.public_key() == old.public_key():
@@ -59,26 +59,37 @@ def prepare(vault: Vault, root: Authority, domain: str, now: datetime) -> Rollov
     _remove(vault.state, _NEXT)
     keystore.write_all(vault.state, {f"{_NEXT}{name}": content for name, content in files.items()})
     roots = to_pem([old]), to_pem([root.certificate])
-    return RolloverRecord(Phase.SPREADING, *roots, to_pem([cross]), now.replace(microsecond=0))
+    return RolloverRecord(Phase.SPREADING, *roots, to_pem([cross]), now), Successor(root.certificate, hub_ca)
 
 
 def settle(vault: Vault, domain: str, rollover: RolloverRecord | None, now: datetime) -> HubAuthority:
-    """Bring the files to where *rollover* is, and open what is there then.
+    """Bring the files to where *rollover* is, and open what is there then."""
+    arrange(vault, rollover)
+    opened = open_authority(vault, domain, now)
+    if rollover is None:
+        return opened
+    (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
+    if rollover.phase is Phase.SPREADING:
+        opened.successor = Successor(new, vault.authority(f"{_NEXT}{HUB_CA}", f"{_NEXT}{HUB_CA_KEY}"))
+    else:
+        opened.former = old
+    return opened
 
-    Whoever dies in the middle of it does it again. Raises RolloverLost for files of another rollover.
+
+def arrange(vault: Vault, rollover: RolloverRecord | None) -> None:
+    """Bring the files to where *rollover* is. Whoever dies in the middle of it does it again.
+
+    Raises RolloverLost for files of another rollover.
     """
     if rollover is None:
         _remove(vault.state, _NEXT)
         _remove(vault.state, _OLD)
-        return open_authority(vault, domain, now)
+        return
     (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
     if rollover.phase is Phase.SPREADING:
         _check(vault, ROOT, old)
         _check(vault, f"{_NEXT}{ROOT}", new)
-        opened = open_authority(vault, domain, now)
-        hub_ca = vault.authority(f"{_NEXT}{HUB_CA}", f"{_NEXT}{HUB_CA_KEY}")
-        opened.successor = Successor(new, hub_ca)
-        return opened
+        return
     if vault.certificates(ROOT) == (old,):
         _check(vault, f"{_NEXT}{ROOT}", new)
         _switch(vault)
@@ -87,9 +98,6 @@ def settle(vault: Vault, domain: str, rollover: RolloverRecord | None, now: date
         (vault.state / ROOT_KEY).unlink(missing_ok=True)
     _remove(vault.state, _NEXT)
     _check(vault, ROOT, new)
-    opened = open_authority(vault, domain, now)
-    opened.former = old
-    return opened
 
 
 def _switch(vault: Vault) -> None:

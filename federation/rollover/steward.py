@@ -21,10 +21,9 @@ from federation.errors import FederationError, NoRollover, RolloverExists, Rollo
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
-from federation.registry.clusterset import Clusterset
 from federation.registry.records import ProofRecord, RolloverRecord
 from federation.registry.registry import Registry
-from federation.rollover.files import prepare, settle
+from federation.rollover.files import arrange, prepare
 from federation.rollover.parties import HUB, Known, parties
 from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
 from federation.rollover.trusting import Trusting
@@ -48,7 +47,6 @@ class Steward:
     authority: HubAuthority
     certificate: HubCertificate
     registry: Registry
-    clusterset: Clusterset
     trusting: Trusting
     prove_at: tuple[str, ...]
     now: Callable[[], datetime] = utc_now
@@ -62,14 +60,13 @@ class Steward:
         """Everybody whom the rollover waits for."""
         rollover = self._under_way()
         known = [
-            Known(record, self.trusting.hears(name), next(iter(self.trusting.said_by(name)), None))
-            for name in self.clusterset.clusters
-            if (record := self.clusterset.record(name))
+            Known(record, self.trusting.hears(record.name), self.trusting.said_by(record.name))
+            for record in await self.registry.members.list()
         ]
         (new,) = from_pem(rollover.new)
         proofs = await self.registry.rollovers.proofs(fingerprint(new))
         tokens = await self.registry.tokens.list()
-        reissued = self.certificate.reissued
+        reissued = self.certificate.leads_to(new)
         now = self.now()
         return tuple(parties(rollover, known, proofs, hub_reissued=reissued, tokens=tokens, now=now))
 
@@ -86,15 +83,16 @@ class Steward:
                 raise RolloverExists(self.rollover.phase)
             domain, now = self.authority.domain, self.now()
             new = root or new_root(domain, KeySigner.generate(), now)
-            prepared = await off_the_loop(lambda: prepare(self.vault, new, domain, now))
-            begun = replace(prepared, auto=auto)
+            prepared, successor = await off_the_loop(lambda: prepare(self.vault, new, domain, now))
             # First here: whoever joins from now on is told of both, whether the registry has it yet or not.
-            await self._follow(begun)
+            self.authority.successor = successor
+            begun = replace(prepared, started=self.now(), auto=auto)
             try:
                 await self.registry.rollovers.start(begun, self.prove_at)
             except FederationError:
-                await self._follow(await self.registry.rollovers.get())
+                self.authority.successor = None
                 raise
+            await self._follow(begun)
             log.info("rollover started", new=fingerprint(new.certificate), auto=auto)
 
     async def resume(self) -> Step:
@@ -115,6 +113,7 @@ class Steward:
                 raise RolloverTooLate(rollover.phase)
             _want_nobody(await self.outlook())
             await self.registry.rollovers.finish(rollover.new)
+            self.authority.former = None
             await self._follow(None)
             log.info("rollover finished: the old root is retired")
 
@@ -122,6 +121,7 @@ class Steward:
         """Go back to the old root, as if there had never been a new one. Not after the switch."""
         async with self._lock:
             await self.registry.rollovers.abort(self._under_way().new)
+            self.authority.successor = None
             await self._follow(None)
             log.info("rollover aborted: the old root stays")
 
@@ -161,11 +161,9 @@ class Steward:
         log.info("rollover switched: the new root signs")
 
     async def _follow(self, rollover: RolloverRecord | None) -> None:
-        """Bring files, authority and certificate to where the rollover is."""
-        opened = await off_the_loop(lambda: settle(self.vault, self.authority.domain, rollover, self.now()))
-        self.authority.root, self.authority.hub_ca = opened.root, opened.hub_ca
-        self.authority.successor, self.authority.former = opened.successor, opened.former
+        """Bring files and certificate to where the rollover is; the authority is there already."""
         self.rollover = rollover
+        await off_the_loop(lambda: arrange(self.vault, rollover))
         self.certificate.follow()
 
     async def prove(self, party: str, root: str) -> None:

@@ -42,7 +42,6 @@ class Trusting:
         self._said.pop(cluster, None)
         self._connected.discard(cluster)
 
-    def said_by(self, cluster: ClusterName) -> tuple[Trust, ...]:
-        """What *cluster* has said."""
-        said = self._said.get(cluster)
-        return (said,) if said else ()
+    def said_by(self, cluster: ClusterName) -> Trust | None:
+        """What *cluster* has said last."""
+        return self._said.get(cluster)
