@@ -97,7 +97,7 @@ class Prover:
         hub = Server("hub", hub_id(federation.domain), federation.prove_at, PROVING_NAME)
         try:
             root = self._on_disk(wanted)
-            with _as_files(self._material()) as files:
+            with as_files(self._material()) as files:
                 connection = open_known(hub, (root,), files, _TIMEOUT)
             with contextlib.closing(connection):
                 connection.post(PROOF_PATH, Proof(wanted), Proven)
@@ -115,7 +115,7 @@ class Prover:
 
 
 @contextlib.contextmanager
-def _as_files(material: TlsMaterial) -> Iterator[tuple[Path, Path]]:
+def as_files(material: TlsMaterial) -> Iterator[tuple[Path, Path]]:
     """Chain and key where the standard library takes them from, files only; these never reach a disk."""
     with contextlib.ExitStack() as stack:
 

@@ -30,7 +30,7 @@ from pki.authority import Authority, from_pem, to_pem
 from pki.csr import make_csr, verify_csr
 from pki.profile import svid
 from pki.signer import KeySigner
-from pki.spiffe import agent_id, trust_domain_of
+from pki.spiffe import SpiffeId, agent_id, trust_domain_of
 from tests import builders
 from tests.builders import DOMAIN
 
@@ -103,9 +103,10 @@ class Agent:
         self.renew(hub, KeySigner.generate())
         await hub.registry.members.set_anchors(self.cluster, (to_pem(self.authority.chain),))
 
-    def material(self) -> TlsMaterial:
+    def material(self, spiffe_id: SpiffeId | None = None) -> TlsMaterial:
+        """A certificate of the agent's own, or of somebody else in its cluster."""
         key = KeySigner.generate()
-        profile = svid(agent_id(trust_domain_of(self.cluster, DOMAIN)))
+        profile = svid(spiffe_id or agent_id(trust_domain_of(self.cluster, DOMAIN)))
         certificate = self.authority.issue(profile, key.public_key(), utc_now())
         chain = to_pem([certificate, *self.authority.chain])
         return TlsMaterial(chain, key.private_pem().decode(), self.roots.pem)
