@@ -185,7 +185,7 @@ def test_an_address_that_passes_to_another_workload_is_noted_however_long_it_was
 def test_whose_an_address_was_is_known_to_the_agent_that_comes_after(pki: Authorities) -> None:
     def knowing(owners: Owners | None) -> Knowledge:
         received = Received(builders.federation())
-        return Knowledge(ONPREM, received, (pki.root.certificate,), (), lambda: NOW, owners)
+        return Knowledge(ONPREM, received, pki.roots, (), lambda: NOW, owners)
 
     first = knowing(None)
     first.offer(Offer(workloads=(builders.workload("one", "10.0.0.1"),)))

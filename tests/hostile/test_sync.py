@@ -330,7 +330,7 @@ def test_a_view_that_a_disk_has_spoilt_is_refused_or_one_to_start_with(content: 
         last = decode(content, "view.json")
     except UnreadableRecord:
         return
-    knowledge = Knowledge(ONPREM, last.received, (PKI.root.certificate,), (), lambda: NOW, last.owners)
+    knowledge = Knowledge(ONPREM, last.received, PKI.roots, (), lambda: NOW, last.owners)
     knowledge.offer(last.offer)
     Zone(knowledge.view)
     with suppress(GatewayError):
