@@ -16,7 +16,8 @@ from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
-from federation.hub_authority import Vault, create_at_first
+from federation.audit import Audit
+from federation.hub_authority import HubAuthority, Vault, create_at_first
 from federation.hub_certificate import HubCertificate
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
@@ -36,6 +37,7 @@ from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener
 from pki import keystore
+from pki.spiffe import hub_id
 
 log = Log(__name__)
 
@@ -53,18 +55,22 @@ def run(settings: HubSettings) -> None:
 
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
-    stop, state, vault = Stop(), settings.state, Vault(settings.state, settings.passphrase_file)
+    stop, state, audit = Stop(), settings.state, Audit(settings.state)
+    vault = Vault(state, settings.passphrase_file)
     create_at_first(vault, settings.domain, utc_now(), _first_start)
     advertised = _advertised(settings)
     addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
+        stack.enter_context(audit.kept())
         store = await SqliteStore.open(state / _DATABASE)
         stack.push_async_callback(store.close)
         ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
         rollover = await registry.rollovers.get()
         authority = settle(vault, settings.domain, rollover, utc_now())
-        certificate = HubCertificate(state, authority, tuple(host for host, _ in advertised), utc_now)
+        audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
+        names = tuple(host for host, _ in advertised)
+        certificate = HubCertificate(state, authority, names, audit, utc_now)
         federation = Federation(settings.domain, (), ranges)
         await registry.set_federation(told(federation, authority.roots[0], rollover, addresses))
         await registry.tidy(utc_now())
@@ -74,28 +80,27 @@ async def _serve(settings: HubSettings) -> None:
         broadcast.follow(await anext(changes))
 
         probing, trusting = Probing(), Trusting()
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, trusting)
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, trusting, audit)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
-        steward = Steward(vault, authority, certificate, registry, trusting, addresses)
+        steward = Steward(vault, authority, certificate, registry, trusting, addresses, audit, utc_now)
         steward.rollover = rollover
-        door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
-        Witness(steward).add_to(door)
+        door = Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
+        face = join_application(door)
+        Witness(steward).add_to(face)
         host, port = host_port(settings.listen)
-        port = await stack.enter_async_context(served_on_tls(door, host, port, certificate.tls))
+        port = await stack.enter_async_context(served_on_tls(face, host, port, certificate.tls))
         steward.own_addresses = _beside(host, port)
 
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, audit)
         more = (partial(add_authorities, steward),)
         face = hub_application(hub, more=more)
         await stack.enter_async_context(served_on_socket(face, paths.admin_socket(state)))
         if settings.admin_listen:
-            face, where = (
-                hub_application(hub, settings.admin_token_file, more),
-                host_port(settings.admin_listen),
-            )
+            face = hub_application(hub, settings.admin_token_file, more)
+            where = host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
         await stop.run(
@@ -126,6 +131,12 @@ async def _renew(certificate: HubCertificate) -> None:
 def _beside(host: str, port: int) -> tuple[str, ...]:
     """Where the hub itself finds what it serves at *host*."""
     return tuple(joined(each, port) for each in (("127.0.0.1", "::1") if is_wildcard(host) else (host,)))
+
+
+def _signs_with(authority: HubAuthority) -> dict[str, str]:
+    """What the audit record says of a hub that starts."""
+    root, hub_ca = (f"{c.serial_number:x}" for c in (authority.root, authority.hub_ca.certificate))
+    return {"version": version("fedgate"), "root": root, "hub_ca": hub_ca}
 
 
 def _first_start() -> None:

@@ -75,19 +75,20 @@ class HubAuthority:
         certificate = hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
         return tuple(to_pem([c]) for c in (certificate, *hub_ca.chain))
 
-    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> None:
+    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> x509.Certificate:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
-        write_certificate(self.hub_ca, self.domain, names, now, state / CERTIFICATE, state / KEY)
+        return write_certificate(self.hub_ca, self.domain, names, now, state / CERTIFICATE, state / KEY)
 
 
 def write_certificate(
     hub_ca: Authority, domain: str, names: tuple[str, ...], now: datetime, chain: Path, key: Path
-) -> None:
+) -> x509.Certificate:
     """Have *hub_ca* make a hub's certificate for *names*, in the files *chain* and *key* of one folder."""
     signer = KeySigner.generate()
     certificate = hub_ca.issue(profile.hub(domain, names), signer.public_key(), now)
     files = {chain.name: to_pem([certificate, *hub_ca.chain]).encode(), key.name: signer.private_pem()}
     keystore.write_all(chain.parent, files)
+    return certificate
 
 
 @dataclass(frozen=True, slots=True)

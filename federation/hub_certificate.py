@@ -14,10 +14,11 @@ from cryptography import x509
 
 from clusters.trust import PROVING_NAME
 from federation.api.http import switching, tls_context
+from federation.audit import Audit, described
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, write_certificate
 from gateway.rpc import TlsMaterial
 from pki import keystore
-from pki.authority import from_pem
+from pki.authority import describe, from_pem
 from pki.bundle import root_of
 from pki.rotation import Validity, due
 
@@ -28,11 +29,17 @@ class HubCertificate:
     """What the hub shows, and whom it believes: as *authority* has it, and brought after it by `follow`."""
 
     def __init__(
-        self, state: Path, authority: HubAuthority, names: tuple[str, ...], now: Callable[[], datetime]
+        self,
+        state: Path,
+        authority: HubAuthority,
+        names: tuple[str, ...],
+        audit: Audit,
+        now: Callable[[], datetime],
     ) -> None:
         self._state = state
         self._authority = authority
         self._names = names
+        self._audit = audit
         self._now = now
         self._proving: ssl.SSLContext | None = None
         self.tls = switching(self._context)
@@ -45,7 +52,8 @@ class HubCertificate:
 
     def issue(self) -> None:
         """Have a new one made, and show it from the next connection on."""
-        self._authority.write_certificate(self._state, self._names, self._now())
+        written = self._authority.write_certificate(self._state, self._names, self._now())
+        self._audit.record("issued", describe(written), what="hub", **described(written))
         self._show()
 
     def follow(self) -> None:

@@ -17,6 +17,7 @@ from clusters.errors import ClusterError
 from clusters.pinned import Server, open_known
 from clusters.trust import PROVING_NAME
 from federation.api.http import off_the_loop
+from federation.audit import Audit
 from federation.errors import FederationError, NoRollover, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
@@ -27,7 +28,7 @@ from federation.rollover.files import arrange, prepare
 from federation.rollover.parties import HUB, Known, parties
 from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
 from federation.rollover.trusting import Trusting
-from pki.authority import Authority, from_pem, new_root
+from pki.authority import Authority, describe, from_pem, new_root
 from pki.errors import PkiError
 from pki.signer import KeySigner
 from pki.spiffe import hub_id
@@ -49,6 +50,7 @@ class Steward:
     registry: Registry
     trusting: Trusting
     prove_at: tuple[str, ...]
+    audit: Audit
     now: Callable[[], datetime] = utc_now
     own_addresses: tuple[str, ...] = ()
     rollover: RolloverRecord | None = None
@@ -93,7 +95,7 @@ class Steward:
                 self.authority.successor = None
                 raise
             await self._follow(begun)
-            log.info("rollover started", new=fingerprint(new.certificate), auto=auto)
+            self._note("started", begun)
 
     async def resume(self) -> Step:
         """Take the switch, if that is next; RolloverLags says who is not ready. Gives what is next."""
@@ -115,15 +117,16 @@ class Steward:
             await self.registry.rollovers.finish(rollover.new)
             self.authority.former = None
             await self._follow(None)
-            log.info("rollover finished: the old root is retired")
+            self._note("finished", rollover)
 
     async def abort(self) -> None:
         """Go back to the old root, as if there had never been a new one. Not after the switch."""
         async with self._lock:
-            await self.registry.rollovers.abort(self._under_way().new)
+            rollover = self._under_way()
+            await self.registry.rollovers.abort(rollover.new)
             self.authority.successor = None
             await self._follow(None)
-            log.info("rollover aborted: the old root stays")
+            self._note("aborted", rollover)
 
     async def set_auto(self) -> None:
         """Take each step as soon as it may be taken, from now on."""
@@ -158,7 +161,7 @@ class Steward:
             self.authority.former, self.authority.root = self.authority.root, successor.root
             self.authority.hub_ca, self.authority.successor = successor.hub_ca, None
         await self._follow(switched)
-        log.info("rollover switched: the new root signs")
+        self._note("switched", switched)
 
     async def _follow(self, rollover: RolloverRecord | None) -> None:
         """Bring files and certificate to where the rollover is; the authority is there already."""
@@ -169,6 +172,7 @@ class Steward:
     async def prove(self, party: str, root: str) -> None:
         """Note that *party* was seen to believe a chain of the *root* with this fingerprint."""
         await self.registry.rollovers.prove(party, ProofRecord(root, self.now()))
+        self.audit.record("rollover-proved", party, root=root)
 
     async def _prove_itself(self, rollover: RolloverRecord) -> None:
         """See our own new chain as everybody sees it."""
@@ -182,6 +186,11 @@ class Steward:
             return
         connection.close()
         await self.prove(HUB, fingerprint(new))
+
+    def _note(self, what: str, rollover: RolloverRecord) -> None:
+        (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
+        self.audit.record(f"rollover-{what}", describe(new), old=fingerprint(old), new=fingerprint(new))
+        log.info(f"rollover {what}", old=fingerprint(old), new=fingerprint(new))
 
     def _under_way(self) -> RolloverRecord:
         if self.rollover is None:

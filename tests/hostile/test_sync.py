@@ -176,7 +176,9 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 20)
         self.probing = Probing()
-        self.sessions = Sessions(self.registry, Catalogue(), lambda: NOW, self.probing, Trusting())
+        self.sessions = Sessions(
+            self.registry, Catalogue(), lambda: NOW, self.probing, Trusting(), builders.audit()
+        )
 
     async def open(self) -> None:
         await self.registry.set_federation(Federation("fed.example", (PKI.root_pem,), builders.VIP_RANGES))

@@ -144,10 +144,12 @@ async def running(state: Path) -> AsyncIterator[Hub]:
     registry = Registry(store, 100)
     rollover = await registry.rollovers.get()
     authority = settle(vault, DOMAIN, rollover, utc_now())
-    certificate = HubCertificate(state, authority, ("127.0.0.1",), utc_now)
-    steward = Steward(vault, authority, certificate, registry, Trusting(), (), utc_now)
+    certificate = HubCertificate(state, authority, ("127.0.0.1",), builders.audit(), utc_now)
+    steward = Steward(vault, authority, certificate, registry, Trusting(), (), builders.audit(), utc_now)
     steward.rollover = rollover
-    door = join_application(Door(authority, registry, ("127.0.0.1:1",), ("241.0.0.0/16",), utc_now))
+    door = join_application(
+        Door(authority, registry, ("127.0.0.1:1",), ("241.0.0.0/16",), utc_now, builders.audit())
+    )
     Witness(steward).add_to(door)
     async with served_on_tls(door, "127.0.0.1", 0, certificate.tls) as port:
         address = f"127.0.0.1:{port}"
