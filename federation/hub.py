@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -32,6 +32,9 @@ from gateway.rpc import TlsListener, TlsMaterial
 from pki import keystore
 from pki.authority import from_pem
 from pki.rotation import Validity, due
+
+if TYPE_CHECKING:
+    from federation.registry.etcd.store import EtcdStore
 
 log = Log(__name__)
 
@@ -80,7 +83,7 @@ async def _serve(settings: HubSettings) -> None:
     advertised = _advertised(settings)
     certificate = _Certificate(state, authority, tuple(host for host, _ in advertised))
     async with AsyncExitStack() as stack:
-        store = await SqliteStore.open(state / _DATABASE)
+        store = await _open_store(settings)
         stack.push_async_callback(store.close)
         registry = await _registry(settings, authority, store)
         mirror = Mirror(store)
@@ -105,6 +108,15 @@ async def _serve(settings: HubSettings) -> None:
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
         await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+
+
+async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
+    """The store that was asked for: by default a file of our own."""
+    if settings.store is None:
+        return await SqliteStore.open(settings.state / _DATABASE)
+    from federation.registry.etcd.store import EtcdStore  # who has no etcd need not load its messages
+
+    return await EtcdStore.open(settings.store)
 
 
 async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:

@@ -187,6 +187,10 @@ class EtcdStore:
             if _LEASE_GONE not in error.details:
                 raise
 
+    async def tend(self) -> None:
+        """Nothing: etcd ends leases itself, and how much history it keeps is for whoever runs it."""
+        await self._connection.closed.wait()
+
     def _lose(self, lease: LeaseId) -> NoReturn:
         self._good.pop(lease, None)
         raise LeaseNotFound(lease)
