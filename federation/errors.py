@@ -101,6 +101,17 @@ class StoreClosed(StoreError):
         super().__init__("the registry's store is closed")
 
 
+class StoreUnreachable(StoreError):
+    """No member of the etcd that holds the registry has answered in time."""
+
+    code = "store-unreachable"
+    exit_code = Exit.UNREACHABLE
+    hint = "see that its members run and can be reached from here; what was asked for may have been done"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where} does not answer: {reason}")
+
+
 class Compacted(StoreError):
     """A watch asked for history that is gone; whoever watches lists again."""
 

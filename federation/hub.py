@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -39,6 +39,9 @@ from gateway.rpc import TlsListener
 from pki import keystore
 from pki.spiffe import hub_id
 
+if TYPE_CHECKING:
+    from federation.registry.etcd.store import EtcdStore
+
 log = Log(__name__)
 
 _DATABASE: Final = "registry.db"
@@ -62,7 +65,7 @@ async def _serve(settings: HubSettings) -> None:
     addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
         stack.enter_context(audit.kept())
-        store = await SqliteStore.open(state / _DATABASE)
+        store = await _open_store(settings)
         stack.push_async_callback(store.close)
         ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
@@ -106,6 +109,15 @@ async def _serve(settings: HubSettings) -> None:
         await stop.run(
             _follow(changes, broadcast), _tidy(registry), _renew(certificate), steward.run(), store.tend()
         )
+
+
+async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
+    """The store that was asked for: by default a file of our own."""
+    if settings.store is None:
+        return await SqliteStore.open(settings.state / _DATABASE)
+    from federation.registry.etcd.store import EtcdStore  # who has no etcd need not load its messages
+
+    return await EtcdStore.open(settings.store)
 
 
 async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
