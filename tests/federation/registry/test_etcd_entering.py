@@ -23,6 +23,8 @@ from pki.signer import KeySigner
 from tests import requirements
 from tests.federation.registry.etcd_server import etcd
 
+pytestmark = pytest.mark.slow
+
 
 class Certificates:
     """A CA in *folder*, with the files of a server and of a client under it."""
