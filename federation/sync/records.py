@@ -12,6 +12,7 @@ from clusters.errors import ClusterError
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
+from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -31,10 +32,14 @@ PROBES: Final = "fedgate.v1.Probes"
 # The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
 JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, JWT_KEYS)
+# Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
+TRUST: Final = "fedgate.v1.Trust"
+ROOTS: Final = "roots"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST, JWT_KEYS)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Trust | JwtKeys
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -53,6 +58,8 @@ def name_of(record: Record) -> str:
             return record.gateway
         case JwtKeys():
             return record.cluster
+        case Trust():
+            return ROOTS
 
 
 def encode(record: Record) -> Resource:
