@@ -18,6 +18,8 @@ from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
 from clusters.health import HealthCheck
+from pki.errors import PkiError
+from pki.spiffe import federation_domain
 
 ClusterName = NewType("ClusterName", str)
 
@@ -463,6 +465,12 @@ class Federation:
     domain: str
     roots: tuple[str, ...]
     vip_ranges: tuple[VipRange, ...]
+
+    def __post_init__(self) -> None:
+        try:
+            federation_domain(self.domain)
+        except PkiError as error:
+            raise InvalidValue("federation", self.domain, str(error)) from error
 
 
 # --- what an agent knows ----------------------------------------------------------------------
