@@ -5,20 +5,23 @@ registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Probes
+from clusters.trust import Trust
+from federation.audit import Audit
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
+from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
@@ -69,11 +72,15 @@ class Sessions:
         catalogue: Catalogue,
         now: Callable[[], datetime],
         probing: Probing,
+        trusting: Trusting,
+        audit: Audit,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
         self._probing = probing
+        self._trusting = trusting
+        self._audit = audit
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -86,16 +93,22 @@ class Sessions:
             nonlocal checked, since
             record, now = await self._record(cluster), self._now()
             if record != checked or now - since > _CHECKED_AGAIN:
-                self._check(peer, record)
+                with self._told_of_denial(peer, cluster):
+                    self._check(peer, record)
                 checked, since = record, now
             await self._accept(cluster, kind, changes)
+            if kind == records.LEAVE and changes:
+                self._audit.record("left", cluster, actor=peer.address)
+                raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         self._probing.connected(cluster)
+        self._trusting.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
             self._probing.lost(cluster, self._now())
+            self._trusting.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
@@ -106,16 +119,27 @@ class Sessions:
 
     async def _admitted(self, peer: Peer, hello: Hello) -> ClusterRecord:
         """The record by which the agent was let in."""
-        record = await self._record(hello.cluster)
-        self._check(peer, record)
-        skew = self._skew(hello)
-        if abs(skew) > SKEW_REFUSED:
-            raise SyncRefused(
-                "clock-skew",
-                f"the agent's clock is {skew:+.0f} s off the hub's",
-                "set it, best by NTP",
-            )
-        return record
+        with self._told_of_denial(peer, hello.cluster):
+            record = await self._record(hello.cluster)
+            self._check(peer, record)
+            skew = self._skew(hello)
+            if abs(skew) > SKEW_REFUSED:
+                raise SyncRefused(
+                    "clock-skew",
+                    f"the agent's clock is {skew:+.0f} s off the hub's",
+                    "set it, best by NTP",
+                )
+            return record
+
+    @contextmanager
+    def _told_of_denial(self, peer: Peer, cluster: ClusterName) -> Iterator[None]:
+        """Write down whom the block refuses."""
+        try:
+            yield
+        except SyncRefused as refused:
+            told = {"what": "sync", "code": refused.code, "reason": refused.reason}
+            self._audit.record("denied", cluster, actor=peer.address, **told)
+            raise
 
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
@@ -148,8 +172,10 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
+        trust = self._trusting.said_by(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
+            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }
@@ -170,11 +196,13 @@ class Sessions:
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
+            case records.TRUST:
+                self._trusting.hear(cluster, _read(Trust, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
+                self._trusting.forget(cluster)
                 log.info("cluster left", cluster=cluster)
-                raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""

@@ -27,13 +27,24 @@ from clusters.admission import (
 )
 from clusters.identity import ClusterIdentity
 from clusters.reports import REPORT_PATH, Report, ReportAnswer
-from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
+from federation.api.http import (
+    ApiError,
+    actor_of,
+    application,
+    body_as,
+    client_certificate,
+    json_response,
+    switching,
+    tls_context,
+)
+from federation.audit import Audit, described
 from federation.log import Log
+from federation.roots import Roots
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
 from pki import keystore
-from pki.authority import to_pem
+from pki.authority import describe, from_pem, to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
 from pki.errors import PkiError
@@ -60,15 +71,19 @@ class _Issued:
 class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
-    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, identity: ClusterIdentity, roots: Roots, now: Callable[[], datetime], audit: Audit
+    ) -> None:
         self._identity = identity
+        self._roots = roots
         self._now = now
+        self._audit = audit
         self._issued: dict[str, _Issued] = {}
 
     @property
     def roots(self) -> tuple[str, ...]:
         """The federation's roots, each PEM."""
-        return tuple(to_pem([root]) for root in self._identity.roots)
+        return self._roots.each
 
     def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
         """Make a token with which gateway *name* may enrol in *role*, once."""
@@ -80,13 +95,26 @@ class Enrolment:
             raise ApiError(
                 409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
             )
-        pins = tuple(spki_sha256(root) for root in self._identity.roots)
+        pins = tuple(spki_sha256(root) for root in self._roots.certificates)
         token = new_token(TokenKind.GATEWAY, name, trust_domain, addresses, pins, now + ttl, role)
         self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
         return token
 
-    def redeem(self, request: EnrolRequest) -> tuple[str, ...]:
+    def redeem(self, request: EnrolRequest, actor: str = "") -> tuple[str, ...]:
         """Spend a token on the certificate that it is for; gives the chain, each PEM."""
+        told = {"actor": actor, "what": "enrolment", "token": request.token_id}
+        try:
+            issued, chain = self._redeem(request)
+        except (ApiError, PkiError) as error:
+            code = error.code if isinstance(error, ApiError) else "invalid"
+            self._audit.record("denied", request.name, code=code, reason=str(error), **told)
+            raise
+        self._audit.record("issued", describe(chain[0]), **told, **described(chain[0]))
+        self._issued[request.token_id] = replace(issued, used=True)
+        log.info("gateway enrolled", gateway=issued.name, role=issued.role)
+        return tuple(to_pem([c]) for c in chain)
+
+    def _redeem(self, request: EnrolRequest) -> tuple[_Issued, tuple[x509.Certificate, ...]]:
         issued = self._issued.get(request.token_id)
         if issued is None:
             raise _refused(Refusal.TOKEN_UNKNOWN, "this agent made no such token, or has restarted since")
@@ -100,15 +128,14 @@ class Enrolment:
             raise _refused(
                 Refusal.TOKEN_WRONG_GATEWAY, f"the token is for gateway {issued.name} in role {issued.role}"
             )
-        chain = self._certify(request.csr, issued.role, issued.name)
-        self._issued[request.token_id] = replace(issued, used=True)
-        log.info("gateway enrolled", gateway=issued.name, role=issued.role)
-        return chain
+        return issued, self._certify(request.csr, issued.role, issued.name)
 
-    def renew(self, shown: str, csr: str) -> tuple[str, ...]:
+    def renew(self, shown: str, csr: str, actor: str = "") -> tuple[str, ...]:
         """The next certificate of the gateway that showed the certificate *shown*."""
         role, name = self.gateway(shown)
-        return self._certify(csr, role, name)
+        chain = self._certify(csr, role, name)
+        self._audit.record("issued", describe(chain[0]), actor=actor, what="renewal", **described(chain[0]))
+        return tuple(to_pem([c]) for c in chain)
 
     def gateway(self, shown: str) -> tuple[str, str]:
         """Role and name of the gateway that showed the certificate *shown*."""
@@ -137,35 +164,35 @@ class Enrolment:
         if shown != wanted:
             raise GatewayRefused(spec.name, f"its certificate is for {shown}, not for {wanted}")
 
-    def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
+    def _certify(self, csr: str, role: str, name: str) -> tuple[x509.Certificate, ...]:
         authority = self._identity.authority
         profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
-        certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
-        return tuple(to_pem([c]) for c in (certificate, *authority.chain))
+        crosses = tuple(cross for pem in self._roots.crosses for cross in from_pem(pem))
+        return (authority.issue(profile, verify_csr(csr), self._now()), *authority.chain, *crosses)
 
 
 class EnrolmentTls:
-    """TLS for gateways that enrol: *context* shows the agent's certificate as of the last `refresh`."""
+    """TLS for gateways that enrol: *context* is as the agent's material was at the last `refresh`."""
 
     def __init__(self, state: Path, material: Callable[[], TlsMaterial]) -> None:
         self._chain, self._key = (state / name for name in _TLS_FILES)
         self._material = material
         self._shown = material()
-        self._write()
-        self.context: ssl.SSLContext = tls_context(self._chain, self._key, self._shown.roots)
+        self._current = self._opened()
+        self.context = switching(lambda _: self._current)
 
     def refresh(self) -> None:
         """Show the newest certificate from the next connection on."""
         newest = self._material()
         if newest != self._shown:
             self._shown = newest
-            self._write()
-            self.context.load_cert_chain(self._chain, self._key)
+            self._current = self._opened()
 
-    def _write(self) -> None:
-        """Put it where the standard library takes certificates from: files only."""
+    def _opened(self) -> ssl.SSLContext:
+        """A context for it, which takes certificates from files only."""
         files = {self._chain.name: self._shown.chain.encode(), self._key.name: self._shown.key.encode()}
         keystore.write_all(self._chain.parent, files)
+        return tls_context(self._chain, self._key, self._shown.roots)
 
 
 def enrol_application(
@@ -180,7 +207,7 @@ def enrol_application(
         return web.Response(text="".join(enrolment.roots), content_type="application/x-pem-file")
 
     async def enrol(request: web.Request) -> web.StreamResponse:
-        chain = enrolment.redeem(await body_as(request, EnrolRequest))
+        chain = enrolment.redeem(await body_as(request, EnrolRequest), actor_of(request))
         membership = identity.membership
         return json_response(
             EnrolAnswer(chain, enrolment.roots, ads(), membership.domain, membership.trust_domain)
@@ -188,9 +215,8 @@ def enrol_application(
 
     async def renew(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, RenewRequest)
-        return json_response(
-            RenewAnswer(enrolment.renew(client_certificate(request), asked.csr), enrolment.roots)
-        )
+        chain = enrolment.renew(client_certificate(request), asked.csr, actor_of(request))
+        return json_response(RenewAnswer(chain, enrolment.roots))
 
     async def report(request: web.Request) -> web.StreamResponse:
         role, name = enrolment.gateway(client_certificate(request))
