@@ -20,6 +20,8 @@ from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
+from pki.errors import PkiError
+from pki.spiffe import federation_domain, trust_domain_of
 
 ClusterName = NewType("ClusterName", str)
 
@@ -418,6 +420,13 @@ class Member:
     gateways: tuple[GatewayRecord, ...] = ()
     jwt_keys: tuple[JwtKey, ...] = ()
 
+    def __post_init__(self) -> None:
+        cluster, _, domain = self.trust_domain.partition(".")
+        try:
+            trust_domain_of(cluster, domain)
+        except PkiError as error:
+            raise InvalidValue("member's trust domain", self.trust_domain, str(error)) from error
+
 
 _network = lru_cache(maxsize=64)(ip_network)  # few ranges, asked for every address in them
 
@@ -480,6 +489,12 @@ class Federation:
     crosses: tuple[str, ...] = ()
     signing: str = ""
     prove_at: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            federation_domain(self.domain)
+        except PkiError as error:
+            raise InvalidValue("federation", self.domain, str(error)) from error
 
 
 # --- what an agent knows ----------------------------------------------------------------------
