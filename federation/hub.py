@@ -28,6 +28,9 @@ from federation.registry.store import Store
 from federation.sessions import Broadcast, Sessions
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
+from federation.trust.fetching import fetch
+from federation.trust.follower import Follower
+from federation.trust.serving import WebCertificate, bundles_served
 from gateway.rpc import TlsListener, TlsMaterial
 from pki import keystore
 from pki.authority import from_pem
@@ -98,13 +101,25 @@ async def _serve(settings: HubSettings) -> None:
         await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
 
         addresses = tuple(joined(host, port) for host, port in advertised)
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now)
+        follower = Follower(registry.trusts, mirror.clusterset, utc_now, fetch)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, follower)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
             face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
+        web = _web_certificate(settings)
+        if settings.bundle_listen:
+            shown = web.tls if web else certificate.tls
+            await stack.enter_async_context(bundles_served(settings, mirror, shown))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+        await stop.run(
+            _follow(changes, broadcast),
+            _tidy(registry),
+            certificate.renew(),
+            store.tend(),
+            follower.run(),
+            *((web.follow(),) if web else ()),
+        )
 
 
 async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
@@ -114,6 +129,12 @@ async def _registry(settings: HubSettings, authority: HubAuthority, store: Store
     await registry.set_federation(Federation(settings.domain, authority.roots, ranges))
     await registry.tidy(utc_now())
     return registry
+
+
+def _web_certificate(settings: HubSettings) -> WebCertificate | None:
+    if settings.bundle_cert and settings.bundle_key:
+        return WebCertificate(settings.bundle_cert, settings.bundle_key)
+    return None
 
 
 async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:

@@ -25,11 +25,13 @@ from clusters.model import (
     VipRange,
     cluster_name,
 )
+from clusters.trust import TrustBundle, outside
 from federation.errors import ChangesRejected
 from federation.last_view import Owners, Received
 from federation.log import Log
 from federation.sync import records
 from gateway.view import sources
+from pki.authority import from_pem
 from pki.bundle import check_issuing_ca
 from pki.errors import PkiError
 from pki.spiffe import trust_domain_of
@@ -70,6 +72,7 @@ class Knowledge:
             members={m.name: self._believed(m) for m in received.members.values()},
             imports=received.imports,
             handed_on=owners.handed_on if owners else None,
+            trusts=received.trusts,
         )
         self._members = dict(received.members)
         self._owners = dict(owners.last) if owners else {}
@@ -77,7 +80,7 @@ class Knowledge:
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
-        return Received(self.view.federation, self._members, self.view.imports)
+        return Received(self.view.federation, self._members, self.view.imports, self.view.trusts)
 
     @property
     def owners(self) -> Owners:
@@ -91,6 +94,7 @@ class Knowledge:
             records.FEDERATION: _versions((received.federation,)),
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
+            records.TRUST: _versions(tuple(received.trusts.values())),
         }
 
     def follow(self, follower: Callable[[Learned], None]) -> None:
@@ -107,7 +111,7 @@ class Knowledge:
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
         self._members = {}
-        self._learn(replace(self.view, members={}, imports={}), frozenset(self.view.imports))
+        self._learn(replace(self.view, members={}, imports={}, trusts={}), frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
@@ -118,6 +122,8 @@ class Knowledge:
                 self._accept_members(changes)
             case records.FEDERATION:
                 self._accept_federation(changes)
+            case records.TRUST:
+                self._accept_trusts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
         imports = dict(self.view.imports)
@@ -157,6 +163,17 @@ class Knowledge:
             replace(self.view, federation=federation, vip_ranges=ranges), frozenset(self.view.imports)
         )
 
+    def _accept_trusts(self, changes: Mapping[str, bytes | None]) -> None:
+        """Believe trust domains outside of the federation, and none that could speak for one of its own."""
+        trusts = dict(self.view.trusts)
+        for name, body in changes.items():
+            if body is None:
+                trusts.pop(name, None)
+            else:
+                outside(name, self.view.federation.domain)
+                trusts[name] = _readable(records.decode(TrustBundle, name, body))
+        self._learn(replace(self.view, trusts=trusts))
+
     def _believed(self, member: Member) -> Member:
         """*member* with those issuing CAs that our root answers for, and that can sign for it alone."""
         believed = []
@@ -188,6 +205,16 @@ class Knowledge:
         self.view = view
         for follower in self._followers:
             follower(Learned(view, services))
+
+
+def _readable(bundle: TrustBundle) -> TrustBundle:
+    """*bundle*, if its authorities are certificates; ChangesRejected if not."""
+    try:
+        for authority in bundle.authorities:
+            from_pem(authority)
+    except PkiError as error:
+        raise ChangesRejected(f"bundle of {bundle.trust_domain}: {error}") from error
+    return bundle
 
 
 def export_of(service: LocalService) -> Export:

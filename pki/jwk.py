@@ -1,10 +1,27 @@
-"""Public keys as JSON: JWKs of P-256 keys, and their names. Light enough for the command line."""
+"""Public keys as JSON: JWKs, and the names of P-256 keys. Light enough for the command line."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
 from hashlib import sha256
 
 import msgspec
+
+
+class Jwk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A JWK as SPIFFE bundles have it: a public key of either kind, and perhaps a certificate for it.
+
+    Other members are passed over when one is read, those of a private key among them.
+    """
+
+    kty: str
+    use: str = ""
+    kid: str = ""
+    crv: str = ""
+    x: str = ""
+    y: str = ""
+    n: str = ""
+    e: str = ""
+    x5c: list[str] = []
+    alg: str = ""
 
 
 def base64url(content: bytes) -> str:
@@ -18,10 +35,6 @@ def thumbprint(x: str, y: str) -> str:
     return base64url(sha256(members).digest())
 
 
-def jwk_set(keys: Iterable[tuple[str, str, str]]) -> bytes:
-    """A JWK set of P-256 keys that sign JWT-SVIDs: each an ID and two coordinates."""
-    entries = [
-        {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": key_id, "use": "jwt-svid", "alg": "ES256"}
-        for key_id, x, y in keys
-    ]
-    return msgspec.json.encode({"keys": entries})
+def jwt_jwk(key_id: str, x: str, y: str) -> Jwk:
+    """The P-256 key with these coordinates, as one that signs JWT-SVIDs."""
+    return Jwk("EC", "jwt-svid", key_id, "P-256", x, y, alg="ES256")

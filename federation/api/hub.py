@@ -18,6 +18,7 @@ from federation.api.answers import Check, services_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
+from federation.api.trust import add_trust, trust_checks
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
 from federation.hub_authority import HubAuthority
@@ -25,6 +26,7 @@ from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
+from federation.trust.follower import Follower
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -42,6 +44,7 @@ class Hub:
     probing: Probing
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
+    follower: Follower
 
     def ready(self) -> bool:
         """Whether the registry has been read."""
@@ -91,6 +94,7 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
+    add_trust(app, hub.follower)
     add_health(app, hub.ready, lambda: _metrics(hub))
     return app
 
@@ -203,6 +207,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     yield Check("hub CA", verdict, f"valid for {left.days} more days")
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
+    yield from trust_checks(hub.follower)
     for imported in hub.clusterset.imports():
         if imported.conflict:
             hint = "make the clusters that export it agree"

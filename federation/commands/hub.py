@@ -46,6 +46,9 @@ from federation.settings import (
 )
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
+@click.option("--bundle-listen", metavar="ADDRESS", help="Serve the SPIFFE bundles of all clusters here.")
+@click.option("--bundle-cert", type=FILE, help="Show this certificate there, PEM, for https_web.")
+@click.option("--bundle-key", type=FILE, help="Its key, PEM.")
 @log_level_option
 def hub(
     state: Path | None,
@@ -57,6 +60,9 @@ def hub(
     passphrase_file: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
+    bundle_listen: str | None,
+    bundle_cert: Path | None,
+    bundle_key: Path | None,
 ) -> None:
     """Run the hub: the control plane that all clusters share.
 
@@ -73,6 +79,9 @@ def hub(
         passphrase_file=passphrase_file,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
+        bundle_listen=bundle_listen,
+        bundle_cert=bundle_cert,
+        bundle_key=bundle_key,
     )
     from federation.hub import run
 

@@ -10,6 +10,7 @@
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
+    fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
     fedgate/tokens/TOKEN
 
 Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
@@ -23,6 +24,7 @@ FEDERATION = f"{ROOT}federation"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
+TRUSTS = f"{ROOT}trust/"
 VIPS_NEXT = f"{ROOT}vips/next"
 VIPS_FREED = f"{ROOT}vips/freed/"
 
@@ -75,6 +77,11 @@ def service(name: ServiceName) -> str:
 def token(token_id: str) -> str:
     """A join token."""
     return f"{TOKENS}{token_id}"
+
+
+def trust(trust_domain: str) -> str:
+    """A foreign trust domain and its bundle."""
+    return f"{TRUSTS}{trust_domain}"
 
 
 def freed(index: int) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from clusters.model import ClusterName, Export, ServiceName
+from clusters.trust import BundleEndpoint
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A moment with its time zone; it is always the hub's clock that says it."""
@@ -83,6 +84,18 @@ class FreedIndex:
     index: int
     service: ServiceName
     freed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """A foreign trust domain: where its bundle is fetched, the last good one, and when that came from there.
+
+    `document` is the bundle as it was told; empty before there was one.
+    """
+
+    endpoint: BundleEndpoint
+    document: str = ""
+    fetched_at: Instant | None = None
 
 
 class TokenState(StrEnum):

@@ -12,6 +12,7 @@ from clusters.errors import ClusterError
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
+from clusters.trust import TrustBundle
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -32,9 +33,12 @@ PROBES: Final = "fedgate.v1.Probes"
 JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
 FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, JWT_KEYS)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
+# A trust domain outside of the federation, and what it is known by.
+TRUST: Final = "fedgate.v1.TrustBundle"
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, TRUST)
+
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys | TrustBundle
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -53,6 +57,8 @@ def name_of(record: Record) -> str:
             return record.gateway
         case JwtKeys():
             return record.cluster
+        case TrustBundle():
+            return record.trust_domain
 
 
 def encode(record: Record) -> Resource:
