@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
-
-import msgspec
+from typing import Final
 
 from clusters.errors import InvalidValue
 from pki.jwk import thumbprint
-
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 MAX_JWT_KEYS: Final = 8
 """How many a cluster may have at a time; it has two or three."""
@@ -27,11 +23,13 @@ class JwtKey:
     id: str
     x: str
     y: str
-    expires: Instant
+    expires: datetime
 
     def __post_init__(self) -> None:
         if not len(self.x) == len(self.y) == _LENGTH or self.id != thumbprint(self.x, self.y):
             raise InvalidValue("JWT key", self.id[:64], "its ID is not the thumbprint of a P-256 key")
+        if self.expires.tzinfo is None:
+            raise InvalidValue("JWT key", self.id, "its end has no time zone")
 
 
 @dataclass(frozen=True, slots=True)

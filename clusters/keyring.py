@@ -5,15 +5,16 @@
 They belong to one membership: who joins again begins with new ones.
 """
 
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import IdentityUnusable
 from clusters.identity import refuse_newer
-from clusters.jwt_key import Instant, JwtKey
+from clusters.jwt_key import JwtKey
 from pki import keystore
 from pki.errors import PkiError
 from pki.jwt_keys import SigningKey
@@ -58,10 +59,13 @@ def forget(state: Path) -> None:
     (state / FILE).unlink(missing_ok=True)
 
 
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class _Key(msgspec.Struct):
     key: str
-    begins: Instant
-    ends: Instant
+    begins: _Instant
+    ends: _Instant
 
 
 class _File(msgspec.Struct):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pki.authority import describe
 from pki.errors import BundleRefused
-from pki.jwk import Jwk, base64url
+from pki.jwk import base64url
 from pki.jwt_svid import PublicKey, algorithms
 
 LARGEST: Final = 256 * 1024
@@ -26,6 +26,24 @@ X509_USE: Final = "x509-svid"
 JWT_USE: Final = "jwt-svid"
 
 _SMALLEST_RSA: Final = 2048
+
+
+class Jwk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A JWK as SPIFFE bundles have it: a public key of either kind, and perhaps a certificate for it.
+
+    Other members are passed over when one is read, those of a private key among them.
+    """
+
+    kty: str
+    use: str = ""
+    kid: str = ""
+    crv: str = ""
+    x: str = ""
+    y: str = ""
+    n: str = ""
+    e: str = ""
+    x5c: list[str] = []
+    alg: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,11 @@ def parse(content: bytes) -> SpiffeBundle:
     if not authorities and not jwt_keys:
         raise BundleRefused("it has no key that we can use")
     return SpiffeBundle(authorities, jwt_keys, read.spiffe_sequence, read.spiffe_refresh_hint)
+
+
+def jwt_jwk(key_id: str, x: str, y: str) -> Jwk:
+    """The P-256 key with these coordinates, as one that signs JWT-SVIDs."""
+    return Jwk("EC", JWT_USE, key_id, "P-256", x, y, alg="ES256")
 
 
 def jwk_set(keys: Iterable[Jwk]) -> bytes:

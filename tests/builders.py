@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKeys
@@ -23,6 +24,7 @@ from clusters.model import (
     VipRange,
     Workload,
 )
+from federation.audit import Audit
 from pki.jwt_keys import SigningKey
 
 DOMAIN = "fed.example"
@@ -30,6 +32,11 @@ ONPREM = ClusterName("onprem")
 CLOUD = ClusterName("cloud")
 VIP_RANGES = (VipRange("241.0.0.0/16"), VipRange("fd5f:ed:6a7e::/112"))
 HTTP = Port(8080, "http", app_protocol="http")
+
+
+def audit() -> Audit:
+    """An audit record that nobody writes down: what happens is what is `waiting`."""
+    return Audit(Path("nowhere"))
 
 
 def federation(*, roots: tuple[str, ...] = ()) -> Federation:

@@ -11,9 +11,8 @@ from federation.registry.clusterset import Clusterset
 from federation.registry.records import TrustRecord
 from pki.authority import from_pem
 from pki.errors import BundleRefused, InvalidTrustDomain
-from pki.jwk import jwt_jwk
 from pki.spiffe import cluster_of
-from pki.spiffe_bundle import document, parse, pem
+from pki.spiffe_bundle import document, jwt_jwk, parse, pem
 
 log = Log(__name__)
 

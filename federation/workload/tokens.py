@@ -18,11 +18,10 @@ from federation.workload import wire
 from federation.workload.identities import Identities
 from federation.workload.wire import JwtEntry
 from pki.errors import BundleRefused, JwtRefused
-from pki.jwk import Jwk, jwt_jwk
 from pki.jwt_keys import SigningKey, signing
 from pki.jwt_svid import PublicKey, public_key, sign, validate
 from pki.spiffe import SpiffeId
-from pki.spiffe_bundle import jwk_set, public_of
+from pki.spiffe_bundle import Jwk, jwk_set, jwt_jwk, public_of
 
 MAX_AUDIENCES: Final = 16
 _MAX_AUDIENCE: Final = 1024

@@ -16,6 +16,7 @@ from federation.registry.sqlite import SqliteStore
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from pki import keystore
+from tests import builders
 
 NOW = datetime.now(UTC)
 
@@ -37,7 +38,7 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
     registry, clusterset = Registry(store, 100), Clusterset()
     follower = Follower(registry.trusts, clusterset, lambda: NOW, fetch)
-    hub = Hub(authority, registry, clusterset, Probing(), (), lambda: NOW, follower)
+    hub = Hub(authority, registry, clusterset, Probing(), (), lambda: NOW, builders.audit(), follower)
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)
