@@ -18,9 +18,9 @@ from typing import NewType
 
 from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
+from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
-from clusters.trust import TrustBundle
 
 ClusterName = NewType("ClusterName", str)
 

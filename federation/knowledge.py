@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 
 from clusters.changes import renewed
+from clusters.foreign import TrustBundle, outside
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -25,7 +26,6 @@ from clusters.model import (
     VipRange,
     cluster_name,
 )
-from clusters.trust import TrustBundle, outside
 from federation.errors import ChangesRejected
 from federation.last_view import Owners, Received
 from federation.log import Log
@@ -94,7 +94,7 @@ class Knowledge:
             records.FEDERATION: _versions((received.federation,)),
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
-            records.TRUST: _versions(tuple(received.trusts.values())),
+            records.FOREIGN: _versions(tuple(received.trusts.values())),
         }
 
     def follow(self, follower: Callable[[Learned], None]) -> None:
@@ -122,7 +122,7 @@ class Knowledge:
                 self._accept_members(changes)
             case records.FEDERATION:
                 self._accept_federation(changes)
-            case records.TRUST:
+            case records.FOREIGN:
                 self._accept_trusts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.foreign import TrustBundle
 from clusters.model import (
     ClusterName,
     Federation,
@@ -28,7 +29,6 @@ from clusters.model import (
     ServiceName,
     Workload,
 )
-from clusters.trust import TrustBundle
 from federation.errors import UnreadableRecord
 from pki import keystore
 

@@ -54,7 +54,7 @@ class Broadcast:
             self.catalogue.replace(records.FEDERATION, {told.name: told})
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
-        self.catalogue.update(records.TRUST, {name: self._trust(name) for name in change.trusts})
+        self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)

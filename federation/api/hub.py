@@ -108,7 +108,7 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
-    add_trust(app, hub.follower)
+    add_trust(app, hub.follower, hub.audit)
     add_audit(app, hub.audit)
     add_health(app, hub.ready, lambda: _metrics(hub))
     return app

@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from clusters.trust import BundleEndpoint, Profile, outside
+from clusters.foreign import BundleEndpoint, Profile, outside
 from federation.api.answers import Check
-from federation.api.http import ApiError, body_as, json_response
+from federation.api.http import ApiError, actor_of, body_as, json_response
+from federation.audit import Audit
 from federation.errors import UnknownTrust
 from federation.registry.records import TrustRecord
 from federation.trust.follower import Follower, held, interval, next_look
@@ -25,8 +26,8 @@ class _NewTrust(msgspec.Struct):
     bundle: str = ""
 
 
-def add_trust(app: web.Application, follower: Follower) -> None:
-    """Add these questions to the face *app*."""
+def add_trust(app: web.Application, follower: Follower, audit: Audit) -> None:
+    """Add `/v1/trust` to *app*."""
 
     async def trusts(_: web.Request) -> web.StreamResponse:
         return json_response({"trust": [_document(follower, t) for t in follower.clusterset.trusts]})
@@ -50,11 +51,16 @@ def add_trust(app: web.Application, follower: Follower) -> None:
                 f"no bundle of {endpoint.proven_by} is known, which has to prove {endpoint.spiffe_id}",
                 "get it from its operator and give it with --bundle FILE",
             )
-        return json_response(_document(follower, await follower.trusts.add(endpoint, asked.bundle)))
+        added = await follower.trusts.add(endpoint, asked.bundle)
+        who, told = actor_of(request), {"url": endpoint.url, "profile": endpoint.profile.value}
+        audit.record("trusted", endpoint.trust_domain, actor=who, **told)
+        return json_response(_document(follower, added))
 
     async def remove(request: web.Request) -> web.StreamResponse:
-        await follower.trusts.remove(request.match_info["name"])
-        return json_response({"trust_domain": request.match_info["name"], "removed": True})
+        name = request.match_info["name"]
+        await follower.trusts.remove(name)
+        audit.record("distrusted", name, actor=actor_of(request))
+        return json_response({"trust_domain": name, "removed": True})
 
     app.router.add_get("/v1/trust", trusts)
     app.router.add_post("/v1/trust", add)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from clusters.trust import Profile
+from clusters.foreign import Profile
 from federation.commands.answers import named, records
 from federation.commands.options import FILE, DefaultGroup, Side, admin_options, hub, output_option
 from federation.output import Format, Output

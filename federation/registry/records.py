@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from clusters.foreign import BundleEndpoint
 from clusters.model import ClusterName, Export, ServiceName
-from clusters.trust import BundleEndpoint
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A moment with its time zone; it is always the hub's clock that says it."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from clusters.trust import BundleEndpoint
+from clusters.foreign import BundleEndpoint
 from federation.errors import UnknownTrust
 from federation.registry import keyspace
 from federation.registry.ledger import Ledger, Plan

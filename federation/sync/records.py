@@ -9,10 +9,10 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
-from clusters.trust import TrustBundle
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -34,9 +34,9 @@ JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
 FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, JWT_KEYS)
 # A trust domain outside of the federation, and what it is known by.
-TRUST: Final = "fedgate.v1.TrustBundle"
+FOREIGN: Final = "fedgate.v1.TrustBundle"
 
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, TRUST)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
 
 Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys | TrustBundle
 R = TypeVar("R", bound=Record)

@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
+from clusters.foreign import TrustBundle
 from clusters.model import ClusterName
-from clusters.trust import TrustBundle
 from federation.log import Log
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import TrustRecord

@@ -7,7 +7,7 @@ from typing import Final
 import aiohttp
 from cryptography import x509
 
-from clusters.trust import BundleEndpoint, Profile
+from clusters.foreign import BundleEndpoint, Profile
 from federation.errors import BundleNotFetched
 from pki.bundle import spiffe_id_of
 from pki.errors import PkiError

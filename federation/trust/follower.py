@@ -11,7 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
-from clusters.trust import BundleEndpoint, Profile
+from clusters.foreign import BundleEndpoint, Profile
 from federation.errors import BundleNotFetched, FederationError
 from federation.log import Log
 from federation.registry.clusterset import Clusterset

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from clusters.attestation import Process
+from clusters.foreign import TrustBundle
 from clusters.model import ClusterView, Member, Workload
-from clusters.trust import TrustBundle
 from federation.errors import NoIdentity
 from federation.log import Log
 from federation.svids import Svid, Svids

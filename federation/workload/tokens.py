@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from clusters.attestation import Process
+from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKey
 from clusters.keyring import published
 from clusters.model import ClusterView
-from clusters.trust import TrustBundle
 from federation.errors import JwtKeyMissing, NoIdentity, RequestRefused
 from federation.workload import wire
 from federation.workload.identities import Identities
