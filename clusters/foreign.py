@@ -76,7 +76,7 @@ def _url(text: str) -> None:
     """Check what the specification wants of an endpoint's URL."""
     try:
         parts = urlsplit(text)
-        usable = parts.scheme == "https" and bool(parts.hostname) and (parts.port or 443) > 0
+        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or not text.isascii() or not text.isprintable() or " " in text or len(text) > 2048:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clusters.errors import InvalidValue
 from clusters.model import VipRange, canonical_address
+from federation.registry.etcd.location import Location
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
@@ -63,6 +64,7 @@ class HubSettings:
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
     `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
+    Without a `store` the registry is a file in `state`.
     """
 
     state: Path
@@ -77,6 +79,7 @@ class HubSettings:
     bundle_listen: str | None = None
     bundle_cert: Path | None = None
     bundle_key: Path | None = None
+    store: Location | None = None
 
     def __post_init__(self) -> None:
         for address in (self.listen, self.sync_listen, self.admin_listen, self.bundle_listen):

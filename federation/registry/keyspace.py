@@ -12,6 +12,8 @@
     fedgate/vips/freed/INDEX                      an index whose last exporter left
     fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
     fedgate/tokens/TOKEN
+    fedgate/rollover                              while one root takes over from another
+    fedgate/proofs/PARTY                          who has proved to trust the root that is to come
 
 Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
 A cluster's name is in front of what is its own, so that one prefix holds it all.
@@ -25,6 +27,8 @@ CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
 TRUSTS = f"{ROOT}trust/"
+ROLLOVER = f"{ROOT}rollover"
+PROOFS = f"{ROOT}proofs/"
 VIPS_NEXT = f"{ROOT}vips/next"
 VIPS_FREED = f"{ROOT}vips/freed/"
 
@@ -82,6 +86,11 @@ def token(token_id: str) -> str:
 def trust(trust_domain: str) -> str:
     """A foreign trust domain and its bundle."""
     return f"{TRUSTS}{trust_domain}"
+
+
+def proof(party: str) -> str:
+    """That a cluster, or the hub, has proved to trust the root that is to come."""
+    return f"{PROOFS}{party}"
 
 
 def freed(index: int) -> str:

@@ -13,6 +13,7 @@ from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
+from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -32,13 +33,19 @@ PROBES: Final = "fedgate.v1.Probes"
 # The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
 JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, JWT_KEYS)
+# Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
+TRUST: Final = "fedgate.v1.Trust"
+ROOTS: Final = "roots"
+
 # A trust domain outside of the federation, and what it is known by.
 FOREIGN: Final = "fedgate.v1.TrustBundle"
 
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST, JWT_KEYS)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | JwtKeys | TrustBundle
+Record: TypeAlias = (
+    Export | GatewayRecord | Federation | Member | Import | Probes | Trust | JwtKeys | TrustBundle
+)
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -59,6 +66,8 @@ def name_of(record: Record) -> str:
             return record.cluster
         case TrustBundle():
             return record.trust_domain
+        case Trust():
+            return ROOTS
 
 
 def encode(record: Record) -> Resource:

@@ -29,7 +29,7 @@ async def fetch(
             timeout=aiohttp.ClientTimeout(total=timeout), auto_decompress=False, trust_env=False
         )
         async with session, session.get(endpoint.url, ssl=context, allow_redirects=False) as response:
-            _check_server(endpoint, response)
+            _check_server(endpoint, context.connection)
             if response.status != 200:
                 where = f" to {response.headers['Location'][:200]}" if "Location" in response.headers else ""
                 raise BundleNotFetched(
@@ -46,27 +46,43 @@ async def fetch(
         raise BundleNotFetched(endpoint.trust_domain, reason) from error
 
 
-def _context(endpoint: BundleEndpoint, authorities: Sequence[x509.Certificate]) -> ssl.SSLContext:
+class _Context(ssl.SSLContext):
+    """A TLS context that remembers its connection: a response may have let go of it when we look."""
+
+    connection: ssl.SSLObject | None = None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        self.connection = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        return self.connection
+
+
+def _context(endpoint: BundleEndpoint, authorities: Sequence[x509.Certificate]) -> _Context:
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     if endpoint.profile is Profile.WEB:
-        return ssl.create_default_context()
+        context.load_default_certs()
+        return context
     if not authorities:
         raise BundleNotFetched(
             endpoint.trust_domain, f"no bundle of {endpoint.proven_by} proves its server yet"
         )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # it is known by its SPIFFE ID, wherever it is
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an authority need not be a root
     context.load_verify_locations(cadata="".join(pem(authorities)))
     return context
 
 
-def _check_server(endpoint: BundleEndpoint, response: aiohttp.ClientResponse) -> None:
+def _check_server(endpoint: BundleEndpoint, connection: ssl.SSLObject | None) -> None:
     """See to it that who answers is who it should be, before a word of it counts."""
     if endpoint.profile is Profile.WEB:
         return
-    transport = response.connection.transport if response.connection else None
-    tls = transport.get_extra_info("ssl_object") if transport else None
-    der = tls.getpeercert(binary_form=True) if tls else None
+    der = connection.getpeercert(binary_form=True) if connection else None
     if not der:
         raise BundleNotFetched(endpoint.trust_domain, "its server shows no certificate")
     try:

@@ -24,7 +24,7 @@ from federation.trust.serving import WebCertificate
 from pki import keystore
 from pki.authority import to_pem
 from pki.spiffe import SpiffeId
-from pki.spiffe_bundle import parse
+from pki.spiffe_bundle import LARGEST, parse
 from tests.authorities import Authorities, Credential
 from tests.builders import ONPREM, VIP_RANGES, jwt_keys
 
@@ -115,15 +115,12 @@ async def test_with_https_web_the_certificate_is_the_webs_and_the_name_counts(
             await fetch(other, ())
     monkeypatch.delenv("SSL_CERT_FILE")
     async with served(tmp_path, PKI.hub("127.0.0.1")) as base:
-        with pytest.raises(BundleNotFetched, match="(?i)certificate"):
+        with pytest.raises(BundleNotFetched, match=r"(?i)certificate"):
             await fetch(BundleEndpoint("fed.example", f"{base}/bundles/fed.example"), ())
 
 
-async def _endless(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse()
-    await response.prepare(request)
-    while True:
-        await response.write(bytes(65536))
+async def _large(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=bytes(LARGEST + 1))
 
 
 async def _silent(_: web.Request) -> web.StreamResponse:
@@ -136,7 +133,7 @@ async def _moved(_: web.Request) -> web.StreamResponse:
 
 
 BAD: Mapping[str, tuple[object, str]] = {
-    "endless": (_endless, "larger than"),
+    "large": (_large, "larger than"),
     "silent": (_silent, "took too long"),
     "moved": (_moved, "status 302 to https://evil.example/"),
 }

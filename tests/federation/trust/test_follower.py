@@ -15,6 +15,7 @@ from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.trust.bundles import bundle_of
 from federation.trust.follower import DEFAULT_HINT, SOONEST, Follower
+from pki.authority import to_pem
 from pki.spiffe_bundle import document
 from tests.authorities import NOW, Authorities
 
@@ -69,8 +70,6 @@ class World:
 
 
 def pems(*certificates: x509.Certificate) -> set[str]:
-    from pki.authority import to_pem
-
     return {to_pem([certificate]) for certificate in certificates}
 
 
