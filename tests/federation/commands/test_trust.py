@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+from federation.table import Json
 from tests.federation.conftest import Fedgate
 from tests.federation.fake_admin import Asked, FakeAdmin
 
 URL = "https://other.example/bundle"
-TRUST = {
+TRUST: Json = {
     "trust_domain": "other.example",
     "state": "stale",
     "url": URL,
@@ -49,7 +50,7 @@ def test_trust_list_and_show_tell_how_following_goes(hub: FakeAdmin, fedgate: Fe
     assert "stale" in listed.out
     assert "nobody answers" in fedgate("trust", "show", "other.example").out
     assert fedgate("trust", "list", "-o", "name").out == "other.example\n"
-    assert json.loads(fedgate("trust", "list", "-o", "json").out)[0]["sequence"] == 7
+    assert json.loads(fedgate("trust", "list", "-o", "json").out)["trust"][0]["sequence"] == 7
     missing = fedgate("trust", "show", "elsewhere.example")
     assert (missing.code, "no trust domain named" in missing.err) == (3, True)
 
