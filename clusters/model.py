@@ -18,6 +18,7 @@ from typing import NewType
 
 from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
+from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
 from pki.errors import PkiError
@@ -505,7 +506,8 @@ class ClusterView:
     """The clusterset as seen from *home*: enough to answer DNS and to program every gateway of it.
 
     `vip_ranges` are the federation's unless this cluster has ranges of its own. `handed_on` is when an
-    address of this cluster last passed from one workload to another, if one has.
+    address of this cluster last passed from one workload to another, if one has. `trusts` are the trust
+    domains outside that are believed, by name.
     """
 
     home: ClusterName
@@ -515,6 +517,7 @@ class ClusterView:
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     handed_on: datetime | None = None
+    trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""

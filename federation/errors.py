@@ -12,6 +12,8 @@ FederationError
 ├── TokenRefused             a join token that does not open the door; `code` says why
 ├── ClusterExists            a join under a name that is taken
 ├── UnknownCluster           a cluster that is not in the set
+├── UnknownTrust             a trust domain outside that nobody said to believe
+├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -24,6 +26,7 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── WebCertificateUnusable   a certificate for the bundle endpoint that cannot be shown
 ├── RolloverExists           a rollover of the root is under way already
 ├── NoRollover               no rollover is under way, or another one
 ├── RolloverTooLate          a step back that is not possible any more, or forward that is not yet
@@ -46,6 +49,7 @@ FederationError
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 from clusters.attestation import Process
@@ -209,6 +213,29 @@ class UnknownCluster(FederationError):
         self.cluster = cluster
 
 
+class UnknownTrust(FederationError):
+    """A trust domain outside that nobody said to believe."""
+
+    code = "trust-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate trust list` lists those that are believed"
+
+    def __init__(self, trust_domain: str) -> None:
+        super().__init__(f"the trust domain {trust_domain} is not believed here")
+        self.trust_domain = trust_domain
+
+
+class BundleNotFetched(FederationError):
+    """A bundle endpoint that does not answer, or not as it should."""
+
+    code = "bundle-not-fetched"
+
+    def __init__(self, trust_domain: str, reason: str) -> None:
+        super().__init__(f"the bundle of {trust_domain} was not fetched: {reason}")
+        self.trust_domain = trust_domain
+        self.reason = reason
+
+
 class UnknownToken(FederationError):
     """A join token that is not in the registry."""
 
@@ -364,6 +391,20 @@ class WrongFederation(FederationError):
         super().__init__(f"{state} holds the authorities of another federation than {domain}")
         self.state = state
         self.domain = domain
+
+
+class WebCertificateUnusable(FederationError):
+    """A certificate for the bundle endpoint that cannot be shown."""
+
+    code = "certificate-unusable"
+    exit_code = Exit.USAGE
+    hint = "--bundle-cert wants a PEM chain, its own certificate first, and --bundle-key its unencrypted key"
+
+    def __init__(self, certificate: Path, key: Path, reason: str) -> None:
+        super().__init__(f"{certificate} with {key} cannot be used: {reason}")
+        self.certificate = certificate
+        self.key = key
+        self.reason = reason
 
 
 class RolloverExists(FederationError):

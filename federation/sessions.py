@@ -26,6 +26,7 @@ from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.trust.bundles import bundle_of
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
 from pki.authority import from_pem
@@ -55,6 +56,7 @@ class Broadcast:
             self.catalogue.replace(records.FEDERATION, {told.name: told})
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
+        self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -63,6 +65,11 @@ class Broadcast:
     def _import(self, name: ServiceName) -> Resource | None:
         imported = self._clusterset.import_(name)
         return records.encode(imported) if imported else None
+
+    def _trust(self, trust_domain: str) -> Resource | None:
+        """What a foreign trust domain is known by; None as long as nothing good was fetched."""
+        bundle = bundle_of(self._clusterset.trust(trust_domain))
+        return records.encode(bundle) if bundle else None
 
 
 class Sessions:

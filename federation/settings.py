@@ -63,6 +63,7 @@ class HubSettings:
     `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
     Without a `store` the registry is a file in `state`.
     """
 
@@ -75,11 +76,21 @@ class HubSettings:
     passphrase_file: Path | None = None
     admin_listen: str | None = None
     admin_token_file: Path | None = None
+    bundle_listen: str | None = None
+    bundle_cert: Path | None = None
+    bundle_key: Path | None = None
     store: Location | None = None
 
     def __post_init__(self) -> None:
-        for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):
-            _check_reachable(address)
+        for address in (self.listen, self.sync_listen, self.admin_listen, self.bundle_listen):
+            if address:
+                _check_reachable(address)
+        if bool(self.bundle_cert) != bool(self.bundle_key) or (self.bundle_cert and not self.bundle_listen):
+            raise InvalidValue(
+                "bundle endpoint",
+                self.bundle_listen or "",
+                "its certificate, its key and where it listens are said together",
+            )
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
         _check_ranges(self.vip_ranges)

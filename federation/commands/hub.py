@@ -75,6 +75,9 @@ def _location(store: str | None, entry: _Entry) -> Location | None:
 )
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
+@click.option("--bundle-listen", metavar="ADDRESS", help="Serve the SPIFFE bundles of all clusters here.")
+@click.option("--bundle-cert", type=FILE, help="Show this certificate there, PEM, for https_web.")
+@click.option("--bundle-key", type=FILE, help="Its key, PEM.")
 @click.option(
     "--store",
     metavar="etcd://HOST[:PORT],.../PREFIX",
@@ -96,6 +99,9 @@ def hub(
     passphrase_file: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
+    bundle_listen: str | None,
+    bundle_cert: Path | None,
+    bundle_key: Path | None,
     store: str | None,
     **entry: Unpack[_Entry],
 ) -> None:
@@ -114,6 +120,9 @@ def hub(
         passphrase_file=passphrase_file,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
+        bundle_listen=bundle_listen,
+        bundle_cert=bundle_cert,
+        bundle_key=bundle_key,
         store=_location(store, entry),
     )
     from federation.hub import run

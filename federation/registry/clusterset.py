@@ -30,6 +30,7 @@ from federation.registry.records import (
     ExportRecord,
     ServiceRecord,
     StatusRecord,
+    TrustRecord,
 )
 
 K = TypeVar("K")
@@ -39,11 +40,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What may look different now: imports, members and their status, what is the same for everybody."""
+    """What may look different now: imports, members, what everybody shares, foreign trust domains."""
 
     services: frozenset[ServiceName] = frozenset()
     clusters: frozenset[ClusterName] = frozenset()
     federation: bool = False
+    trusts: frozenset[str] = frozenset()
 
     @classmethod
     def joined(cls, changes: Iterable["Change"]) -> "Change":
@@ -53,10 +55,11 @@ class Change:
             frozenset().union(*(change.services for change in told)),
             frozenset().union(*(change.clusters for change in told)),
             any(change.federation for change in told),
+            frozenset().union(*(change.trusts for change in told)),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.clusters or self.federation)
+        return bool(self.services or self.clusters or self.federation or self.trusts)
 
 
 NOTHING = Change()
@@ -75,6 +78,7 @@ class Clusterset:
         self._exports: dict[ServiceName, dict[ClusterName, ExportRecord]] = {}
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
         self._services: dict[ServiceName, ServiceRecord] = {}
+        self._trusts: dict[str, TrustRecord] = {}
 
     # --- asking
 
@@ -118,6 +122,15 @@ class Clusterset:
         for name in self.clusters:
             if member := self.member(name):
                 yield member
+
+    @property
+    def trusts(self) -> tuple[TrustRecord, ...]:
+        """All foreign trust domains, by name."""
+        return tuple(self._trusts[name] for name in sorted(self._trusts))
+
+    def trust(self, trust_domain: str) -> TrustRecord | None:
+        """What is written of a foreign trust domain; `None` when it is not believed."""
+        return self._trusts.get(trust_domain)
 
     def exports(self, name: ClusterName) -> Mapping[ServiceName, Export]:
         """What a cluster exports."""
@@ -167,6 +180,9 @@ class Clusterset:
             case ("services", namespace, service):
                 _set(self._services, ServiceName(namespace, service), _read(key, value, ServiceRecord))
                 return Change(frozenset({ServiceName(namespace, service)}))
+            case ("trust", trust_domain):
+                _set(self._trusts, trust_domain, _read(key, value, TrustRecord))
+                return Change(trusts=frozenset({trust_domain}))
         return NOTHING
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:

@@ -10,6 +10,7 @@
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
+    fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
@@ -25,6 +26,7 @@ FEDERATION = f"{ROOT}federation"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
+TRUSTS = f"{ROOT}trust/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
 VIPS_NEXT = f"{ROOT}vips/next"
@@ -79,6 +81,11 @@ def service(name: ServiceName) -> str:
 def token(token_id: str) -> str:
     """A join token."""
     return f"{TOKENS}{token_id}"
+
+
+def trust(trust_domain: str) -> str:
+    """A foreign trust domain and its bundle."""
+    return f"{TRUSTS}{trust_domain}"
 
 
 def proof(party: str) -> str:

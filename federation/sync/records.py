@@ -9,6 +9,7 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
@@ -36,10 +37,15 @@ JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 TRUST: Final = "fedgate.v1.Trust"
 ROOTS: Final = "roots"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST, JWT_KEYS)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
+# A trust domain outside of the federation, and what it is known by.
+FOREIGN: Final = "fedgate.v1.TrustBundle"
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Trust | JwtKeys
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST, JWT_KEYS)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
+
+Record: TypeAlias = (
+    Export | GatewayRecord | Federation | Member | Import | Probes | Trust | JwtKeys | TrustBundle
+)
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -58,6 +64,8 @@ def name_of(record: Record) -> str:
             return record.gateway
         case JwtKeys():
             return record.cluster
+        case TrustBundle():
+            return record.trust_domain
         case Trust():
             return ROOTS
 

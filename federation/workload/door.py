@@ -44,7 +44,7 @@ class Bounds:
     connections_each: int = 128
     strangers: int = 64
     strangers_each: int = 8
-    rate: float = 128 * 1024
+    rate: float = 64 * 1024
     stranger_rate: float = 8 * 1024
     burst: float = 4.0
     """How many seconds' worth may come at once."""

@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from clusters.attestation import Process
-from clusters.model import ClusterName, ClusterView, Member, Workload
+from clusters.foreign import TrustBundle
+from clusters.model import ClusterView, Member, Workload
 from federation.errors import NoIdentity
 from federation.log import Log
 from federation.svids import Svid, Svids
@@ -52,7 +53,8 @@ class Identities:
         self._trust_domain = trust_domain
         self._svids = svids
         self._now = now
-        self._bundles: tuple[Mapping[ClusterName, Member], Mapping[str, bytes]] = ({}, {})
+        self._seen: tuple[object, object] = (None, None)
+        self._bundles: Mapping[str, bytes] = {}
         self._encoded: dict[SpiffeId, tuple[int, X509Entry]] = {}
 
     def known(self, process: Process) -> bool:
@@ -89,13 +91,12 @@ class Identities:
 
     def _x509_bundles(self, own: Svid) -> Mapping[str, bytes]:
         """The issuing CAs of each trust domain; also that of *own*, which the hub may not know yet."""
-        members = self._view().members
-        if self._bundles[0] is not members:
-            self._bundles = (
-                members,
-                {_key(m.trust_domain): _anchors(m) for m in members.values() if m.anchors},
-            )
-        bundles = dict(self._bundles[1])
+        view = self._view()
+        if self._seen[0] is not view.members or self._seen[1] is not view.trusts:
+            outside = {_key(t.trust_domain): _authorities(t) for t in view.trusts.values() if t.authorities}
+            members = {_key(m.trust_domain): _anchors(m) for m in view.members.values() if m.anchors}
+            self._seen, self._bundles = (view.members, view.trusts), outside | members
+        bundles = dict(self._bundles)
         issuing = from_pem(own.chain_pem)[1].public_bytes(_DER)
         known = bundles.get(_key(self._trust_domain), b"")
         bundles[_key(self._trust_domain)] = known if issuing in known else known + issuing
@@ -116,6 +117,11 @@ class Identities:
 def _anchors(member: Member) -> bytes:
     """The issuing CAs of *member*, without what leads up to the root: that would speak for everybody."""
     return _der([from_pem(chain)[0] for chain in member.anchors])
+
+
+def _authorities(bundle: TrustBundle) -> bytes:
+    """The authorities of a trust domain outside, as it told them."""
+    return _der([from_pem(authority)[0] for authority in bundle.authorities])
 
 
 def _der(certificates: list[x509.Certificate] | tuple[x509.Certificate, ...]) -> bytes:

@@ -1,28 +1,42 @@
 """JWT-SVIDs for the workloads of one cluster, and the JWT keys of all members to hold others against."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
+import msgspec
 
 from clusters.attestation import Process
+from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKey
 from clusters.keyring import published
-from clusters.model import ClusterName, ClusterView, Member
+from clusters.model import ClusterView
 from federation.errors import JwtKeyMissing, NoIdentity, RequestRefused
 from federation.workload import wire
 from federation.workload.identities import Identities
 from federation.workload.wire import JwtEntry
-from pki.errors import JwtRefused
-from pki.jwk import jwk_set
+from pki.errors import BundleRefused, JwtRefused
 from pki.jwt_keys import SigningKey, signing
-from pki.jwt_svid import public_key, sign, validate
+from pki.jwt_svid import PublicKey, public_key, sign, validate
 from pki.spiffe import SpiffeId
+from pki.spiffe_bundle import Jwk, jwk_set, jwt_jwk, public_of
 
 MAX_AUDIENCES: Final = 16
 _MAX_AUDIENCE: Final = 1024
-_Known: TypeAlias = Mapping[str, Mapping[str, tuple[JwtKey, ec.EllipticCurvePublicKey]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A JWT key of some trust domain, until when it is good if that was said."""
+
+    jwk: Jwk
+    public: PublicKey
+    expires: datetime | None = None
+
+    def is_good(self, now: datetime) -> bool:
+        return self.expires is None or now < self.expires
 
 
 class Tokens:
@@ -41,8 +55,8 @@ class Tokens:
         self._identities = identities
         self._keys = keys
         self._now = now
-        self._seen: tuple[Mapping[ClusterName, Member], Sequence[SigningKey]] = ({}, ())
-        self._known: _Known = {}
+        self._seen: tuple[object, object, object] = (None, None, None)
+        self._known: Mapping[str, Sequence[_Known]] = {}
 
     def jwt_svids(self, body: bytes, process: Process) -> bytes:
         """The JWT-SVIDs that *process* asks for; raises NoIdentity, RequestRefused or JwtKeyMissing."""
@@ -70,9 +84,7 @@ class Tokens:
         now = self._now()
         return wire.jwt_bundles(
             {
-                str(SpiffeId(trust_domain)): jwk_set(
-                    (k.id, k.x, k.y) for k, _ in keys.values() if now < k.expires
-                )
+                str(SpiffeId(trust_domain)): jwk_set(key.jwk for key in keys if key.is_good(now))
                 for trust_domain, keys in self._all().items()
             }
         )
@@ -84,29 +96,39 @@ class Tokens:
             raise RequestRefused("validation", "want an audience and a JWT-SVID")
         self._identities.entitled(process)
 
-        def keys_of(trust_domain: str) -> Mapping[str, ec.EllipticCurvePublicKey]:
-            known = self._all().get(trust_domain, {})
-            return {key_id: found for key_id, (key, found) in known.items() if now < key.expires}
+        def keys_of(trust_domain: str) -> Mapping[str, PublicKey]:
+            known = self._all().get(trust_domain, ())
+            return {key.jwk.kid: key.public for key in known if key.is_good(now)}
 
         proven = validate(request.svid, request.audience, keys_of, now)
         return wire.validated(str(proven.spiffe_id), proven.claims)
 
-    def _all(self) -> _Known:
+    def _all(self) -> Mapping[str, Sequence[_Known]]:
         """The JWT keys of each trust domain; our own among them, though the hub may not know them yet."""
-        members, own = self._view().members, self._keys()
-        if self._seen[0] is not members or self._seen[1] is not own:
-            told = {m.trust_domain: _usable(m.jwt_keys) for m in members.values()}
-            told[self._trust_domain] = _usable([published(key) for key in own])
-            self._seen, self._known = (members, own), told
+        view, own = self._view(), self._keys()
+        sources = (view.members, view.trusts, own)
+        if any(seen is not source for seen, source in zip(self._seen, sources, strict=True)):
+            known = {m.trust_domain: _members(m.jwt_keys) for m in view.members.values()}
+            known[self._trust_domain] = _members([published(key) for key in own])
+            for name, bundle in view.trusts.items():
+                known.setdefault(name, _foreign(bundle))
+            self._seen, self._known = sources, known
         return self._known
 
 
-def _usable(keys: Sequence[JwtKey]) -> Mapping[str, tuple[JwtKey, ec.EllipticCurvePublicKey]]:
+def _members(keys: Sequence[JwtKey]) -> Sequence[_Known]:
     """Those of *keys* that are keys: one that is none would spoil the whole bundle for who reads it."""
-    found = {}
+    found = []
     for key in keys:
-        try:
-            found[key.id] = key, public_key(key.x, key.y)
-        except JwtRefused:
-            continue
+        with suppress(JwtRefused):
+            found.append(_Known(jwt_jwk(key.id, key.x, key.y), public_key(key.x, key.y), key.expires))
+    return found
+
+
+def _foreign(bundle: TrustBundle) -> Sequence[_Known]:
+    found = []
+    for told in bundle.jwt_keys:
+        with suppress(BundleRefused, msgspec.DecodeError):
+            jwk = msgspec.json.decode(told, type=Jwk)
+            found.append(_Known(jwk, public_of(jwk)))
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusters.errors import InvalidValue
+from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
 from clusters.reports import Probe, Probes
@@ -30,6 +31,7 @@ from gateway.rpc import Peer
 from pki.authority import to_pem
 from pki.jwk import thumbprint
 from pki.spiffe import SpiffeId, workload_id
+from pki.spiffe_bundle import document
 from tests import builders
 from tests.authorities import NOW, Authorities
 from tests.builders import CLOUD, ONPREM
@@ -250,3 +252,13 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
         await until(lambda: clusterset.connected(ONPREM))
         await until(lambda: clusterset.status(ONPREM) is not None)
     await until(lambda: not clusterset.connected(ONPREM))
+
+
+async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(hub: Hub) -> None:
+    place = BundleEndpoint("other.example", "https://other.example/bundle")
+    root = Authorities(domain="other.example").root.certificate
+    await hub.registry.trusts.add(place, "")
+    await hub.registry.trusts.fetched(place, document([root], []).decode(), NOW)
+    await until(lambda: hub.published(records.FOREIGN) == {"other.example"})
+    await hub.registry.trusts.remove("other.example")
+    await until(lambda: hub.published(records.FOREIGN) == set())

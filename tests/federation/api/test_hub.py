@@ -13,6 +13,8 @@ from federation.probing import Probing
 from federation.registry.clusterset import Clusterset
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.trust.fetching import fetch
+from federation.trust.follower import Follower
 from pki import keystore
 from tests import builders
 
@@ -34,7 +36,9 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     keystore.write(tmp_path / "token", b"right\n")
     store = await SqliteStore.open(tmp_path / "registry.db")
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
-    hub = Hub(authority, Registry(store, 100), Clusterset(), Probing(), (), lambda: NOW, builders.audit())
+    registry, clusterset = Registry(store, 100), Clusterset()
+    follower = Follower(registry.trusts, clusterset, lambda: NOW, fetch)
+    hub = Hub(authority, registry, clusterset, Probing(), (), lambda: NOW, builders.audit(), follower)
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)

@@ -13,6 +13,7 @@ from spiffe import WorkloadApiClient
 
 from clusters.attestation import UnixSelector
 from clusters.clock import utc_now
+from clusters.foreign import TrustBundle
 from clusters.model import Member, Workload
 from federation.svids import Svids
 from federation.workload.identities import Identities
@@ -62,6 +63,11 @@ class Desk:
     def knows(self, *members: Member) -> None:
         """The hub says now that these are the members."""
         self.view = replace(self.view, members={m.name: m for m in members})
+        self.api.follow()
+
+    def trusts(self, *bundles: TrustBundle) -> None:
+        """The hub says now that these are the trust domains outside."""
+        self.view = replace(self.view, trusts={bundle.trust_domain: bundle for bundle in bundles})
         self.api.follow()
 
     def later(self, passed: timedelta) -> None:

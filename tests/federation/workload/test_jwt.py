@@ -9,14 +9,15 @@ import pytest
 from spiffe import JwtSource, SpiffeId, TrustDomain
 from spiffe.workloadapi.errors import FetchJwtBundleError, FetchJwtSvidError, ValidateJwtSvidError
 
-from clusters.jwt_key import JwtKey
+from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.keyring import published
 from pki.jwk import thumbprint
 from pki.jwt_keys import KEY_LIFETIME, SigningKey, tended
 from pki.jwt_svid import coordinates, sign
 from pki.signer import KeySigner
+from pki.spiffe import SpiffeId as PkiSpiffeId
 from pki.spiffe import workload_id
-from tests.builders import CLOUD, ONPREM
+from tests.builders import CLOUD, ONPREM, foreign
 from tests.federation.workload.desk import HOME, SOMEBODY_ELSE, desk, known_by, until
 
 API = "spiffe://cloud.fed.example/ns/shop/sa/api"
@@ -139,3 +140,21 @@ async def test_without_a_key_there_is_no_token_yet(short_path: Path) -> None:
         served.keys = ()
         with pytest.raises(FetchJwtSvidError, match="no key yet"):
             await served.ask(lambda client: client.fetch_jwt_svid({"a"}))
+
+
+async def test_a_token_from_outside_validates_by_the_bundle_of_its_domain_and_for_no_other(
+    short_path: Path,
+) -> None:
+    async with desk(short_path, known_by("web")) as served:
+        key = SigningKey.new(served.now)
+        keys = JwtKeys("other", (published(key),))
+        served.trusts(foreign("other.example", served.pki.root_pem, jwt=keys))
+        theirs, ours = SpiffeId("spiffe://other.example/app"), workload_id(HOME, "shop", "web")
+        token = sign(PkiSpiffeId.parse(str(theirs)), [API], key.signer, served.now)
+        proven = await served.ask(lambda client: client.validate_jwt_svid(token, API))
+        assert proven.spiffe_id == theirs
+        bundles = await served.ask(lambda client: client.fetch_jwt_bundles())
+        assert bundles.get_bundle_for_trust_domain(TrustDomain("other.example")) is not None
+        forged = sign(ours, [API], key.signer, served.now)
+        with pytest.raises(ValidateJwtSvidError, match=rf"the trust domain {HOME} has no JWT key"):
+            await served.ask(lambda client: client.validate_jwt_svid(forged, API))

@@ -19,7 +19,8 @@ from spiffe.workloadapi.x509_context import X509Context
 from clusters.attestation import UnixSelector
 from pki.authority import to_pem
 from pki.bundle import check_svid
-from tests.builders import CLOUD, ONPREM
+from tests.authorities import Authorities
+from tests.builders import CLOUD, ONPREM, foreign
 from tests.federation.workload.desk import HOME, SOMEBODY_ELSE, US, Desk, desk, known_by, until
 
 HOUR = timedelta(hours=1)
@@ -57,6 +58,15 @@ async def test_the_own_bundle_is_there_before_the_hub_has_told_anything(short_pa
     async with desk(short_path, known_by("web")) as served:
         served.knows()
         context = await served.ask(lambda client: client.fetch_x509_context())
+    assert bundle(context, HOME) == [served.pki.issuing_ca(ONPREM).certificate]
+
+
+async def test_a_trust_domain_outside_has_a_bundle_of_its_own(short_path: Path) -> None:
+    other = Authorities(domain="other.example").root
+    async with desk(short_path, known_by("web")) as served:
+        served.trusts(foreign("other.example", to_pem([other.certificate])))
+        context = await served.ask(lambda client: client.fetch_x509_context())
+    assert bundle(context, "other.example") == [other.certificate]
     assert bundle(context, HOME) == [served.pki.issuing_ca(ONPREM).certificate]
 
 
