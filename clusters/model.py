@@ -458,11 +458,16 @@ def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges."""
+    """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges.
+
+    `hub_ca` is the key ID, in hex, of the hub CA that is to have signed the issuing CAs: one by another is
+    replaced. Empty says nothing.
+    """
 
     domain: str
     roots: tuple[str, ...]
     vip_ranges: tuple[VipRange, ...]
+    hub_ca: str = ""
 
 
 # --- what an agent knows ----------------------------------------------------------------------

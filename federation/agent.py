@@ -7,6 +7,7 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -16,7 +17,10 @@ from clusters.identity import ClusterIdentity
 from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.reports import EVERY, Report, ReportAnswer
 from clusters.sources.file import Reading
+from clusters.succession import load_retiring
 from federation import last_view
+from federation.agent_anchors import Acknowledged
+from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
 from federation.dns.server import DnsServer
@@ -25,11 +29,14 @@ from federation.fronts import Front, Fronts
 from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
+from federation.identity import Identity
+from federation.issuance.client import HubIssuance
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
+from federation.renewal import Renewal
 from federation.settings import AgentSettings
 from federation.svids import Svid, Svids
 from federation.sync import records
@@ -46,7 +53,7 @@ from pki.tokens import Token
 
 log = Log(__name__)
 
-RENEWAL_TICK: Final = 5.0
+_SETTLES: Final = 5.0  # in which gateways find the way back to an agent that was started again
 _SAVE_TICK: Final = 0.5
 _MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
 _SAVE_PAUSE: Final = 0.001
@@ -69,21 +76,49 @@ class Agent:
         received = (
             last.received if last else Received(Federation(membership.domain, roots, membership.vip_ranges))
         )
-        self._svid_store = Svids(identity.authority)
+        self.identity = Identity(identity, load_retiring(settings.state))
+        self._svid_store = Svids(identity.authority, lifetime=settings.svid_lifetime)
         self._roots = "".join(roots)
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         self.knowledge = Knowledge(self._membership.cluster, received, identity.roots, own_ranges, utc_now)
-        self.enrolment = Enrolment(identity, utc_now)
+        self.enrolment = Enrolment(self.identity, utc_now, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
-        self.ads = Ads(self._catalogue_for)
+        self._anchors_moved = asyncio.Event()
+        self.ads = Ads(self._catalogue_for, moved=self._anchors_moved.set)
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self.owns_disk: Callable[[], bool] = lambda: False
+        self.upkeep = self._upkeep()
+        self._acknowledged = Acknowledged()
+        self._settled = time.monotonic() + _SETTLES
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
         if last:
             self._offer(last.offer)
+
+    def _upkeep(self) -> Upkeep:
+        """The renewals of this agent."""
+        renewal = Renewal(
+            self._settings.state,
+            self.identity,
+            HubIssuance(self.identity, self.material, utc_now),
+            lambda: self._svid_store.issue_by(self.identity.authority),
+            utc_now,
+            svid_lifetime=self._settings.svid_lifetime,
+            frozen=lambda: not self.owns_disk(),
+            wanted=lambda: self.view.federation.hub_ca,
+        )
+        return Upkeep(
+            renewal,
+            self._svid_store,
+            self.programmes,
+            self._own_svid,
+            self.sync.renew,
+            self.gateways,
+            utc_now,
+        )
 
     # --- what the admin API asks
 
@@ -162,8 +197,11 @@ class Agent:
 
     def material(self) -> TlsMaterial:
         """What the agent shows to hub and gateways, and whom it believes."""
-        svid = self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
+        svid = self._own_svid()
         return TlsMaterial(svid.chain_pem, svid.key_pem, self._roots)
+
+    def _own_svid(self) -> Svid:
+        return self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
 
     def _hello(self) -> Hello:
         return Hello(
@@ -242,13 +280,18 @@ class Agent:
         await self._offered.wait()
         await self.sync.run()
 
-    async def renew(self) -> None:
-        """Renew what is due, for ever."""
+    async def tell_anchors(self) -> None:
+        """Keep the hub told of which issuing CAs each gateway has acknowledged."""
         while True:
-            await asyncio.sleep(RENEWAL_TICK)
-            if self._svid_store.is_due(utc_now()):
-                self.programmes.renew()
-                self._svid_store.drop_expired(utc_now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._anchors_moved.wait()
+            self._anchors_moved.clear()
+            self._acknowledged.follow(self.view)
+            settled = time.monotonic() >= self._settled
+            told = self._acknowledged.told(self.gateways(), self._fronts.all(), own=settled)
+            self.published.replace(records.ANCHORS, {a.name: a for a in map(records.encode, told)})
+            self.knowledge.reconsider()
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
         """Keep the view on disk, but for while the disk is another's.
@@ -282,6 +325,7 @@ class Agent:
             for spec in estate.specs:
                 self.programmes.catalogue_of(spec)
             self._fronts = Fronts(estate.reports, time.monotonic())
+            self._settled = time.monotonic()
             self._steer()
 
     def last_view(self) -> LastView:

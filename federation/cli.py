@@ -32,6 +32,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "certs": ("certs", "Show the certificates that the agent holds."),
+        "rotate": ("rotate", "Renew the certificates that are due at the hub or agent here."),
         "check": ("check", "Check that everything is as it should be."),
     },
     "Shell": {

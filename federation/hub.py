@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import uvloop
@@ -12,10 +11,16 @@ import uvloop
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation import paths
-from federation.api.http import served_on_socket, served_on_tls, tls_context
+from federation.anchoring import Anchoring
+from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
-from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
+from federation.api.reattest import BackDoor, add_reattest
+from federation.doorkeeper import Doorkeeper
+from federation.hub_authority import HubAuthority, open_or_create
+from federation.hub_upkeep import HubUpkeep
+from federation.issuance.issuance import Issuance
+from federation.issuance.server import issuance_handler
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import is_wildcard, joined, own_address
@@ -28,10 +33,9 @@ from federation.registry.store import Store
 from federation.sessions import Broadcast, Sessions
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
-from gateway.rpc import TlsListener, TlsMaterial
+from gateway.rpc import TlsListener
 from pki import keystore
-from pki.authority import from_pem
-from pki.rotation import Validity, due
+from pki.bundle import key_id
 
 log = Log(__name__)
 
@@ -47,38 +51,14 @@ def run(settings: HubSettings) -> None:
         uvloop.run(_serve(settings))
 
 
-class _Certificate:
-    """The hub's own certificate, as both of its TLS servers show it."""
-
-    def __init__(self, state: Path, authority: HubAuthority, names: tuple[str, ...]) -> None:
-        self._state = state
-        self._authority = authority
-        self._names = names
-        authority.write_certificate(state, names, utc_now())
-        self.tls = tls_context(state / CERTIFICATE, state / KEY)
-
-    def material(self) -> TlsMaterial:
-        """What the sync stream's server shows, and whom it believes."""
-        chain, key = (keystore.read(self._state / name).decode() for name in (CERTIFICATE, KEY))
-        return TlsMaterial(chain, key, "".join(self._authority.roots))
-
-    async def renew(self) -> None:
-        """Replace it about half-way through its life, for ever."""
-        while True:
-            await asyncio.sleep(_UPKEEP_SECONDS)
-            (certificate, *_) = from_pem(keystore.read(self._state / CERTIFICATE).decode())
-            if due(utc_now(), Validity.of(certificate), jitter=0.5):
-                self._authority.write_certificate(self._state, self._names, utc_now())
-                self.tls.load_cert_chain(self._state / CERTIFICATE, self._state / KEY)
-                log.info("hub certificate renewed")
-
-
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state = Stop(), settings.state
-    authority = open_or_create(state, settings.domain, settings.passphrase_file, utc_now(), _first_start)
+    authority = open_or_create(
+        state, settings.domain, settings.passphrase_file, utc_now(), _first_start, settings.lifetimes
+    )
     advertised = _advertised(settings)
-    certificate = _Certificate(state, authority, tuple(host for host, _ in advertised))
+    upkeep = HubUpkeep(state, authority, tuple(host for host, _ in advertised), utc_now)
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(state / _DATABASE)
         stack.push_async_callback(store.close)
@@ -88,30 +68,37 @@ async def _serve(settings: HubSettings) -> None:
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        probing = Probing()
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing)
+        probing, anchoring = Probing(), Anchoring()
+        doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
-        listener = TlsListener(settings.sync_listen, certificate.material)
-        (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
+        issuance = Issuance(
+            authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, settings.grace
+        )
+        listener = TlsListener(settings.sync_listen, upkeep.material)
+        serving = sync.serving([listener], [issuance_handler(issuance)])
+        (sync_port,) = await stack.enter_async_context(serving)
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
         door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
-        await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
+        add_reattest(door, BackDoor(registry, issuance, settings.grace, utc_now))
+        await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), upkeep.tls))
 
         addresses = tuple(joined(host, port) for host, port in advertised)
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
             face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
-            await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
+            await stack.enter_async_context(served_on_tls(face, *where, upkeep.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+        await stop.run(_follow(changes, broadcast), _tidy(registry), upkeep.run(), store.tend())
 
 
 async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
     """The registry, with what is the same for everybody written down."""
     ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
     registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
-    await registry.set_federation(Federation(settings.domain, authority.roots, ranges))
+    hub_ca = key_id(authority.hub_ca.certificate)
+    await registry.set_federation(Federation(settings.domain, authority.roots, ranges, hub_ca))
     await registry.tidy(utc_now())
     return registry
 

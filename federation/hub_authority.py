@@ -6,7 +6,6 @@ beside them, which protects copies of single files and nothing more; README says
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,8 @@ from pki import keystore, profile
 from pki.authority import Authority, from_pem, new_root, to_pem
 from pki.bundle import spki_sha256
 from pki.csr import VerifiedCsr
-from pki.rotation import Validity, due
+from pki.lifetimes import Lifetimes
+from pki.rotation import Validity, due, jitter_of
 from pki.signer import KeySigner
 from pki.spiffe import trust_domain_of
 
@@ -29,13 +29,22 @@ CERTIFICATE: Final = "hub.pem"
 KEY: Final = "hub.key"
 
 
-@dataclass(frozen=True, slots=True)
 class HubAuthority:
-    """What the hub signs with, and whom everybody trusts in the end."""
+    """What the hub signs with, and whom everybody trusts in the end. The hub CA is renewed while it runs."""
 
-    domain: str
-    root: x509.Certificate
-    hub_ca: Authority
+    def __init__(
+        self,
+        domain: str,
+        root: x509.Certificate,
+        hub_ca: Authority,
+        lifetimes: Lifetimes,
+        passphrase: Callable[[], bytes],
+    ) -> None:
+        self.domain = domain
+        self.root = root
+        self.hub_ca = hub_ca
+        self.lifetimes = lifetimes
+        self._passphrase = passphrase
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -49,45 +58,64 @@ class HubAuthority:
 
     def sign_issuing_ca(self, csr: VerifiedCsr, cluster: str, now: datetime) -> tuple[str, ...]:
         """A cluster's issuing CA and what leads up to the root, each PEM."""
-        certificate = self.hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
+        described = profile.issuing_ca(trust_domain_of(cluster, self.domain), self.lifetimes.issuing_ca)
+        certificate = self.hub_ca.issue(described, csr, now)
         return tuple(to_pem([c]) for c in (certificate, *self.hub_ca.chain))
 
     def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> None:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
         signer = KeySigner.generate()
-        certificate = self.hub_ca.issue(profile.hub(self.domain, names), signer.public_key(), now)
+        described = profile.hub(self.domain, names, self.lifetimes.hub)
+        certificate = self.hub_ca.issue(described, signer.public_key(), now)
         chain = to_pem([certificate, *self.hub_ca.chain]).encode()
         keystore.write_all(state, {CERTIFICATE: chain, KEY: signer.private_pem()})
 
+    def renew_hub_ca(self, state: Path, now: datetime) -> None:
+        """Have the root certify the hub CA anew, with the same key, so that what it signed stays good.
+
+        Takes a while: the root's key is unsealed for it, and for nothing else.
+        """
+        above = Authority(self.root, (), _unsealed(state / _ROOT[1], self._passphrase()))
+        signer = self.hub_ca.signer
+        described = profile.hub_ca(self.domain, self.lifetimes.hub_ca)
+        certificate = above.issue(described, signer.public_key(), now)
+        keystore.write(state / _HUB_CA[0], to_pem([certificate]).encode())
+        self.hub_ca = Authority(certificate, (), signer)
+
 
 def open_or_create(
-    state: Path, domain: str, passphrase_file: Path | None, now: datetime, made: Callable[[], None]
+    state: Path,
+    domain: str,
+    passphrase_file: Path | None,
+    now: datetime,
+    made: Callable[[], None],
+    lifetimes: Lifetimes | None = None,
 ) -> HubAuthority:
     """Open the authorities in *state*; at the first start make them, and call *made*.
 
     Half-way through its life the hub CA is certified anew, with the same key, so that what it signed
     stays good. Raises WrongFederation if they are those of another domain.
     """
-    passphrase = _passphrase(state, passphrase_file)
+    passphrase, spans = _passphrase(state, passphrase_file), lifetimes or Lifetimes()
     if not (state / _ROOT[0]).exists():
-        _create(state, domain, passphrase, now)
+        _create(state, domain, passphrase, now, spans)
         made()
     (root,) = from_pem(keystore.read(state / _ROOT[0]).decode())
     if set(profile.root(domain).subject) - set(root.subject):
         raise WrongFederation(str(state), domain)
     signer = _unsealed(state / _HUB_CA[1], passphrase)
     (certificate,) = from_pem(keystore.read(state / _HUB_CA[0]).decode())
-    if due(now, Validity.of(certificate), jitter=0.5):
-        above = Authority(root, (), _unsealed(state / _ROOT[1], passphrase))
-        certificate = above.issue(profile.hub_ca(domain), signer.public_key(), now)
-        keystore.write(state / _HUB_CA[0], to_pem([certificate]).encode())
-    return HubAuthority(domain, root, Authority(certificate, (), signer))
+    above = Authority(certificate, (), signer)
+    authority = HubAuthority(domain, root, above, spans, lambda: _passphrase(state, passphrase_file))
+    if due(now, Validity.of(certificate), jitter_of(certificate)):
+        authority.renew_hub_ca(state, now)
+    return authority
 
 
-def _create(state: Path, domain: str, passphrase: bytes, now: datetime) -> None:
+def _create(state: Path, domain: str, passphrase: bytes, now: datetime, lifetimes: Lifetimes) -> None:
     root_signer, hub_signer = KeySigner.generate(), KeySigner.generate()
     root = new_root(domain, root_signer, now)
-    hub_ca = root.subordinate(profile.hub_ca(domain), hub_signer, now)
+    hub_ca = root.subordinate(profile.hub_ca(domain, lifetimes.hub_ca), hub_signer, now)
     keystore.write_all(
         state,
         {

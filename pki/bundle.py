@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from pki.authority import describe, from_pem
@@ -100,6 +100,27 @@ def spki_sha256(certificate: x509.Certificate) -> str:
         raise _refused(certificate, "its key cannot be read") from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
+
+
+def fingerprint_of(chain_pem: str) -> str:
+    """The SHA-256 of the first certificate of a chain, in hex."""
+    return fingerprint(from_pem(chain_pem)[0])
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of a certificate, in hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def key_id(authority: x509.Certificate) -> str:
+    """The key identifier of an authority, in hex, as what it signs carries it."""
+    return x509.SubjectKeyIdentifier.from_public_key(authority.public_key()).digest.hex()
+
+
+def issuer_key_id(certificate: x509.Certificate) -> str:
+    """The key identifier of whoever signed *certificate*, in hex; empty if it does not say."""
+    named = _extension(certificate, x509.AuthorityKeyIdentifier)
+    return (named.value.key_identifier or b"").hex() if named else ""
 
 
 def _chain(pem: str) -> tuple[x509.Certificate, ...]:

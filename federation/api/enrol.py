@@ -25,9 +25,10 @@ from clusters.admission import (
     RenewAnswer,
     RenewRequest,
 )
-from clusters.identity import ClusterIdentity
+from clusters.identity import Membership
 from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
+from federation.identity import Identity
 from federation.log import Log
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
@@ -37,6 +38,7 @@ from pki.authority import to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
 from pki.errors import PkiError
+from pki.lifetimes import SVID_LIFETIME
 from pki.profile import svid
 from pki.spiffe import gateway_id
 from pki.tokens import Token, TokenKind, new_token, secret_hash
@@ -60,9 +62,12 @@ class _Issued:
 class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
-    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, identity: Identity, now: Callable[[], datetime], svid_lifetime: timedelta = SVID_LIFETIME
+    ) -> None:
         self._identity = identity
         self._now = now
+        self._svid_lifetime = svid_lifetime
         self._issued: dict[str, _Issued] = {}
 
     @property
@@ -112,7 +117,7 @@ class Enrolment:
 
     def gateway(self, shown: str) -> tuple[str, str]:
         """Role and name of the gateway that showed the certificate *shown*."""
-        membership, anchors = self._identity.membership, [self._identity.authority.certificate]
+        membership, anchors = self._identity.membership, self._identity.anchors
         try:
             held = check_svid(shown, anchors, membership.trust_domain, self._now())
             kind, role, name = held.path.removeprefix("/").split("/")
@@ -127,7 +132,7 @@ class Enrolment:
 
         TLS has led it to the root only, and so it would lead one by an issuing CA that a rejoin has replaced.
         """
-        trust_domain, anchors = self._identity.membership.trust_domain, [self._identity.authority.certificate]
+        trust_domain, anchors = self._identity.membership.trust_domain, self._identity.anchors
         role = "both" if len(spec.roles) == len(Role) else next(iter(spec.roles))
         wanted = gateway_id(trust_domain, role, spec.name)
         try:
@@ -139,7 +144,8 @@ class Enrolment:
 
     def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
         authority = self._identity.authority
-        profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
+        spiffe_id = gateway_id(self._identity.membership.trust_domain, role, name)
+        profile = svid(spiffe_id, self._svid_lifetime)
         certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
         return tuple(to_pem([c]) for c in (certificate, *authority.chain))
 
@@ -170,7 +176,7 @@ class EnrolmentTls:
 
 def enrol_application(
     enrolment: Enrolment,
-    identity: ClusterIdentity,
+    membership: Membership,
     ads: Callable[[], str],
     hear: Callable[[Report], ReportAnswer],
 ) -> web.Application:
@@ -181,7 +187,6 @@ def enrol_application(
 
     async def enrol(request: web.Request) -> web.StreamResponse:
         chain = enrolment.redeem(await body_as(request, EnrolRequest))
-        membership = identity.membership
         return json_response(
             EnrolAnswer(chain, enrolment.roots, ads(), membership.domain, membership.trust_domain)
         )

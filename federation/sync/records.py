@@ -10,7 +10,7 @@ import msgspec
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
-from clusters.reports import Probes
+from clusters.reports import Anchors, Probes
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -27,10 +27,14 @@ LEFT: Final = "left"
 # What a cluster's gateways have found out about others; the hub shows it and does not write it down.
 PROBES: Final = "fedgate.v1.Probes"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES)
+# Which issuing CAs a cluster's gateways have acknowledged; likewise.
+ANCHORS: Final = "fedgate.v1.Anchors"
+_OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Anchors
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -47,6 +51,8 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
+        case Anchors():
+            return record.gateway or _OF_THE_AGENT
 
 
 def encode(record: Record) -> Resource:

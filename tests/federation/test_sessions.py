@@ -11,6 +11,8 @@ import pytest
 from clusters.errors import InvalidValue
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
 from clusters.reports import Probe, Probes
+from federation.anchoring import Anchoring
+from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
@@ -80,7 +82,8 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
 
     following = asyncio.create_task(follow())
     probing = Probing()
-    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing)
+    doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
+    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, doorkeeper, probing, Anchoring())
     hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)

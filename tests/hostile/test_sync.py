@@ -25,7 +25,9 @@ from clusters.model import (
     ServiceName,
 )
 from clusters.reports import Probe, Probes
+from federation.anchoring import Anchoring
 from federation.dns.zone import Zone
+from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused, UnreadableRecord
 from federation.knowledge import Knowledge, Learned
 from federation.last_view import LastView, Received, decode, encode
@@ -173,7 +175,10 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 20)
         self.probing = Probing()
-        self.sessions = Sessions(self.registry, Catalogue(), lambda: NOW, self.probing)
+        doorkeeper = Doorkeeper(self.registry.members, "fed.example", lambda: NOW)
+        self.sessions = Sessions(
+            self.registry, Catalogue(), lambda: NOW, doorkeeper, self.probing, Anchoring()
+        )
 
     async def open(self) -> None:
         await self.registry.set_federation(Federation("fed.example", (PKI.root_pem,), builders.VIP_RANGES))
