@@ -50,7 +50,7 @@ def issuance_handler(issuance: Issuance) -> grpc.GenericRpcHandler:
 
 def _method(
     kind: type[Q], answer: Callable[[Peer, Q], Awaitable[msgspec.Struct]]
-) -> grpc.RpcMethodHandler[bytes, bytes]:
+) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """One method: bytes in, bytes out, and everything that goes wrong told in one form."""
 
     async def serve(message: bytes, context: Context) -> bytes:
