@@ -29,9 +29,10 @@ class Said(Generic[R]):
         self._heard.add(cluster)
 
     def lost(self, cluster: ClusterName, now: datetime) -> None:
-        """Nothing is heard from *cluster* since *now*."""
-        self._lost[cluster] = now
+        """Nothing is heard from *cluster* since *now*. One that has left has nothing to be heard any more."""
         self._heard.discard(cluster)
+        if cluster in self._said:
+            self._lost[cluster] = now
 
     def hears(self, cluster: ClusterName) -> bool:
         """Whether *cluster* is connected."""
