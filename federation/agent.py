@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -23,6 +24,7 @@ from federation.agent_anchors import Acknowledged
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
+from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
@@ -63,7 +65,9 @@ _LEAVE_TIMEOUT: Final = 10.0
 class Agent:
     """One cluster's agent: what it knows, and what follows from that."""
 
-    def __init__(self, settings: AgentSettings, identity: ClusterIdentity, last: LastView | None) -> None:
+    def __init__(
+        self, settings: AgentSettings, identity: ClusterIdentity, last: LastView | None, audit: Audit
+    ) -> None:
         self.reading = Reading()
         self.ready = last is not None
         self.left = False
@@ -77,7 +81,9 @@ class Agent:
             last.received if last else Received(Federation(membership.domain, roots, membership.vip_ranges))
         )
         self.identity = Identity(identity, load_retiring(settings.state))
-        self._svid_store = Svids(identity.authority, lifetime=settings.svid_lifetime)
+        self._svid_store = Svids(
+            identity.authority, lifetime=settings.svid_lifetime, minted=partial(_minted, audit)
+        )
         self._roots = "".join(roots)
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         self.knowledge = Knowledge(
@@ -88,14 +94,14 @@ class Agent:
             utc_now,
             last.owners if last else None,
         )
-        self.enrolment = Enrolment(self.identity, utc_now, settings.svid_lifetime)
+        self.enrolment = Enrolment(self.identity, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self._anchors_moved = asyncio.Event()
         self.ads = Ads(self._catalogue_for, moved=self._anchors_moved.set)
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
-        self.upkeep = self._upkeep()
+        self.upkeep = self._upkeep(audit)
         self._acknowledged = Acknowledged()
         self._settled = time.monotonic() + _SETTLES
         self._fronts = Fronts(now=time.monotonic())
@@ -105,7 +111,7 @@ class Agent:
         if last:
             self._offer(last.offer)
 
-    def _upkeep(self) -> Upkeep:
+    def _upkeep(self, audit: Audit) -> Upkeep:
         """The renewals of this agent."""
         renewal = Renewal(
             self._settings.state,
@@ -113,6 +119,7 @@ class Agent:
             HubIssuance(self.identity, self.material, utc_now),
             lambda: self._svid_store.issue_by(self.identity.authority),
             utc_now,
+            audit,
             svid_lifetime=self._settings.svid_lifetime,
             frozen=lambda: not self.owns_disk(),
             wanted=lambda: self.view.federation.hub_ca,
@@ -338,3 +345,8 @@ class Agent:
     def last_view(self) -> LastView:
         """What a start without hub and source would need, and one that gateways do not notice."""
         return LastView(self.knowledge.received, self.view.offer, self.knowledge.owners)
+
+
+def _minted(audit: Audit, svid: Svid) -> None:
+    told = {"what": "SVID", "serial": f"{svid.serial:x}", "until": shown(svid.validity.not_after)}
+    audit.record("issued", str(svid.spiffe_id), **told)

@@ -16,6 +16,7 @@ from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
+from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.hub_authority import HubAuthority, open_or_create
 from federation.hub_upkeep import HubUpkeep
@@ -36,6 +37,7 @@ from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener
 from pki import keystore
 from pki.bundle import key_id
+from pki.spiffe import hub_id
 
 log = Log(__name__)
 
@@ -53,13 +55,15 @@ def run(settings: HubSettings) -> None:
 
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
-    stop, state = Stop(), settings.state
+    stop, state, audit = Stop(), settings.state, Audit(settings.state)
     authority = open_or_create(
         state, settings.domain, settings.passphrase_file, utc_now(), _first_start, settings.lifetimes
     )
+    audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
     advertised = _advertised(settings)
-    upkeep = HubUpkeep(state, authority, tuple(host for host, _ in advertised), utc_now)
+    upkeep = HubUpkeep(state, authority, tuple(host for host, _ in advertised), utc_now, audit)
     async with AsyncExitStack() as stack:
+        stack.enter_context(audit.kept())
         store = await SqliteStore.open(state / _DATABASE)
         stack.push_async_callback(store.close)
         registry = await _registry(settings, authority, store)
@@ -70,21 +74,23 @@ async def _serve(settings: HubSettings) -> None:
 
         probing, anchoring = Probing(), Anchoring()
         doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring)
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, audit)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         issuance = Issuance(
-            authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, settings.grace
+            authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
         )
         listener = TlsListener(settings.sync_listen, upkeep.material)
-        serving = sync.serving([listener], [issuance_handler(issuance)])
+        serving = sync.serving([listener], [issuance_handler(issuance, audit)])
         (sync_port,) = await stack.enter_async_context(serving)
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
-        door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
-        add_reattest(door, BackDoor(registry, issuance, settings.grace, utc_now))
+        door = join_application(
+            Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
+        )
+        add_reattest(door, BackDoor(registry, issuance, settings.grace, utc_now, audit))
         await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), upkeep.tls))
 
         addresses = tuple(joined(host, port) for host, port in advertised)
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate, audit)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
             face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
@@ -112,6 +118,12 @@ async def _tidy(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
         await registry.tidy(utc_now())
+
+
+def _signs_with(authority: HubAuthority) -> dict[str, str]:
+    """What the audit record says of a hub that starts."""
+    root, hub_ca = (f"{c.serial_number:x}" for c in (authority.root, authority.hub_ca.certificate))
+    return {"version": version("fedgate"), "root": root, "hub_ca": hub_ca}
 
 
 def _first_start() -> None:

@@ -62,13 +62,14 @@ class HubAuthority:
         certificate = self.hub_ca.issue(described, csr, now)
         return tuple(to_pem([c]) for c in (certificate, *self.hub_ca.chain))
 
-    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> None:
+    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> x509.Certificate:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
         signer = KeySigner.generate()
         described = profile.hub(self.domain, names, self.lifetimes.hub)
         certificate = self.hub_ca.issue(described, signer.public_key(), now)
         chain = to_pem([certificate, *self.hub_ca.chain]).encode()
         keystore.write_all(state, {CERTIFICATE: chain, KEY: signer.private_pem()})
+        return certificate
 
     def renew_hub_ca(self, state: Path, now: datetime) -> None:
         """Have the root certify the hub CA anew, with the same key, so that what it signed stays good.

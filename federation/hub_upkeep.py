@@ -10,12 +10,13 @@ from typing import Final
 from cryptography import x509
 
 from federation.api.http import off_the_loop, tls_context
+from federation.audit import Audit, described
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority
 from federation.log import Log
 from federation.rotating import Item, OneAtATime, Rotated
 from gateway.rpc import TlsMaterial
 from pki import keystore
-from pki.authority import from_pem
+from pki.authority import describe, from_pem
 from pki.errors import PkiError
 from pki.rotation import Validity, due, jitter_of, renew_at
 
@@ -30,15 +31,21 @@ class HubUpkeep:
     """The renewals of one hub, and its certificate as both of its TLS servers show it."""
 
     def __init__(
-        self, state: Path, authority: HubAuthority, names: tuple[str, ...], now: Callable[[], datetime]
+        self,
+        state: Path,
+        authority: HubAuthority,
+        names: tuple[str, ...],
+        now: Callable[[], datetime],
+        audit: Audit,
     ) -> None:
         self._state = state
         self._authority = authority
         self._names = names
         self._now = now
+        self._audit = audit
         self._work = OneAtATime(self._do)
         self._trouble = ""
-        authority.write_certificate(state, names, now())
+        self._write()
         self.tls: ssl.SSLContext = tls_context(state / CERTIFICATE, state / KEY)
         self._shown = self._read()
 
@@ -77,11 +84,17 @@ class HubUpkeep:
     async def _renew(self, what: str) -> x509.Certificate:
         if what == HUB_CA:
             await off_the_loop(lambda: self._authority.renew_hub_ca(self._state, self._now()))
-            return self._authority.hub_ca.certificate
-        self._authority.write_certificate(self._state, self._names, self._now())
+            certificate = self._authority.hub_ca.certificate
+            self._audit.record("rotated", describe(certificate), what="hub-ca", **described(certificate))
+            return certificate
+        self._write()
         self.tls.load_cert_chain(self._state / CERTIFICATE, self._state / KEY)
         self._shown = self._read()
         return self._certificate
+
+    def _write(self) -> None:
+        written = self._authority.write_certificate(self._state, self._names, self._now())
+        self._audit.record("issued", describe(written), what="hub", **described(written))
 
     @property
     def _certificate(self) -> x509.Certificate:

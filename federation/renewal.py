@@ -15,6 +15,7 @@ from cryptography import x509
 
 from clusters import succession
 from clusters.succession import Successor
+from federation.audit import Audit, described
 from federation.errors import FederationError, HubAway, IssuanceDenied
 from federation.identity import Identity
 from federation.issuance.messages import Lagging
@@ -57,6 +58,7 @@ class Renewal:
         hub: Hub,
         switched: Callable[[], None],
         now: Callable[[], datetime],
+        audit: Audit,
         *,
         svid_lifetime: timedelta,
         frozen: Callable[[], bool] = lambda: False,
@@ -67,6 +69,7 @@ class Renewal:
         self._hub = hub
         self._switched = switched
         self._now = now
+        self._audit = audit
         self._svid_lifetime = svid_lifetime
         self._frozen = frozen
         self._wanted = wanted
@@ -224,6 +227,7 @@ class Renewal:
         identity.retiring = retiring
         self._successor, self._clear, self.lagging = None, 0, ()
         self._switched()
+        self._audit.record("rotated", self._name, what="issuing-ca", **described(successor.chain[0]))
         log.info("issuing CA switched", cluster=self._name, until=self.active.not_after)
         return (Item(WHAT, self._name, f"valid until {self.active.not_after:%Y-%m-%d %H:%M:%S} UTC"),)
 

@@ -43,10 +43,12 @@ class Svids:
         *,
         lifetime: timedelta = SVID_LIFETIME,
         jitter: Callable[[], float] = random.random,
+        minted: Callable[[Svid], None] = lambda _: None,
     ) -> None:
         self._authority = authority
         self._lifetime = lifetime
         self._jitter = jitter
+        self._minted = minted
         self._held: dict[SpiffeId, Svid] = {}
         self._outdated: set[SpiffeId] = set()
 
@@ -66,6 +68,7 @@ class Svids:
             return held
         self._held[spiffe_id] = minted
         self._outdated.discard(spiffe_id)
+        self._minted(minted)
         return minted
 
     def issue_by(self, authority: Authority) -> None:

@@ -16,10 +16,12 @@ from clusters.admission import SKEW_WARNED
 from clusters.durations import short
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation.api.answers import Check, services_document
+from federation.api.audit import add_audit, audit_checks
 from federation.api.health import add_health
-from federation.api.http import ApiError, Handler, application, body_as, json_response
+from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
 from federation.api.rotate import Rotate, add_rotate
+from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
 from federation.hub_authority import HubAuthority
@@ -46,6 +48,7 @@ class Hub:
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
     rotate: Rotate
+    audit: Audit
 
     def ready(self) -> bool:
         """Whether the registry has been read."""
@@ -55,6 +58,13 @@ class Hub:
 class _NewToken(msgspec.Struct):
     cluster: str
     ttl_seconds: int = 900
+
+
+class _MadeToken(msgspec.Struct, frozen=True):
+    token: str
+    id: str
+    cluster: ClusterName
+    expires: datetime
 
 
 def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application:
@@ -68,13 +78,17 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
         return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
 
     async def create_token(request: web.Request) -> web.StreamResponse:
-        return json_response(await _create_token(hub, await body_as(request, _NewToken)))
+        made = await _create_token(hub, await body_as(request, _NewToken))
+        told = {"token": made.id, "until": shown(made.expires)}
+        hub.audit.record("token-created", made.cluster, actor=actor_of(request), **told)
+        return json_response(made)
 
     async def tokens(_: web.Request) -> web.StreamResponse:
         return json_response({"tokens": [_token(hub, t) for t in await hub.registry.tokens.list()]})
 
     async def revoke(request: web.Request) -> web.StreamResponse:
         revoked = await hub.registry.tokens.revoke(request.match_info["id"], hub.now())
+        hub.audit.record("token-revoked", revoked.cluster, actor=actor_of(request), token=revoked.id)
         return json_response(_token(hub, revoked))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
@@ -96,6 +110,7 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
     add_rotate(app, hub.rotate)
+    add_audit(app, hub.audit)
     add_health(app, hub.ready, lambda: _metrics(hub))
     return app
 
@@ -115,7 +130,7 @@ def _bearer(token_file: Path) -> Middleware:
     return admit
 
 
-async def _create_token(hub: Hub, asked: _NewToken) -> dict[str, object]:
+async def _create_token(hub: Hub, asked: _NewToken) -> _MadeToken:
     ttl = timedelta(seconds=asked.ttl_seconds)
     if not timedelta(0) < ttl <= _LONGEST_TTL:
         raise ApiError(400, "bad-ttl", f"a token is good for 1 second to {_LONGEST_TTL.days} days")
@@ -126,7 +141,7 @@ async def _create_token(hub: Hub, asked: _NewToken) -> dict[str, object]:
     await hub.registry.tokens.add(
         TokenRecord(token.id, secret_hash(token.secret), cluster, now, token.expires)
     )
-    return {"token": token.text, "id": token.id, "cluster": cluster, "expires": token.expires}
+    return _MadeToken(token.text, token.id, cluster, token.expires)
 
 
 def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
@@ -207,6 +222,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     verdict: Literal["ok", "warn"] = "warn" if last_call(hub.now(), validity) else "ok"
     hint = "it should have been renewed by now: the hub's log says why not" if verdict == "warn" else ""
     yield Check("hub CA", verdict, f"valid for {short(validity.not_after - hub.now())} more", hint)
+    yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
     for imported in hub.clusterset.imports():

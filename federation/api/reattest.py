@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from clusters.admission import REATTEST_PATH, SKEW_REFUSED, ReattestAnswer, ReattestRequest, Refusal
 from clusters.model import cluster_name
-from federation.api.http import ApiError, body_as, json_response
+from federation.api.http import ApiError, actor_of, body_as, json_response
+from federation.audit import Audit
 from federation.errors import IssuanceDenied, UnknownCluster
 from federation.issuance.issuance import Issuance
 from federation.log import Log
@@ -36,9 +37,18 @@ class BackDoor:
     issuance: Issuance
     grace: timedelta
     now: Callable[[], datetime]
+    audit: Audit
 
-    async def reattest(self, asked: ReattestRequest) -> ReattestAnswer:
+    async def reattest(self, asked: ReattestRequest, actor: str = "") -> ReattestAnswer:
         """Certify the cluster's next issuing CA, or say why not."""
+        try:
+            return await self._reattested(asked, actor)
+        except ApiError as error:
+            told = {"what": "reattest", "code": error.code, "reason": str(error)}
+            self.audit.record("denied", asked.cluster, actor=actor, **told)
+            raise
+
+    async def _reattested(self, asked: ReattestRequest, actor: str) -> ReattestAnswer:
         apart = (asked.clock - self.now()).total_seconds()
         if abs(apart) > SKEW_REFUSED:
             reason = f"the cluster's clock is {apart:+.0f} s off the hub's"
@@ -46,7 +56,9 @@ class BackDoor:
         cluster = cluster_name(asked.cluster)
         try:
             self._check(asked, await self.registry.members.get(cluster))
-            chain = await self.issuance.certify(cluster, asked.csr, lambda record: self._check(asked, record))
+            chain = await self.issuance.certify(
+                cluster, asked.csr, lambda record: self._check(asked, record), actor
+            )
         except UnknownCluster as error:
             raise _no_proof(asked) from error
         except IssuanceDenied as error:
@@ -75,7 +87,8 @@ def add_reattest(app: web.Application, door: BackDoor) -> None:
     """Have *app* let clusters in again."""
 
     async def reattest(request: web.Request) -> web.StreamResponse:
-        return json_response(await door.reattest(await body_as(request, ReattestRequest)))
+        asked = await body_as(request, ReattestRequest)
+        return json_response(await door.reattest(asked, actor_of(request)))
 
     app.router.add_post(REATTEST_PATH, reattest)
 

@@ -13,6 +13,7 @@ from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName
 from federation.anchoring import Anchoring
 from federation.api.http import off_the_loop
+from federation.audit import Audit, described
 from federation.doorkeeper import Doorkeeper
 from federation.errors import IssuanceDenied
 from federation.hub_authority import HubAuthority
@@ -29,6 +30,7 @@ from federation.registry.clusterset import Clusterset
 from federation.registry.records import ClusterRecord
 from federation.registry.registry import Registry
 from gateway.rpc import Peer
+from pki.authority import from_pem
 from pki.csr import verify_csr
 from pki.errors import CsrRefused
 from pki.lifetimes import GRACE
@@ -50,6 +52,7 @@ class Issuance:
         anchoring: Anchoring,
         doorkeeper: Doorkeeper,
         now: Callable[[], datetime],
+        audit: Audit,
         grace: timedelta = GRACE,
     ) -> None:
         self._authority = authority
@@ -58,17 +61,20 @@ class Issuance:
         self._anchoring = anchoring
         self._doorkeeper = doorkeeper
         self._now = now
+        self._audit = audit
         self._grace = grace
 
     async def renew(self, peer: Peer, asked: RenewRequest) -> RenewAnswer:
         """Certify the calling cluster's next issuing CA, or give it the one that it has for this key."""
         self._check_clock(asked.clock)
         record = await self._doorkeeper.member(peer)
-        chain = await self.certify(record.name, asked.csr, lambda found: self._doorkeeper.check(peer, found))
+        chain = await self.certify(
+            record.name, asked.csr, lambda found: self._doorkeeper.check(peer, found), peer.address
+        )
         return RenewAnswer(chain)
 
     async def certify(
-        self, cluster: ClusterName, csr: str, admitted: Callable[[ClusterRecord], None]
+        self, cluster: ClusterName, csr: str, admitted: Callable[[ClusterRecord], None], actor: str
     ) -> tuple[str, ...]:
         """Sign for the key in *csr*, once, and write the anchor down if the record is still *admitted*."""
         try:
@@ -83,7 +89,9 @@ class Issuance:
             cluster, key, admitted, sign, self._now(), self._grace
         )
         if new:
-            log.info("issuing CA renewed", cluster=cluster)
+            (certificate, *_) = from_pem(chain[0])
+            self._audit.record("issued", cluster, actor=actor, what="issuing-ca", **described(certificate))
+            log.info("issuing CA certified", cluster=cluster)
         return chain
 
     async def standing(self, peer: Peer, asked: StandingRequest) -> StandingAnswer:
@@ -101,6 +109,7 @@ class Issuance:
             self._doorkeeper.check(peer, without)
 
         left = await self._registry.members.retire_anchor(record.name, asked.anchor, admitted)
+        self._audit.record("retired", record.name, actor=peer.address, what="issuing-ca", anchor=asked.anchor)
         log.info("anchor retired", cluster=record.name, anchor=asked.anchor[:16], left=len(left.anchors))
         return RetireAnswer(len(left.anchors))
 

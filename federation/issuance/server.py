@@ -9,6 +9,7 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from federation.audit import Audit
 from federation.errors import Exit, FederationError
 from federation.issuance.issuance import Issuance
 from federation.issuance.messages import (
@@ -36,20 +37,20 @@ _STATUS = {
 }
 
 
-def issuance_handler(issuance: Issuance) -> grpc.GenericRpcHandler:
+def issuance_handler(issuance: Issuance, audit: Audit) -> grpc.GenericRpcHandler:
     """The service, for a server that knows its peers by their certificates."""
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {
-            RENEW: _method(RenewRequest, issuance.renew),
-            STANDING: _method(StandingRequest, issuance.standing),
-            RETIRE: _method(RetireRequest, issuance.retire),
+            RENEW: _method(RenewRequest, issuance.renew, audit),
+            STANDING: _method(StandingRequest, issuance.standing, audit),
+            RETIRE: _method(RetireRequest, issuance.retire, audit),
         },
     )
 
 
 def _method(
-    kind: type[Q], answer: Callable[[Peer, Q], Awaitable[msgspec.Struct]]
+    kind: type[Q], answer: Callable[[Peer, Q], Awaitable[msgspec.Struct]], audit: Audit
 ) -> "grpc.RpcMethodHandler[bytes, bytes]":
     """One method: bytes in, bytes out, and everything that goes wrong told in one form."""
 
@@ -62,7 +63,10 @@ def _method(
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _detail(denied))
         except (FederationError, ClusterError, PkiError) as error:
             log.warning("issuance denied", peer=peer.address, id=str(peer.spiffe_id), reason=str(error))
-            await context.abort(_status(error), _detail(_denied(error)))
+            denied = _denied(error)
+            told = {"what": "issuance", "code": denied.code, "reason": denied.reason}
+            audit.record("denied", str(peer.spiffe_id), actor=peer.address, **told)
+            await context.abort(_status(error), _detail(denied))
 
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(serve)
     return handler

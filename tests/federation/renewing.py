@@ -36,7 +36,7 @@ from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes
 from pki.signer import KeySigner
 from pki.spiffe import agent_id
 from tests.authorities import NOW, Authorities
-from tests.builders import CLOUD, DOMAIN, ONPREM, VIP_RANGES
+from tests.builders import CLOUD, DOMAIN, ONPREM, VIP_RANGES, audit
 
 
 @dataclass
@@ -81,6 +81,7 @@ class Member:
             self,
             lambda: self.svids.issue_by(self.identity.authority),
             self.clock,
+            audit(),
             svid_lifetime=SVID_LIFETIME,
             frozen=lambda: self.frozen,
             wanted=lambda: self.world.wanted,
@@ -209,8 +210,8 @@ async def federation(
 
     following = asyncio.create_task(follow())
     anchoring, doorkeeper = Anchoring(), Doorkeeper(registry.members, DOMAIN, clock)
-    issuance = Issuance(authority, registry, mirror.clusterset, anchoring, doorkeeper, clock, grace)
-    back_door = BackDoor(registry, issuance, grace, clock)
+    issuance = Issuance(authority, registry, mirror.clusterset, anchoring, doorkeeper, clock, audit(), grace)
+    back_door = BackDoor(registry, issuance, grace, clock, audit())
     try:
         yield World(clock, folder, authority, registry, mirror, anchoring, issuance, back_door)
     finally:

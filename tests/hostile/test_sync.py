@@ -179,7 +179,13 @@ class Hub:
         self.probing = Probing()
         doorkeeper = Doorkeeper(self.registry.members, "fed.example", lambda: NOW)
         self.sessions = Sessions(
-            self.registry, Catalogue(), lambda: NOW, doorkeeper, self.probing, Anchoring()
+            self.registry,
+            Catalogue(),
+            lambda: NOW,
+            doorkeeper,
+            self.probing,
+            Anchoring(),
+            builders.audit(),
         )
 
     async def open(self) -> None:

@@ -19,6 +19,7 @@ from pki import profile
 from pki.authority import Authority, to_pem
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, agent_id, gateway_id, workload_id
+from tests import builders
 from tests.authorities import NOW, Authorities
 
 TRUST_DOMAIN = "onprem.fed.example"
@@ -41,7 +42,7 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 @pytest.fixture(scope="module")
 def enrolment(identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(Identity(identity), lambda: NOW)
+    return Enrolment(Identity(identity), lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:
