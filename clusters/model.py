@@ -460,14 +460,18 @@ def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
 class Federation:
     """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges.
 
-    `hub_ca` is the key ID, in hex, of the hub CA that is to have signed the issuing CAs: one by another is
-    replaced. Empty says nothing.
+    There are two roots while one takes over from the other, the older one first. `signing` is the fingerprint
+    of the one that signs; without it there is only one. `crosses` are the cross-certificates by which the
+    newer one counts for those who know the older one, and `prove_at` the hub's addresses where they show
+    that it does, as long as that is asked for.
     """
 
     domain: str
     roots: tuple[str, ...]
     vip_ranges: tuple[VipRange, ...]
-    hub_ca: str = ""
+    crosses: tuple[str, ...] = ()
+    signing: str = ""
+    prove_at: tuple[str, ...] = ()
 
 
 # --- what an agent knows ----------------------------------------------------------------------

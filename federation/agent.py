@@ -6,19 +6,22 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from cryptography import x509
+
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
 from clusters.model import ClusterView, Federation, Offer, VipRange
-from clusters.reports import EVERY, Report, ReportAnswer
+from clusters.reports import EVERY, Phase, Report, ReportAnswer
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
+from clusters.trust import Trust
 from federation import last_view
 from federation.agent_anchors import Acknowledged
 from federation.agent_upkeep import Upkeep
@@ -39,6 +42,8 @@ from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
 from federation.renewal import Renewal
+from federation.rollover.prover import Prover
+from federation.roots import Roots, kept_in
 from federation.settings import AgentSettings
 from federation.svids import Svid, Svids
 from federation.sync import records
@@ -49,7 +54,7 @@ from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
-from pki.authority import to_pem
+from pki.bundle import root_of
 from pki.spiffe import agent_id
 from pki.tokens import Token
 
@@ -76,28 +81,38 @@ class Agent:
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
-        roots = tuple(to_pem([root]) for root in identity.roots)
-        received = (
-            last.received if last else Received(Federation(membership.domain, roots, membership.vip_ranges))
-        )
         self.identity = Identity(identity, load_retiring(settings.state))
+        self.roots = Roots(identity.roots, lambda: self.identity.authority.chain, kept_in(settings.state))
+        received = (
+            last.received
+            if last
+            else Received(Federation(membership.domain, self.roots.each, membership.vip_ranges))
+        )
         self._svid_store = Svids(
             identity.authority, lifetime=settings.svid_lifetime, minted=partial(_minted, audit)
         )
-        self._roots = "".join(roots)
+        self.roots.crosses = received.federation.crosses
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         self.knowledge = Knowledge(
             membership.cluster,
             received,
-            identity.roots,
+            self.roots,
             own_ranges,
             utc_now,
             last.owners if last else None,
         )
-        self.enrolment = Enrolment(self.identity, utc_now, audit, settings.svid_lifetime)
+        self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self._anchors_moved = asyncio.Event()
         self.ads = Ads(self._catalogue_for, moved=self._anchors_moved.set)
+        self.prover = Prover(
+            settings.state,
+            self.roots,
+            lambda: self.view.federation,
+            self.material,
+            self._behind,
+            self._say_trust,
+        )
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
@@ -108,6 +123,7 @@ class Agent:
         self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
         self.knowledge.follow(self._followed)
+        self.prover.follow()
         if last:
             self._offer(last.offer)
 
@@ -116,13 +132,14 @@ class Agent:
         renewal = Renewal(
             self._settings.state,
             self.identity,
-            HubIssuance(self.identity, self.material, utc_now),
+            self.roots,
+            HubIssuance(self.identity, self.roots, self.material, utc_now),
             lambda: self._svid_store.issue_by(self.identity.authority),
             utc_now,
             audit,
             svid_lifetime=self._settings.svid_lifetime,
             frozen=lambda: not self.owns_disk(),
-            wanted=lambda: self.view.federation.hub_ca,
+            wanted=self._leads_to_the_signing_root,
         )
         return Upkeep(
             renewal,
@@ -133,6 +150,11 @@ class Agent:
             self.gateways,
             utc_now,
         )
+
+    def _leads_to_the_signing_root(self, chain: Sequence[x509.Certificate]) -> bool:
+        """Whether *chain* is of the root that signs now; while there is only one root, every chain is."""
+        signing = self.roots.named(self.view.federation.signing)
+        return signing is None or root_of(chain, [signing]) is not None
 
     # --- what the admin API asks
 
@@ -212,7 +234,12 @@ class Agent:
     def material(self) -> TlsMaterial:
         """What the agent shows to hub and gateways, and whom it believes."""
         svid = self._own_svid()
-        return TlsMaterial(svid.chain_pem, svid.key_pem, self._roots)
+        return TlsMaterial(svid.chain_pem, svid.key_pem, self.roots.pem)
+
+    def material_abroad(self) -> TlsMaterial:
+        """The same for gateways elsewhere, of which one may have been away since before a new root came."""
+        own = self.material()
+        return TlsMaterial(own.chain + "".join(self.roots.crosses), own.key, own.roots)
 
     def _own_svid(self) -> Svid:
         return self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
@@ -224,6 +251,8 @@ class Agent:
 
     async def _accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         await self.knowledge.accept(kind, changes)
+        if kind == records.FEDERATION:
+            self.prover.follow()
         self.ready = True
 
     def _followed(self, learned: Learned) -> None:
@@ -252,7 +281,7 @@ class Agent:
             log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
             self._steer()
         self._tell_probes()
-        return ReportAnswer(self._fronts.settle(report))
+        return ReportAnswer(self._fronts.settle(report), self.roots.hash if report.roots else "")
 
     async def watch_gateways(self) -> None:
         """Send calls elsewhere when a gateway falls silent."""
@@ -267,6 +296,16 @@ class Agent:
     def _tell_probes(self) -> None:
         """Tell the hub what gateways have found out about others; what it was told before goes nowhere."""
         self.published.replace(records.PROBES, {p.gateway: records.encode(p) for p in self._fronts.probes()})
+
+    def _behind(self) -> str:
+        """Which gateways on other machines do not have the roots that we have, and say so."""
+        wanted = self.roots.hash
+        here = [front.report for front in self._fronts.all() if front.report.phase is not Phase.ENDED]
+        behind = [report.name for report in here if report.roots not in ("", wanted)]
+        return f"gateways without the new root: {', '.join(behind)}" if behind else ""
+
+    def _say_trust(self, trust: Trust) -> None:
+        self.published.replace(records.TRUST, {records.ROOTS: records.encode(trust)})
 
     def _steer(self) -> None:
         self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -12,13 +13,15 @@ from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation import paths
 from federation.anchoring import Anchoring
+from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
-from federation.hub_authority import HubAuthority, open_or_create
+from federation.hub_authority import HubAuthority, Vault, create_at_first
+from federation.hub_certificate import HubCertificate
 from federation.hub_upkeep import HubUpkeep
 from federation.issuance.issuance import Issuance
 from federation.issuance.server import issuance_handler
@@ -29,15 +32,21 @@ from federation.probing import Probing
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
+from federation.registry.rollovers import told
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Store
+from federation.rollover.face import Witness
+from federation.rollover.files import settle
+from federation.rollover.steward import Steward
+from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener
 from pki import keystore
-from pki.bundle import key_id
 from pki.spiffe import hub_id
+
+if TYPE_CHECKING:
+    from federation.registry.etcd.store import EtcdStore
 
 log = Log(__name__)
 
@@ -56,57 +65,75 @@ def run(settings: HubSettings) -> None:
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
-    authority = open_or_create(
-        state, settings.domain, settings.passphrase_file, utc_now(), _first_start, settings.lifetimes
-    )
-    audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
+    vault = Vault(state, settings.passphrase_file, settings.lifetimes)
+    create_at_first(vault, settings.domain, utc_now(), _first_start)
     advertised = _advertised(settings)
-    upkeep = HubUpkeep(state, authority, tuple(host for host, _ in advertised), utc_now, audit)
+    addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
         stack.enter_context(audit.kept())
-        store = await SqliteStore.open(state / _DATABASE)
+        store = await _open_store(settings)
         stack.push_async_callback(store.close)
-        registry = await _registry(settings, authority, store)
+        ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
+        registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
+        rollover = await registry.rollovers.get()
+        authority = settle(vault, settings.domain, rollover, utc_now())
+        audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
+        names = tuple(host for host, _ in advertised)
+        certificate = HubCertificate(state, authority, names, audit, utc_now)
+        federation = Federation(settings.domain, (), ranges)
+        await registry.set_federation(told(federation, authority.roots[0], rollover, addresses))
+        await registry.tidy(utc_now())
         mirror = Mirror(store)
         broadcast = Broadcast(mirror.clusterset)
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        probing, anchoring = Probing(), Anchoring()
+        probing, anchoring, trusting = Probing(), Anchoring(), Trusting()
         doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, audit)
+        sessions = Sessions(
+            registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, trusting, audit
+        )
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         issuance = Issuance(
             authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
         )
-        listener = TlsListener(settings.sync_listen, upkeep.material)
+        listener = TlsListener(settings.sync_listen, certificate.material)
         serving = sync.serving([listener], [issuance_handler(issuance, audit)])
         (sync_port,) = await stack.enter_async_context(serving)
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
-        door = join_application(
+        steward = Steward(vault, authority, certificate, registry, trusting, addresses, audit, utc_now)
+        steward.rollover = rollover
+        upkeep = HubUpkeep(vault, authority, certificate, steward.lock, audit, utc_now)
+        face = join_application(
             Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
         )
-        add_reattest(door, BackDoor(registry, issuance, settings.grace, utc_now, audit))
-        await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), upkeep.tls))
+        add_reattest(face, BackDoor(registry, issuance, settings.grace, utc_now, audit))
+        Witness(steward).add_to(face)
+        host, port = host_port(settings.listen)
+        port = await stack.enter_async_context(served_on_tls(face, host, port, certificate.tls))
+        steward.own_addresses = _beside(host, port)
 
-        addresses = tuple(joined(host, port) for host, port in advertised)
         hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate, audit)
-        await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
+        more = (partial(add_authorities, steward),)
+        face = hub_application(hub, more=more)
+        await stack.enter_async_context(served_on_socket(face, paths.admin_socket(state)))
         if settings.admin_listen:
-            face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
-            await stack.enter_async_context(served_on_tls(face, *where, upkeep.tls))
+            face = hub_application(hub, settings.admin_token_file, more)
+            where = host_port(settings.admin_listen)
+            await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(_follow(changes, broadcast), _tidy(registry), upkeep.run(), store.tend())
+        await stop.run(
+            _follow(changes, broadcast), _tidy(registry), upkeep.run(), steward.run(), store.tend()
+        )
 
 
-async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
-    """The registry, with what is the same for everybody written down."""
-    ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
-    registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
-    hub_ca = key_id(authority.hub_ca.certificate)
-    await registry.set_federation(Federation(settings.domain, authority.roots, ranges, hub_ca))
-    await registry.tidy(utc_now())
-    return registry
+async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
+    """The store that was asked for: by default a file of our own."""
+    if settings.store is None:
+        return await SqliteStore.open(settings.state / _DATABASE)
+    from federation.registry.etcd.store import EtcdStore  # who has no etcd need not load its messages
+
+    return await EtcdStore.open(settings.store)
 
 
 async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
@@ -118,6 +145,11 @@ async def _tidy(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
         await registry.tidy(utc_now())
+
+
+def _beside(host: str, port: int) -> tuple[str, ...]:
+    """Where the hub itself finds what it serves at *host*."""
+    return tuple(joined(each, port) for each in (("127.0.0.1", "::1") if is_wildcard(host) else (host,)))
 
 
 def _signs_with(authority: HubAuthority) -> dict[str, str]:

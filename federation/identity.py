@@ -27,11 +27,6 @@ class Identity:
         return self.kept.authority
 
     @property
-    def roots(self) -> tuple[x509.Certificate, ...]:
-        """The federation's roots, as far as this cluster trusts them."""
-        return self.kept.roots
-
-    @property
     def anchors(self) -> tuple[x509.Certificate, ...]:
         """The issuing CAs that vouch for this cluster's SVIDs: the one that signs, and those before it."""
         return (self.authority.certificate, *(from_pem(old.certificate)[0] for old in self.retiring))

@@ -6,7 +6,7 @@ there. The hub may be away at any of them: what is due stays due. What is to be 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,9 +20,10 @@ from federation.errors import FederationError, HubAway, IssuanceDenied
 from federation.identity import Identity
 from federation.issuance.messages import Lagging
 from federation.log import Log
+from federation.roots import Roots
 from federation.rotating import Item, Rotated
 from pki.authority import from_pem
-from pki.bundle import check_issuing_ca, fingerprint, fingerprint_of, issuer_key_id
+from pki.bundle import check_issuing_ca, fingerprint, fingerprint_of
 from pki.csr import make_csr
 from pki.errors import PkiError
 from pki.rotation import Step, Validity, jitter_of, last_call, next_step, renew_at
@@ -47,14 +48,16 @@ class Hub(Protocol):
 class Renewal:
     """The renewal of one cluster's issuing CA. Only one at a time may `advance` it.
 
-    *switched* is called when another issuing CA signs; *wanted* gives the key ID of the hub CA that is to
-    have signed it, or nothing if any may. While *frozen*, the disk is another agent's, and nothing is begun.
+    *switched* is called when another issuing CA signs; *wanted* says of a chain
+    whether it is of the root that signs now. While *frozen*, the disk is another agent's, and nothing is
+    begun.
     """
 
     def __init__(
         self,
         state: Path,
         identity: Identity,
+        roots: Roots,
         hub: Hub,
         switched: Callable[[], None],
         now: Callable[[], datetime],
@@ -62,10 +65,11 @@ class Renewal:
         *,
         svid_lifetime: timedelta,
         frozen: Callable[[], bool] = lambda: False,
-        wanted: Callable[[], str] = lambda: "",
+        wanted: Callable[[Sequence[x509.Certificate]], bool] = lambda _: True,
     ) -> None:
         self._state = state
         self._identity = identity
+        self._roots = roots
         self._hub = hub
         self._switched = switched
         self._now = now
@@ -150,18 +154,15 @@ class Renewal:
         validity = Validity.of(successor.chain[0]) if successor else None
         jitter, now = jitter_of(certificate), self._now()
         step = next_step(now, self.active, jitter, validity, acknowledged=acknowledged)
-        return Step.ASK if step is Step.WAIT and not self._by_the_wanted(certificate) else step
+        wanted = self._wanted(self._identity.authority.chain)
+        return Step.ASK if step is Step.WAIT and not wanted else step
 
     def _usable(self) -> Successor | None:
         """The successor, if the hub has certified it and it can take over."""
         successor = self._successor
-        if successor is None or not successor.chain or not self._by_the_wanted(successor.chain[0]):
+        if successor is None or not successor.chain or not self._wanted(successor.chain):
             return None
         return successor if Validity.of(successor.chain[0]).covers(self._now()) else None
-
-    def _by_the_wanted(self, certificate: x509.Certificate) -> bool:
-        wanted = self._wanted()
-        return not wanted or issuer_key_id(certificate) == wanted
 
     async def _next(self) -> tuple[Item, ...]:
         match self._step(acknowledged=False):
@@ -184,7 +185,7 @@ class Renewal:
         ask = self._hub.renew if self.active.covers(now) else self._hub.reattest
         try:
             told = "".join(await ask(csr))
-            certificate = check_issuing_ca(told, self._identity.roots, self._name, self._now())
+            certificate = check_issuing_ca(told, self._roots.certificates, self._name, self._now())
             if certificate.public_key() != held.signer.public_key():
                 raise IssuanceDenied("answer-unusable", "what the hub gave is for another key")
         except IssuanceDenied as error:

@@ -13,6 +13,7 @@ from typing import Final
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Anchors, Probes
+from clusters.trust import Trust
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
@@ -22,6 +23,7 @@ from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
+from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
@@ -70,6 +72,7 @@ class Sessions:
         doorkeeper: Doorkeeper,
         probing: Probing,
         anchoring: Anchoring,
+        trusting: Trusting,
         audit: Audit,
     ) -> None:
         self._registry = registry
@@ -78,6 +81,7 @@ class Sessions:
         self._doorkeeper = doorkeeper
         self._probing = probing
         self._anchoring = anchoring
+        self._trusting = trusting
         self._audit = audit
 
     @asynccontextmanager
@@ -102,11 +106,13 @@ class Sessions:
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         self._probing.connected(cluster)
         self._anchoring.connected(cluster)
+        self._trusting.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
             self._probing.lost(cluster, self._now())
             self._anchoring.lost(cluster, self._now())
+            self._trusting.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
@@ -151,9 +157,11 @@ class Sessions:
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
         anchors = map(records.encode, self._anchoring.said_by(cluster))
+        trust = self._trusting.said_by(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
+            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }
@@ -176,10 +184,13 @@ class Sessions:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
+            case records.TRUST:
+                self._trusting.hear(cluster, _read(Trust, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
                 self._anchoring.forget(cluster)
+                self._trusting.forget(cluster)
                 log.info("cluster left", cluster=cluster)
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:

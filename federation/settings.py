@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clusters.errors import InvalidValue
 from clusters.model import VipRange, canonical_address
+from federation.registry.etcd.location import Location
 from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 
 HUB_PORT = 7443
@@ -65,6 +66,7 @@ class HubSettings:
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
+    Without a `store` the registry is a file in `state`.
     """
 
     state: Path
@@ -78,6 +80,7 @@ class HubSettings:
     admin_token_file: Path | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace: timedelta = GRACE
+    store: Location | None = None
 
     def __post_init__(self) -> None:
         for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):

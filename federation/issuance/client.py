@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -28,6 +29,7 @@ from federation.issuance.messages import (
     StandingAnswer,
     StandingRequest,
 )
+from federation.roots import Roots
 from gateway.rpc import TlsMaterial, channel_credentials
 from pki.errors import PkiError
 from pki.profile import HUB_DNS_NAME
@@ -50,9 +52,14 @@ class HubIssuance:
     """The hub, for whoever renews an issuing CA. HubAway if none answers, IssuanceDenied if it says no."""
 
     def __init__(
-        self, identity: Identity, material: Callable[[], TlsMaterial], now: Callable[[], datetime]
+        self,
+        identity: Identity,
+        roots: Roots,
+        material: Callable[[], TlsMaterial],
+        now: Callable[[], datetime],
     ) -> None:
         self._identity = identity
+        self._roots = roots
         self._material = material
         self._now = now
 
@@ -63,7 +70,8 @@ class HubIssuance:
     async def reattest(self, csr: str) -> tuple[str, ...]:
         """The same for a cluster whose issuing CA has ended: its key alone says who it is."""
         try:
-            return await asyncio.to_thread(reattest, self._identity.kept, csr, self._now)
+            known = replace(self._identity.kept, roots=self._roots.certificates)
+            return await asyncio.to_thread(reattest, known, csr, self._now)
         except JoinRefused as error:
             if error.code in {"unreachable", "answer-lost"}:
                 raise HubAway(str(error)) from error

@@ -11,6 +11,7 @@ from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Anchors, Probes
+from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -31,10 +32,14 @@ PROBES: Final = "fedgate.v1.Probes"
 ANCHORS: Final = "fedgate.v1.Anchors"
 _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS)
+# Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
+TRUST: Final = "fedgate.v1.Trust"
+ROOTS: Final = "roots"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Anchors
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -53,6 +58,8 @@ def name_of(record: Record) -> str:
             return record.gateway
         case Anchors():
             return record.gateway or _OF_THE_AGENT
+        case Trust():
+            return ROOTS
 
 
 def encode(record: Record) -> Resource:

@@ -1,11 +1,13 @@
 """A federation without its wires, by a clock that a test sets: a hub that certifies, agents that renew."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
 
 from clusters.identity import ClusterIdentity, Membership, load_identity
 from clusters.model import ClusterName, Federation
@@ -27,12 +29,13 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.renewal import Renewal
+from federation.roots import Roots
 from federation.svids import Svids
 from gateway.rpc import Peer
 from pki.authority import Authority, from_pem, to_pem
 from pki.bundle import fingerprint_of, spiffe_id_of
 from pki.csr import make_csr, verify_csr
-from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes
+from pki.lifetimes import GRACE, SVID_LIFETIME
 from pki.signer import KeySigner
 from pki.spiffe import agent_id
 from tests.authorities import NOW, Authorities
@@ -78,13 +81,14 @@ class Member:
         self.renewal = Renewal(
             self.state,
             self.identity,
+            Roots(self.identity.kept.roots, lambda: self.identity.authority.chain, lambda _: None),
             self,
             lambda: self.svids.issue_by(self.identity.authority),
             self.clock,
             audit(),
             svid_lifetime=SVID_LIFETIME,
             frozen=lambda: self.frozen,
-            wanted=lambda: self.world.wanted,
+            wanted=lambda chain: self.world.wanted(chain),
         )
 
     @property
@@ -149,7 +153,7 @@ class World:
     issuance: Issuance
     back_door: BackDoor
     members: dict[ClusterName, Member] = field(default_factory=dict)
-    wanted: str = ""
+    wanted: Callable[[Sequence[x509.Certificate]], bool] = field(default=lambda _: True)
 
     async def join(self, name: ClusterName, *, rejoin: bool = False, clock: Clock | None = None) -> Member:
         """Have a cluster join, with an identity on a disk of its own."""
@@ -197,7 +201,7 @@ async def federation(
     clock = Clock()
     if authority is None:
         pki = Authorities(clock())
-        authority = HubAuthority(DOMAIN, pki.root.certificate, pki.hub_ca, Lifetimes(), lambda: b"")
+        authority = HubAuthority(DOMAIN, pki.root.certificate, pki.hub_ca)
     store = await SqliteStore.open(folder / "registry.db")
     registry, mirror = Registry(store, 100), Mirror(store)
     await registry.set_federation(Federation(DOMAIN, authority.roots, VIP_RANGES))

@@ -9,7 +9,7 @@ import pytest
 from clusters import succession
 from federation.errors import IssuanceDenied, SyncRefused
 from federation.issuance.messages import RenewRequest, RetireRequest
-from pki.bundle import check_issuing_ca, check_svid, issuer_key_id, key_id
+from pki.bundle import check_issuing_ca, check_svid, fingerprint
 from pki.csr import make_csr
 from pki.lifetimes import ISSUING_CA_LIFETIME, SVID_LIFETIME
 from pki.signer import KeySigner
@@ -183,12 +183,15 @@ async def test_forced_it_is_renewed_though_it_is_not_due(world: World, onprem: M
     assert outcome.failed == outcome.due == ()
 
 
-async def test_one_by_another_hub_ca_than_the_wanted_is_due(world: World, onprem: Member) -> None:
-    world.wanted = key_id(world.authority.hub_ca.certificate)
+async def test_one_of_another_root_than_the_one_that_signs_is_due(world: World, onprem: Member) -> None:
+    before = onprem.anchor
     assert onprem.renewal.due() == ()
-    world.wanted = "00" * 20
+    world.wanted = lambda chain: fingerprint(chain[0]) != before
     assert onprem.renewal.due()
-    assert issuer_key_id(onprem.identity.authority.certificate) != world.wanted
+    await onprem.renewal.advance()
+    await world.acknowledge()
+    await until(lambda: onprem.anchor != before, onprem)
+    assert onprem.renewal.due() == ()
 
 
 # --- who slept ------------------------------------------------------------------------------------

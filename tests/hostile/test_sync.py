@@ -40,6 +40,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
@@ -185,6 +186,7 @@ class Hub:
             doorkeeper,
             self.probing,
             Anchoring(),
+            Trusting(),
             builders.audit(),
         )
 
@@ -284,7 +286,7 @@ class Agent:
 
     def __init__(self) -> None:
         received = Received(FEDERATIONS[0], {m.name: m for m in MEMBERS}, {i.service: i for i in IMPORTS})
-        self.knowledge = Knowledge(ONPREM, received, (PKI.root.certificate,), (), lambda: NOW)
+        self.knowledge = Knowledge(ONPREM, received, PKI.roots, (), lambda: NOW)
         self.zone = Zone(self.knowledge.view)
         self.snapshot = translate(self.knowledge.view, SPEC)
         self.knowledge.follow(self._followed)
@@ -340,7 +342,7 @@ def test_a_view_that_a_disk_has_spoilt_is_refused_or_one_to_start_with(content: 
         last = decode(content, "view.json")
     except UnreadableRecord:
         return
-    knowledge = Knowledge(ONPREM, last.received, (PKI.root.certificate,), (), lambda: NOW, last.owners)
+    knowledge = Knowledge(ONPREM, last.received, PKI.roots, (), lambda: NOW, last.owners)
     knowledge.offer(last.offer)
     Zone(knowledge.view)
     with suppress(GatewayError):

@@ -41,8 +41,8 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 
 @pytest.fixture(scope="module")
-def enrolment(identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(Identity(identity), lambda: NOW, builders.audit())
+def enrolment(pki: Authorities, identity: ClusterIdentity) -> Enrolment:
+    return Enrolment(Identity(identity), pki.roots, lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:
