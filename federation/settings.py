@@ -4,12 +4,14 @@ The command line makes them and the long-running parts take them. Nothing heavy 
 because every command pays for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from clusters.errors import InvalidValue
 from clusters.model import VipRange, canonical_address
 from federation.registry.etcd.location import Location
+from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
@@ -64,6 +66,7 @@ class HubSettings:
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
     `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
+    For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`.
     """
 
@@ -79,6 +82,8 @@ class HubSettings:
     bundle_listen: str | None = None
     bundle_cert: Path | None = None
     bundle_key: Path | None = None
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    grace: timedelta = GRACE
     store: Location | None = None
 
     def __post_init__(self) -> None:
@@ -120,6 +125,7 @@ class AgentSettings:
     ads_listen: str | None = None
     enrol_listen: str | None = None
     workload_socket: Path | None = None
+    svid_lifetime: timedelta = SVID_LIFETIME
 
     def __post_init__(self) -> None:
         for address in (self.ads_listen, self.enrol_listen):
@@ -128,3 +134,4 @@ class AgentSettings:
         for address in (*self.dns_listen, *self.dns_forward):
             canonical_address(host_port(address, DNS_PORT)[0])
         _check_ranges(self.vip_ranges)
+        check_lifetime("SVID", self.svid_lifetime)

@@ -12,7 +12,7 @@ from clusters.errors import ClusterError
 from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
-from clusters.reports import Probes
+from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
@@ -33,6 +33,10 @@ PROBES: Final = "fedgate.v1.Probes"
 # The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
 JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
+# Which issuing CAs a cluster's gateways have acknowledged; likewise.
+ANCHORS: Final = "fedgate.v1.Anchors"
+_OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
+
 # Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
 TRUST: Final = "fedgate.v1.Trust"
 ROOTS: Final = "roots"
@@ -40,11 +44,11 @@ ROOTS: Final = "roots"
 # A trust domain outside of the federation, and what it is known by.
 FOREIGN: Final = "fedgate.v1.TrustBundle"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST, JWT_KEYS)
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
 
 Record: TypeAlias = (
-    Export | GatewayRecord | Federation | Member | Import | Probes | Trust | JwtKeys | TrustBundle
+    Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust | JwtKeys | TrustBundle
 )
 R = TypeVar("R", bound=Record)
 
@@ -66,6 +70,8 @@ def name_of(record: Record) -> str:
             return record.cluster
         case TrustBundle():
             return record.trust_domain
+        case Anchors():
+            return record.gateway or _OF_THE_AGENT
         case Trust():
             return ROOTS
 

@@ -13,12 +13,17 @@ from federation.probing import Probing
 from federation.registry.clusterset import Clusterset
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rotating import Rotated
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from pki import keystore
 from tests import builders
 
 NOW = datetime.now(UTC)
+
+
+async def nothing_due(*, force: bool = False, dry_run: bool = False) -> Rotated:
+    return Rotated()
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,17 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
     registry, clusterset = Registry(store, 100), Clusterset()
     follower = Follower(registry.trusts, clusterset, lambda: NOW, fetch)
-    hub = Hub(authority, registry, clusterset, Probing(), (), lambda: NOW, builders.audit(), follower)
+    hub = Hub(
+        authority,
+        registry,
+        clusterset,
+        Probing(),
+        (),
+        lambda: NOW,
+        nothing_due,
+        builders.audit(),
+        follower,
+    )
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)
