@@ -130,6 +130,7 @@ async def test_the_last_good_bundle_stays_while_nobody_answers_and_looks_become_
         (bundle(), "no key"),
         (bundle(ISSUING, sequence=4), "its sequence 4 is before 5"),
     ],
+    ids=["damaged", "empty", "older"],
 )
 async def test_a_bad_or_an_older_answer_replaces_nothing(world: World, answer: str, why: str) -> None:
     await world.registry.trusts.add(PLACE, bundle(ROOT, sequence=5))
