@@ -27,6 +27,7 @@ CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
 TRUSTS = f"{ROOT}trust/"
+ALIVE = f"{ROOT}alive/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
 VIPS_NEXT = f"{ROOT}vips/next"
@@ -45,7 +46,7 @@ def status(name: ClusterName) -> str:
 
 def alive(name: ClusterName) -> str:
     """There while the member is connected."""
-    return f"{ROOT}alive/{name}"
+    return f"{ALIVE}{name}"
 
 
 def jwt_keys(name: ClusterName) -> str:
