@@ -4,6 +4,7 @@ A process may be several workloads. It is then given the SVID of each, in the so
 first workload that fits is who it is by default; the hint tells them apart.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +69,12 @@ class Identities:
         if not found:
             raise NoIdentity(process, [f"{w.namespace}/{w.name}" for w in matched])
         return tuple(found)
+
+    def due_in(self) -> float:
+        """How many seconds there are until another SVID is due."""
+        now = self._now()
+        due = self._svids.next_due(now)
+        return (due - now).total_seconds() if due else math.inf
 
     def x509_svids(self, process: Process) -> bytes:
         """The X.509-SVIDs of *process* with all trust bundles, as they travel; raises NoIdentity."""

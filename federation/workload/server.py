@@ -27,7 +27,8 @@ from pki.errors import JwtRefused
 
 SERVICE: Final = "SpiffeWorkloadAPI"
 TICK: Final = 5.0
-"""Seconds between two looks at what is due."""
+"""Seconds between two looks at what is due, at most."""
+_SHORTEST: Final = 0.2
 
 # A request that a page in somebody's browser can be made to send does not carry this.
 _HEADER: Final = ("workload.spiffe.io", "true")
@@ -60,7 +61,7 @@ class WorkloadApi:
     async def run(self) -> None:
         """See to it that what is due is renewed for those who have it."""
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(min(TICK, max(_SHORTEST, self._identities.due_in())))
             self.follow()
 
     @asynccontextmanager

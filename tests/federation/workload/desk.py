@@ -46,6 +46,7 @@ class Desk:
         identities = Identities(lambda: self.view, HOME, self.svids, lambda: self.now)
         self.keys: tuple[SigningKey, ...] = (SigningKey.new(self.now),)
         tokens = Tokens(lambda: self.view, HOME, identities, lambda: self.keys, lambda: self.now)
+        self.identities = identities
         self.api = WorkloadApi(identities, tokens)
         self.folder = folder
         self.socket = folder / "workload.sock"

@@ -1,6 +1,7 @@
 """What the SPIFFE project's own client is given as X.509-SVIDs and trust bundles."""
 
 import asyncio
+import math
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -91,6 +92,14 @@ def serial(source: X509Source) -> int:
 
 def has_bundle(source: X509Source, trust_domain: str) -> bool:
     return source.get_bundle_for_trust_domain(TrustDomain(trust_domain)) is not None
+
+
+async def test_it_is_known_when_the_next_svid_is_due(short_path: Path) -> None:
+    async with desk(short_path, known_by("web")) as served:
+        assert served.identities.due_in() == math.inf
+        await served.ask(lambda client: client.fetch_x509_svid())
+        (svid,) = served.svids.all()
+        assert served.identities.due_in() == (svid.renew_at - served.now).total_seconds()
 
 
 async def test_what_has_not_changed_is_not_told_again(short_path: Path) -> None:
