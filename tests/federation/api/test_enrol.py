@@ -58,8 +58,10 @@ def test_an_enrolled_gateway_is_let_in(enrolment: Enrolment, identity: ClusterId
     enrolment.check(shown(identity.authority, GATEWAY), SPEC)
 
 
-def test_there_may_be_a_thousand_tokens_that_nobody_has_used(identity: ClusterIdentity) -> None:
-    enrolment = Enrolment(identity, lambda: NOW)
+def test_there_may_be_a_thousand_tokens_that_nobody_has_used(
+    pki: Authorities, identity: ClusterIdentity
+) -> None:
+    enrolment = Enrolment(identity, pki.roots, lambda: NOW, builders.audit())
 
     def make() -> Token:
         return enrolment.create("gw-1", "both", timedelta(hours=1), ("192.0.2.1:7446",))
