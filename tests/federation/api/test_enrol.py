@@ -13,6 +13,7 @@ from clusters.identity import ClusterIdentity, Membership
 from clusters.model import ClusterName
 from federation.api.enrol import Enrolment, EnrolmentTls
 from federation.api.http import ApiError, application, served_on_tls
+from federation.identity import Identity
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
@@ -45,7 +46,7 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 @pytest.fixture(scope="module")
 def enrolment(pki: Authorities, identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(identity, pki.roots, lambda: NOW, builders.audit())
+    return Enrolment(Identity(identity), pki.roots, lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:
@@ -61,7 +62,7 @@ def test_an_enrolled_gateway_is_let_in(enrolment: Enrolment, identity: ClusterId
 def test_there_may_be_a_thousand_tokens_that_nobody_has_used(
     pki: Authorities, identity: ClusterIdentity
 ) -> None:
-    enrolment = Enrolment(identity, pki.roots, lambda: NOW, builders.audit())
+    enrolment = Enrolment(Identity(identity), pki.roots, lambda: NOW, builders.audit())
 
     def make() -> Token:
         return enrolment.create("gw-1", "both", timedelta(hours=1), ("192.0.2.1:7446",))
