@@ -12,6 +12,8 @@ FederationError
 ├── TokenRefused             a join token that does not open the door; `code` says why
 ├── ClusterExists            a join under a name that is taken
 ├── UnknownCluster           a cluster that is not in the set
+│   └── ClusterEvicted       one that was shut out
+├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -183,6 +185,30 @@ class UnknownCluster(FederationError):
 
     def __init__(self, cluster: str) -> None:
         super().__init__(f"cluster {cluster} is not in the clusterset")
+        self.cluster = cluster
+
+
+class ClusterEvicted(UnknownCluster):
+    """A cluster that was shut out of the set."""
+
+    code = "evicted"
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, cluster: str) -> None:
+        FederationError.__init__(self, f"cluster {cluster} was evicted from the clusterset")
+        self.cluster = cluster
+        self.hint = f"`fedgate clusters readmit {cluster}` at the hub lets it join again, with a new token"
+
+
+class NotEvicted(FederationError):
+    """A cluster that was to be readmitted, and was never shut out."""
+
+    code = "not-evicted"
+    exit_code = Exit.CONFLICT
+    hint = "`fedgate clusters` shows how each cluster stands"
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} was not evicted")
         self.cluster = cluster
 
 

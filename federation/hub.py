@@ -1,7 +1,7 @@
 """The hub, put together: authorities, registry, joins, the members' streams, administration."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +25,14 @@ from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Store
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Broadcast, Sessions, evicted
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener, TlsMaterial
 from pki import keystore
 from pki.authority import from_pem
 from pki.rotation import Validity, due
+from pki.spiffe import agent_id
 
 log = Log(__name__)
 
@@ -104,7 +105,15 @@ async def _serve(settings: HubSettings) -> None:
             face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+
+        def follow(change: Change) -> None:
+            broadcast.follow(change)
+            for record in mirror.clusterset.evicted:
+                if record.name in change.clusters:
+                    sync.end(str(agent_id(record.trust_domain)), evicted(record.name))
+                    probing.forget(record.name)
+
+        await stop.run(_follow(changes, follow), _tidy(registry), certificate.renew(), store.tend())
 
 
 async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
@@ -116,9 +125,9 @@ async def _registry(settings: HubSettings, authority: HubAuthority, store: Store
     return registry
 
 
-async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
+async def _follow(changes: AsyncIterator[Change], follow: Callable[[Change], None]) -> None:
     async for change in changes:
-        broadcast.follow(change)
+        follow(change)
 
 
 async def _tidy(registry: Registry) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Probes
-from federation.errors import FederationError, SyncRefused, UnknownCluster
+from federation.errors import ClusterEvicted, FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
@@ -123,6 +123,8 @@ class Sessions:
     async def _record(self, cluster: ClusterName) -> ClusterRecord:
         try:
             return await self._registry.members.get(cluster)
+        except ClusterEvicted as error:
+            raise evicted(cluster) from error
         except UnknownCluster as error:
             raise SyncRefused("not-a-member", str(error), "join again with a new token") from error
 
@@ -200,6 +202,12 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def evicted(cluster: ClusterName) -> SyncRefused:
+    """What an agent is told whose cluster was shut out."""
+    error = ClusterEvicted(cluster)
+    return SyncRefused(error.code, str(error), error.hint)
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

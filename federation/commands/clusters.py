@@ -1,8 +1,10 @@
-"""`fedgate clusters`: the clusters of the set."""
+"""`fedgate clusters`: the clusters of the set, and shutting one out of it."""
 
 import click
 
+from clusters.model import cluster_name
 from federation.commands.answers import items, named, record, records
+from federation.commands.consent import ask
 from federation.commands.options import DefaultGroup, Side, admin_options, hub, output_option
 from federation.commands.probes import probes_column
 from federation.output import Format, Output
@@ -43,7 +45,7 @@ PROBES = Table(
 
 @click.group(cls=DefaultGroup)
 def clusters() -> None:
-    """Show the clusters of the set."""
+    """Show the clusters of the set; shut one out, and let it join again."""
 
 
 @clusters.command("list")
@@ -65,3 +67,43 @@ def show(name: str, output: Output) -> None:
     if cluster.get("probes") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(cluster["probes"])], PROBES)
+
+
+@clusters.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@admin_options(Side.HUB)
+@output_option
+def evict(name: str, yes: bool, output: Output) -> None:
+    """Shut the cluster NAME out of the clusterset, now, whether or not it answers.
+
+    Nobody believes its certificates from now on, open connections from and to it are ended, its services
+    disappear, and its agent and its join tokens are refused. It cannot come back before `readmit`, and then
+    only by a new token: whoever has its keys has nothing.
+    """
+    name = cluster_name(name)
+    if not yes:
+        ask(
+            f"Shut {name} out of the clusterset, and cut its calls?",
+            f"{name} would be shut out of the clusterset",
+        )
+    answer = hub().post(f"/v1/clusters/{name}/evict", {})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines([f"{name} evicted"])
+
+
+@clusters.command()
+@click.argument("name")
+@admin_options(Side.HUB)
+@output_option
+def readmit(name: str, output: Output) -> None:
+    """Let a cluster join under the NAME of one that was evicted. It needs a new token, and gets new keys."""
+    name = cluster_name(name)
+    answer = hub().post(f"/v1/clusters/{name}/readmit", {})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines([f"{name} may join again"])
+        output.say(f"`fedgate token create {name}` makes the token for it; it joins with --rejoin")

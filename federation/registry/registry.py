@@ -27,7 +27,7 @@ class Registry:
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
         self.offers = Offers(self._ledger, capacity)
-        self.members = Members(self._ledger, self.offers)
+        self.members = Members(self._ledger, self.offers, self.tokens)
 
     async def federation(self) -> Federation | None:
         """What is the same for everybody; `None` before the hub's first start is over."""

@@ -229,6 +229,32 @@ def test_gateways_rules_prints_what_an_administrator_loads_and_removes(fedgate: 
     assert fedgate("gateways", "rules", "--name", "gw-1", "--remove").out == removal("gw-1")
 
 
+# --- shutting out ---
+
+
+def test_evicting_takes_a_yes(hub: FakeAdmin, fedgate: Fedgate, stdin: io.StringIO) -> None:
+    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west", "state": "evicted"}
+    ended = fedgate("clusters", "evict", "west")
+    assert (ended.code, hub.asked) == (2, [])
+    assert "west would be shut out" in ended.err
+    assert fedgate("clusters", "evict", "west", "--yes").out == "west evicted\n"
+
+
+def test_readmitting_says_what_to_do_next(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["POST /v1/clusters/west/readmit"] = {"name": "west", "state": "readmitted"}
+    ended = fedgate("clusters", "readmit", "west")
+    assert ended.out == "west may join again\n"
+    assert "fedgate token create west" in ended.err
+
+
+@pytest.mark.parametrize("command", ["evict", "readmit"])
+def test_a_name_that_no_cluster_has_is_not_sent_anywhere(
+    hub: FakeAdmin, fedgate: Fedgate, command: str
+) -> None:
+    assert fedgate("clusters", command, "../tokens").code == 2
+    assert hub.asked == []
+
+
 # --- leaving ---
 
 
