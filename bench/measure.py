@@ -1,11 +1,13 @@
 """What /proc says: the processor time and memory of programs, how busy the machine is, and what it is."""
 
+import asyncio
 import os
 import platform
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +18,11 @@ from bench.report import Json
 from gateway.binary import find_envoy
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+# Tunnels of callers that are gone are closed within two seconds.
+_SETTLED_WITHIN: Final = 5.0
+_LOOK_EVERY: Final = 0.75
+_IDLE: Final = 0.05  # of one processor: Envoys that have nothing to do look at their timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,21 @@ def cpu(pids: Iterable[int]) -> Cpu:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         user, kernel = user + int(fields[11]), kernel + int(fields[12])
     return Cpu(user / _TICKS, kernel / _TICKS)
+
+
+async def settled(pids: Sequence[int]) -> Cpu:
+    """What *pids* have used when nothing is left to do of what was asked of them.
+
+    What a proxy clears away afterwards is a part of what a call costs, and not of what is measured next.
+    """
+    now, deadline = cpu(pids), time.monotonic() + _SETTLED_WITHIN
+    while pids and time.monotonic() < deadline:
+        before = now
+        await asyncio.sleep(_LOOK_EVERY)
+        now = cpu(pids)
+        if (now - before).all <= _IDLE * _LOOK_EVERY:
+            break
+    return now
 
 
 def resident_kib(pid: int) -> float:

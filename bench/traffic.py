@@ -69,7 +69,7 @@ async def _visit(report: Report, stage: Stage, way: Way, seconds: int, size: int
         took = await load.body(stage.run, how, way.bulk, size)
         report.add(Key(_BODIES, way.name, what, "MB/s"), size / took / 1e6)
         if way.pids:
-            used = measure.cpu(way.pids) - before
+            used = await measure.settled(way.pids) - before
             report.add(Key(_BODIES, way.name, f"cpu {what}", "s/GB"), used.all / size * 1e9)
 
 
@@ -78,7 +78,7 @@ async def _calls(
 ) -> None:
     before = measure.cpu(way.pids)
     seen = await load.requests(stage.run, way.to, str(stage.script), seconds, connections, keep=keep)
-    used = measure.cpu(way.pids) - before
+    used = await measure.settled(way.pids) - before
     if way.pids:
         report.add(Key(topic, way.name, *_CPU), used.all / seen.requests * 1e6)
         report.add(Key(topic, way.name, *_KERNEL), used.kernel / seen.requests * 1e6)
