@@ -45,7 +45,10 @@ PROBES = Table(
 
 @click.group(cls=DefaultGroup)
 def clusters() -> None:
-    """Show the clusters of the set; shut one out, and let it join again."""
+    """Show the clusters of the set.
+
+    And shut one out, or let it join again.
+    """
 
 
 @clusters.command("list")
