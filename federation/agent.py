@@ -72,7 +72,14 @@ class Agent:
         self._svid_store = Svids(identity.authority)
         self._roots = "".join(roots)
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
-        self.knowledge = Knowledge(self._membership.cluster, received, identity.roots, own_ranges, utc_now)
+        self.knowledge = Knowledge(
+            membership.cluster,
+            received,
+            identity.roots,
+            own_ranges,
+            utc_now,
+            last.owners if last else None,
+        )
         self.enrolment = Enrolment(identity, utc_now)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.ads = Ads(self._catalogue_for)
@@ -285,5 +292,5 @@ class Agent:
             self._steer()
 
     def last_view(self) -> LastView:
-        """What a start without hub and source would need."""
-        return LastView(self.knowledge.received, self.view.offer)
+        """What a start without hub and source would need, and one that gateways do not notice."""
+        return LastView(self.knowledge.received, self.view.offer, self.knowledge.owners)
