@@ -13,12 +13,14 @@ from typing import Final
 
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
+from clusters.latest import Latest
 from clusters.model import ClusterView, Federation, Offer, VipRange
-from clusters.reports import EVERY, Report, ReportAnswer
+from clusters.reports import EVERY, Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation import last_view
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
+from federation.api.notices import notice_of
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
@@ -62,6 +64,7 @@ class Agent:
         self.left = False
         self.zone = Zone()
         self.published = Catalogue()
+        self.notices = Latest(Notice())
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -88,6 +91,7 @@ class Agent:
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
+        self.notices.set(notice_of(self.view))
         self.knowledge.follow(self._followed)
         if last:
             self._offer(last.offer)
@@ -184,6 +188,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
+        self.notices.set(notice_of(learned.view))
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned)
 

@@ -116,7 +116,9 @@ async def _served_elsewhere(
             listener = TlsListener(settings.ads_listen, agent.material)
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
+            face = enrol_application(
+                agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear, agent.notices
+            )
             tls = EnrolmentTls(settings.state, agent.material)
             await stack.enter_async_context(
                 served_on_tls(face, *host_port(settings.enrol_listen), tls.context)

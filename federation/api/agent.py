@@ -10,23 +10,27 @@ import msgspec
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
+from clusters.latest import Latest
 from clusters.model import ClusterView
-from clusters.reports import Report, ReportAnswer
+from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation.api.answers import Check, endpoints_document, services_document
 from federation.api.gateways import gateways_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, application, body_as, json_response
 from federation.api.metrics import counters, gauge, gauges
+from federation.api.notices import add_notices
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.reporting import ADMIN_PATH
+from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
 from gateway.ads import GatewayStatus
 from gateway.delta import Standing
+from gateway.errors import CannotSever
 from gateway.kinds import SHORT
 from gateway.view import contested
 from pki.tokens import Token
@@ -45,6 +49,8 @@ class Agent(Protocol):
     def reading(self) -> Reading: ...
     @property
     def ready(self) -> bool: ...
+    @property
+    def notices(self) -> Latest[Notice]: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def fronts(self) -> tuple[Front, ...]: ...
     @property
@@ -135,6 +141,7 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
     app.router.add_get("/v1/certs", certs)
     app.router.add_post("/v1/gateway-tokens", create_token)
     app.router.add_post(ADMIN_PATH, report)
+    add_notices(app, NOTICES_PATH, agent.notices)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
     add_health(app, lambda: agent.ready, lambda: _metrics(agent, facts))
@@ -206,6 +213,10 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check(
             "gateway", verdict, detail, "" if verdict == "ok" else "the last good version stays in use"
         )
+    for front in agent.fronts():
+        if why := front.report.cannot_sever:
+            detail = f"{front.report.name} cannot end open connections of clusters that are evicted: {why}"
+            yield Check("gateway", "warn", detail, CannotSever.hint)
     if not agent.gateways():
         yield Check("gateways", "warn", "none is connected", "run one with `fedgate gateways run`")
     for member in view.members.values():

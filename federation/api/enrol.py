@@ -26,8 +26,10 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.identity import ClusterIdentity
-from clusters.reports import REPORT_PATH, Report, ReportAnswer
+from clusters.latest import Latest
+from clusters.reports import NOTICE_PATH, REPORT_PATH, Notice, Report, ReportAnswer
 from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
+from federation.api.notices import add_notices
 from federation.log import Log
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
@@ -173,6 +175,7 @@ def enrol_application(
     identity: ClusterIdentity,
     ads: Callable[[], str],
     hear: Callable[[Report], ReportAnswer],
+    notices: Latest[Notice],
 ) -> web.Application:
     """The face itself; *ads* says where an enrolled gateway finds its configuration."""
 
@@ -203,6 +206,7 @@ def enrol_application(
     app.router.add_post(ENROL_PATH, enrol)
     app.router.add_post(RENEW_PATH, renew)
     app.router.add_post(REPORT_PATH, report)
+    add_notices(app, NOTICE_PATH, notices, lambda asker: enrolment.gateway(client_certificate(asker)))
     return app
 
 
