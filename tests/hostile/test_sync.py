@@ -175,7 +175,7 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 20)
         self.probing = Probing()
-        self.sessions = Sessions(self.registry, Catalogue(), lambda: NOW, self.probing)
+        self.sessions = Sessions(self.registry, Catalogue(), lambda: NOW, self.probing, builders.audit())
 
     async def open(self) -> None:
         await self.registry.set_federation(Federation("fed.example", (PKI.root_pem,), builders.VIP_RANGES))
