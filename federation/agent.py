@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -21,6 +22,7 @@ from federation import last_view
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
 from federation.api.notices import notice_of
+from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
@@ -58,7 +60,9 @@ _LEAVE_TIMEOUT: Final = 10.0
 class Agent:
     """One cluster's agent: what it knows, and what follows from that."""
 
-    def __init__(self, settings: AgentSettings, identity: ClusterIdentity, last: LastView | None) -> None:
+    def __init__(
+        self, settings: AgentSettings, identity: ClusterIdentity, last: LastView | None, audit: Audit
+    ) -> None:
         self.reading = Reading()
         self.ready = last is not None
         self.left = False
@@ -72,11 +76,18 @@ class Agent:
         received = (
             last.received if last else Received(Federation(membership.domain, roots, membership.vip_ranges))
         )
-        self._svid_store = Svids(identity.authority)
+        self._svid_store = Svids(identity.authority, minted=partial(_minted, audit))
         self._roots = "".join(roots)
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
-        self.knowledge = Knowledge(self._membership.cluster, received, identity.roots, own_ranges, utc_now)
-        self.enrolment = Enrolment(identity, utc_now)
+        self.knowledge = Knowledge(
+            membership.cluster,
+            received,
+            identity.roots,
+            own_ranges,
+            utc_now,
+            last.owners if last else None,
+        )
+        self.enrolment = Enrolment(identity, utc_now, audit)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.ads = Ads(self._catalogue_for)
         session = Session(self.published, self._accept, self.knowledge.held())
@@ -290,5 +301,10 @@ class Agent:
             self._steer()
 
     def last_view(self) -> LastView:
-        """What a start without hub and source would need."""
-        return LastView(self.knowledge.received, self.view.offer)
+        """What a start without hub and source would need, and one that gateways do not notice."""
+        return LastView(self.knowledge.received, self.view.offer, self.knowledge.owners)
+
+
+def _minted(audit: Audit, svid: Svid) -> None:
+    told = {"what": "SVID", "serial": f"{svid.serial:x}", "until": shown(svid.validity.not_after)}
+    audit.record("issued", str(svid.spiffe_id), **told)

@@ -7,6 +7,7 @@ waits with that until the other has ended.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from typing import Final
 
 import uvloop
@@ -19,6 +20,7 @@ from federation.agent import RENEWAL_TICK, Agent
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import EnrolmentTls, enrol_application
 from federation.api.http import served_on_socket, served_on_tls
+from federation.audit import Audit
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.server import DnsServer
 from federation.handover import Heir, Legacy
@@ -28,6 +30,7 @@ from federation.settings import AgentSettings, host_port
 from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
 from pki.errors import PkiError
+from pki.spiffe import agent_id
 
 log = Log(__name__)
 
@@ -56,7 +59,9 @@ async def _serve(
     """Start everything, gateways first, and run until told to stop, or until another takes over."""
     stop = Stop()
     estate = heir.estate if heir else None
-    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state))
+    audit = Audit(settings.state)
+    audit.record("started", str(agent_id(identity.membership.trust_domain)), **_signs_with(identity))
+    agent = Agent(settings, identity, estate.last if estate else last_view.load(settings.state), audit)
     readings = watch(settings.source) if settings.source else _no_source()
     agent.read(await anext(readings))
     agent.expect(estate)
@@ -68,9 +73,12 @@ async def _serve(
 
     legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
     async with AsyncExitStack() as stack:
+        stack.callback(legacy.close)
         beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(agent.ads.serving([beside]))
-        admin = agent_application(agent, _facts(settings, identity, dns), stop.tell)
+        if heir is None:
+            stack.enter_context(audit.kept())
+        admin = agent_application(agent, _facts(settings, identity, dns), audit, stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
         waiting = await stack.enter_async_context(legacy.listening())
         if heir is None:
@@ -81,7 +89,7 @@ async def _serve(
             agent.check_endpoints(),
             dns.run(),
             legacy.serve(waiting),
-            _alone(settings, identity, agent, legacy, heir),
+            _alone(settings, identity, agent, audit, legacy, heir),
         )
     if agent.left:
         forget_identity(settings.state)
@@ -91,12 +99,18 @@ async def _serve(
 
 
 async def _alone(
-    settings: AgentSettings, identity: ClusterIdentity, agent: Agent, legacy: Legacy, heir: Heir | None
+    settings: AgentSettings,
+    identity: ClusterIdentity,
+    agent: Agent,
+    audit: Audit,
+    legacy: Legacy,
+    heir: Heir | None,
 ) -> None:
     """What one agent of a cluster may do at a time; one that takes over first sees the other end."""
     async with AsyncExitStack() as stack:
         if heir is not None:
             await heir.take()
+            stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         async with asyncio.TaskGroup() as group:
@@ -146,6 +160,12 @@ async def _keep_fresh(tls: EnrolmentTls) -> None:
             tls.refresh()
         except PkiError as error:
             log.error("enrolment's certificate not renewed", reason=str(error))
+
+
+def _signs_with(identity: ClusterIdentity) -> dict[str, str]:
+    """What the audit record says of an agent that starts."""
+    certificate = identity.authority.certificate
+    return {"version": version("fedgate"), "issuing_ca": f"{certificate.serial_number:x}"}
 
 
 def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:

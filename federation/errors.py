@@ -27,6 +27,8 @@ FederationError
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
 ├── HandoverFailed           one agent could not take over from another
+├── AuditBroken              an audit record that was changed after it was written
+├── AuditBusy                an audit record that another process writes
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
 ├── WaitedInVain             what a command waited for did not come about in time
@@ -379,6 +381,29 @@ class HandoverFailed(FederationError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the agent that runs was not taken over: {reason}")
         self.reason = reason
+
+
+class AuditBroken(FederationError):
+    """An audit record that is not as it was written; *line* of *file* is the first bad one."""
+
+    code = "audit-broken"
+    hint = "compare it with a backup; to begin a new record, move these files elsewhere"
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(f"the audit record is broken at line {line} of {file}: {reason}")
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class AuditBusy(FederationError):
+    """An audit record that another process writes."""
+
+    code = "audit-busy"
+    exit_code = Exit.CONFLICT
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is being written by another process")
 
 
 class NotJoined(FederationError):

@@ -15,6 +15,7 @@ from federation import paths
 from federation.api.http import served_on_socket, served_on_tls, tls_context
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
+from federation.audit import Audit, described
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
@@ -30,9 +31,9 @@ from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener, TlsMaterial
 from pki import keystore
-from pki.authority import from_pem
+from pki.authority import describe, from_pem
 from pki.rotation import Validity, due
-from pki.spiffe import agent_id
+from pki.spiffe import agent_id, hub_id
 
 log = Log(__name__)
 
@@ -51,11 +52,12 @@ def run(settings: HubSettings) -> None:
 class _Certificate:
     """The hub's own certificate, as both of its TLS servers show it."""
 
-    def __init__(self, state: Path, authority: HubAuthority, names: tuple[str, ...]) -> None:
+    def __init__(self, state: Path, authority: HubAuthority, names: tuple[str, ...], audit: Audit) -> None:
         self._state = state
         self._authority = authority
         self._names = names
-        authority.write_certificate(state, names, utc_now())
+        self._audit = audit
+        self._write()
         self.tls = tls_context(state / CERTIFICATE, state / KEY)
 
     def material(self) -> TlsMaterial:
@@ -63,24 +65,30 @@ class _Certificate:
         chain, key = (keystore.read(self._state / name).decode() for name in (CERTIFICATE, KEY))
         return TlsMaterial(chain, key, "".join(self._authority.roots))
 
+    def _write(self) -> None:
+        written = self._authority.write_certificate(self._state, self._names, utc_now())
+        self._audit.record("issued", describe(written), what="hub", **described(written))
+
     async def renew(self) -> None:
         """Replace it about half-way through its life, for ever."""
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             (certificate, *_) = from_pem(keystore.read(self._state / CERTIFICATE).decode())
             if due(utc_now(), Validity.of(certificate), jitter=0.5):
-                self._authority.write_certificate(self._state, self._names, utc_now())
+                self._write()
                 self.tls.load_cert_chain(self._state / CERTIFICATE, self._state / KEY)
                 log.info("hub certificate renewed")
 
 
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
-    stop, state = Stop(), settings.state
+    stop, state, audit = Stop(), settings.state, Audit(settings.state)
     authority = open_or_create(state, settings.domain, settings.passphrase_file, utc_now(), _first_start)
+    audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
     advertised = _advertised(settings)
-    certificate = _Certificate(state, authority, tuple(host for host, _ in advertised))
+    certificate = _Certificate(state, authority, tuple(host for host, _ in advertised), audit)
     async with AsyncExitStack() as stack:
+        stack.enter_context(audit.kept())
         store = await SqliteStore.open(state / _DATABASE)
         stack.push_async_callback(store.close)
         registry = await _registry(settings, authority, store)
@@ -90,19 +98,21 @@ async def _serve(settings: HubSettings) -> None:
         broadcast.follow(await anext(changes))
 
         probing = Probing()
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing)
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, audit)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
-        door = join_application(Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now))
-        await stack.enter_async_context(served_on_tls(door, *host_port(settings.listen), certificate.tls))
+        door = Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
+        where = host_port(settings.listen)
+        await stack.enter_async_context(served_on_tls(join_application(door), *where, certificate.tls))
 
         addresses = tuple(joined(host, port) for host, port in advertised)
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, audit)
         await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
         if settings.admin_listen:
-            face, where = hub_application(hub, settings.admin_token_file), host_port(settings.admin_listen)
+            face = hub_application(hub, settings.admin_token_file)
+            where = host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
 
@@ -134,6 +144,12 @@ async def _tidy(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
         await registry.tidy(utc_now())
+
+
+def _signs_with(authority: HubAuthority) -> dict[str, str]:
+    """What the audit record says of a hub that starts."""
+    root, hub_ca = (f"{c.serial_number:x}" for c in (authority.root, authority.hub_ca.certificate))
+    return {"version": version("fedgate"), "root": root, "hub_ca": hub_ca}
 
 
 def _first_start() -> None:

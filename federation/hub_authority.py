@@ -52,12 +52,13 @@ class HubAuthority:
         certificate = self.hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
         return tuple(to_pem([c]) for c in (certificate, *self.hub_ca.chain))
 
-    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> None:
+    def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> x509.Certificate:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
         signer = KeySigner.generate()
         certificate = self.hub_ca.issue(profile.hub(self.domain, names), signer.public_key(), now)
         chain = to_pem([certificate, *self.hub_ca.chain]).encode()
         keystore.write_all(state, {CERTIFICATE: chain, KEY: signer.private_pem()})
+        return certificate
 
 
 def open_or_create(

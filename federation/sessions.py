@@ -5,14 +5,15 @@ registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Probes
+from federation.audit import Audit
 from federation.errors import ClusterEvicted, FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
 from federation.probing import Probing
@@ -69,11 +70,13 @@ class Sessions:
         catalogue: Catalogue,
         now: Callable[[], datetime],
         probing: Probing,
+        audit: Audit,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
         self._probing = probing
+        self._audit = audit
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -86,9 +89,13 @@ class Sessions:
             nonlocal checked, since
             record, now = await self._record(cluster), self._now()
             if record != checked or now - since > _CHECKED_AGAIN:
-                self._check(peer, record)
+                with self._told_of_denial(peer, cluster):
+                    self._check(peer, record)
                 checked, since = record, now
             await self._accept(cluster, kind, changes)
+            if kind == records.LEAVE and changes:
+                self._audit.record("left", cluster, actor=peer.address)
+                raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         self._probing.connected(cluster)
@@ -106,16 +113,27 @@ class Sessions:
 
     async def _admitted(self, peer: Peer, hello: Hello) -> ClusterRecord:
         """The record by which the agent was let in."""
-        record = await self._record(hello.cluster)
-        self._check(peer, record)
-        skew = self._skew(hello)
-        if abs(skew) > SKEW_REFUSED:
-            raise SyncRefused(
-                "clock-skew",
-                f"the agent's clock is {skew:+.0f} s off the hub's",
-                "set it, best by NTP",
-            )
-        return record
+        with self._told_of_denial(peer, hello.cluster):
+            record = await self._record(hello.cluster)
+            self._check(peer, record)
+            skew = self._skew(hello)
+            if abs(skew) > SKEW_REFUSED:
+                raise SyncRefused(
+                    "clock-skew",
+                    f"the agent's clock is {skew:+.0f} s off the hub's",
+                    "set it, best by NTP",
+                )
+            return record
+
+    @contextmanager
+    def _told_of_denial(self, peer: Peer, cluster: ClusterName) -> Iterator[None]:
+        """Write down whom the block refuses."""
+        try:
+            yield
+        except SyncRefused as refused:
+            told = {"what": "sync", "code": refused.code, "reason": refused.reason}
+            self._audit.record("denied", cluster, actor=peer.address, **told)
+            raise
 
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
@@ -176,7 +194,6 @@ class Sessions:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
                 log.info("cluster left", cluster=cluster)
-                raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""

@@ -42,10 +42,12 @@ class Svids:
         *,
         lifetime: timedelta = SVID_LIFETIME,
         jitter: Callable[[], float] = random.random,
+        minted: Callable[[Svid], None] = lambda _: None,
     ) -> None:
         self._authority = authority
         self._lifetime = lifetime
         self._jitter = jitter
+        self._minted = minted
         self._held: dict[SpiffeId, Svid] = {}
 
     def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
@@ -63,6 +65,7 @@ class Svids:
                 raise
             return held
         self._held[spiffe_id] = minted
+        self._minted(minted)
         return minted
 
     def all(self) -> tuple[Svid, ...]:

@@ -1,6 +1,7 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from clusters.health import HealthCheck
 from clusters.model import (
@@ -20,12 +21,18 @@ from clusters.model import (
     VipRange,
     Workload,
 )
+from federation.audit import Audit
 
 DOMAIN = "fed.example"
 ONPREM = ClusterName("onprem")
 CLOUD = ClusterName("cloud")
 VIP_RANGES = (VipRange("241.0.0.0/16"), VipRange("fd5f:ed:6a7e::/112"))
 HTTP = Port(8080, "http", app_protocol="http")
+
+
+def audit() -> Audit:
+    """An audit record that nobody writes down: what happens is what is `waiting`."""
+    return Audit(Path("nowhere"))
 
 
 def federation(*, roots: tuple[str, ...] = ()) -> Federation:

@@ -15,11 +15,13 @@ from clusters.model import ClusterView
 from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation.api.answers import Check, endpoints_document, services_document
+from federation.api.audit import add_audit, audit_checks
 from federation.api.gateways import gateways_document
 from federation.api.health import add_health
-from federation.api.http import ApiError, application, body_as, json_response
+from federation.api.http import ApiError, actor_of, application, body_as, json_response
 from federation.api.metrics import counters, gauge, gauges
 from federation.api.notices import add_notices
+from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
@@ -80,7 +82,7 @@ class _NewToken(msgspec.Struct):
     ttl_seconds: int = 900
 
 
-def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> web.Application:
+def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[], None]) -> web.Application:
     """The face itself; after a leave it says *stop*."""
 
     async def status(_: web.Request) -> web.StreamResponse:
@@ -115,6 +117,8 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
         token = agent.create_gateway_token(asked.name, asked.role, timedelta(seconds=asked.ttl_seconds))
+        told = {"what": f"gateway {asked.role}", "token": token.id, "until": shown(token.expires)}
+        audit.record("token-created", asked.name, actor=actor_of(request), **told)
         return json_response(
             {
                 "token": token.text,
@@ -125,13 +129,14 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
             }
         )
 
-    async def leave(_: web.Request) -> web.StreamResponse:
+    async def leave(request: web.Request) -> web.StreamResponse:
         await agent.leave()
+        audit.record("left", agent.view.home, actor=actor_of(request))
         stop()
         return json_response({"cluster": agent.view.home, "left": True})
 
     async def check(_: web.Request) -> web.StreamResponse:
-        return json_response({"checks": list(_checks(agent, facts))})
+        return json_response({"checks": [*_checks(agent, facts), *audit_checks(audit)]})
 
     app = application()
     app.router.add_get("/v1/status", status)
@@ -144,6 +149,7 @@ def agent_application(agent: Agent, facts: Facts, stop: Callable[[], None]) -> w
     add_notices(app, NOTICES_PATH, agent.notices)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
+    add_audit(app, audit)
     add_health(app, lambda: agent.ready, lambda: _metrics(agent, facts))
     return app
 

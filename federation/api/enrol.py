@@ -28,14 +28,23 @@ from clusters.admission import (
 from clusters.identity import ClusterIdentity
 from clusters.latest import Latest
 from clusters.reports import NOTICE_PATH, REPORT_PATH, Notice, Report, ReportAnswer
-from federation.api.http import ApiError, application, body_as, client_certificate, json_response, tls_context
+from federation.api.http import (
+    ApiError,
+    actor_of,
+    application,
+    body_as,
+    client_certificate,
+    json_response,
+    tls_context,
+)
 from federation.api.notices import add_notices
+from federation.audit import Audit, described
 from federation.log import Log
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
 from pki import keystore
-from pki.authority import to_pem
+from pki.authority import describe, to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
 from pki.errors import PkiError
@@ -62,9 +71,10 @@ class _Issued:
 class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
-    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime]) -> None:
+    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime], audit: Audit) -> None:
         self._identity = identity
         self._now = now
+        self._audit = audit
         self._issued: dict[str, _Issued] = {}
 
     @property
@@ -87,8 +97,21 @@ class Enrolment:
         self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
         return token
 
-    def redeem(self, request: EnrolRequest) -> tuple[str, ...]:
+    def redeem(self, request: EnrolRequest, actor: str = "") -> tuple[str, ...]:
         """Spend a token on the certificate that it is for; gives the chain, each PEM."""
+        told = {"actor": actor, "what": "enrolment", "token": request.token_id}
+        try:
+            issued, chain = self._redeem(request)
+        except (ApiError, PkiError) as error:
+            code = error.code if isinstance(error, ApiError) else "invalid"
+            self._audit.record("denied", request.name, code=code, reason=str(error), **told)
+            raise
+        self._audit.record("issued", describe(chain[0]), **told, **described(chain[0]))
+        self._issued[request.token_id] = replace(issued, used=True)
+        log.info("gateway enrolled", gateway=issued.name, role=issued.role)
+        return tuple(to_pem([c]) for c in chain)
+
+    def _redeem(self, request: EnrolRequest) -> tuple[_Issued, tuple[x509.Certificate, ...]]:
         issued = self._issued.get(request.token_id)
         if issued is None:
             raise _refused(Refusal.TOKEN_UNKNOWN, "this agent made no such token, or has restarted since")
@@ -102,15 +125,14 @@ class Enrolment:
             raise _refused(
                 Refusal.TOKEN_WRONG_GATEWAY, f"the token is for gateway {issued.name} in role {issued.role}"
             )
-        chain = self._certify(request.csr, issued.role, issued.name)
-        self._issued[request.token_id] = replace(issued, used=True)
-        log.info("gateway enrolled", gateway=issued.name, role=issued.role)
-        return chain
+        return issued, self._certify(request.csr, issued.role, issued.name)
 
-    def renew(self, shown: str, csr: str) -> tuple[str, ...]:
+    def renew(self, shown: str, csr: str, actor: str = "") -> tuple[str, ...]:
         """The next certificate of the gateway that showed the certificate *shown*."""
         role, name = self.gateway(shown)
-        return self._certify(csr, role, name)
+        chain = self._certify(csr, role, name)
+        self._audit.record("issued", describe(chain[0]), actor=actor, what="renewal", **described(chain[0]))
+        return tuple(to_pem([c]) for c in chain)
 
     def gateway(self, shown: str) -> tuple[str, str]:
         """Role and name of the gateway that showed the certificate *shown*."""
@@ -139,11 +161,10 @@ class Enrolment:
         if shown != wanted:
             raise GatewayRefused(spec.name, f"its certificate is for {shown}, not for {wanted}")
 
-    def _certify(self, csr: str, role: str, name: str) -> tuple[str, ...]:
+    def _certify(self, csr: str, role: str, name: str) -> tuple[x509.Certificate, ...]:
         authority = self._identity.authority
         profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
-        certificate: x509.Certificate = authority.issue(profile, verify_csr(csr), self._now())
-        return tuple(to_pem([c]) for c in (certificate, *authority.chain))
+        return (authority.issue(profile, verify_csr(csr), self._now()), *authority.chain)
 
 
 class EnrolmentTls:
@@ -183,7 +204,7 @@ def enrol_application(
         return web.Response(text="".join(enrolment.roots), content_type="application/x-pem-file")
 
     async def enrol(request: web.Request) -> web.StreamResponse:
-        chain = enrolment.redeem(await body_as(request, EnrolRequest))
+        chain = enrolment.redeem(await body_as(request, EnrolRequest), actor_of(request))
         membership = identity.membership
         return json_response(
             EnrolAnswer(chain, enrolment.roots, ads(), membership.domain, membership.trust_domain)
@@ -191,9 +212,8 @@ def enrol_application(
 
     async def renew(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, RenewRequest)
-        return json_response(
-            RenewAnswer(enrolment.renew(client_certificate(request), asked.csr), enrolment.roots)
-        )
+        chain = enrolment.renew(client_certificate(request), asked.csr, actor_of(request))
+        return json_response(RenewAnswer(chain, enrolment.roots))
 
     async def report(request: web.Request) -> web.StreamResponse:
         role, name = enrolment.gateway(client_certificate(request))

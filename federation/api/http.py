@@ -5,8 +5,10 @@ foresee leaves as 500 without detail, and is logged.
 """
 
 import asyncio
+import os
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ MAX_BODY = 64 * 1024
 MAX_GUESTS = 200
 HANDSHAKE_SECONDS = 5.0
 STAY_SECONDS = 30.0
+_CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 
 _STATUS: Mapping[Exit, int] = {
     Exit.USAGE: 400,
@@ -207,6 +210,20 @@ def tls_context(chain: Path, key: Path, clients: str = "") -> ssl.SSLContext:
         context.load_verify_locations(cadata=clients)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def actor_of(request: web.Request) -> str:
+    """Who asks, for the audit record: the process behind a unix socket, else an address."""
+    if request.transport is None:
+        return ""
+    connection = request.transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return request.remote or ""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same:
+        pid, uid, _ = _CREDENTIALS.unpack(
+            same.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+    return f"uid={uid} pid={pid}"
 
 
 def client_certificate(request: web.Request) -> str:

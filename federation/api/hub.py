@@ -15,9 +15,11 @@ from prometheus_client.metrics_core import Metric
 from clusters.admission import SKEW_WARNED
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation.api.answers import Check, services_document
+from federation.api.audit import add_audit, audit_checks
 from federation.api.health import add_health
-from federation.api.http import ApiError, Handler, application, body_as, json_response
+from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
+from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
 from federation.hub_authority import HubAuthority
@@ -45,6 +47,7 @@ class Hub:
     probing: Probing
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
+    audit: Audit
 
     def ready(self) -> bool:
         """Whether the registry has been read."""
@@ -54,6 +57,13 @@ class Hub:
 class _NewToken(msgspec.Struct):
     cluster: str
     ttl_seconds: int = 900
+
+
+class _MadeToken(msgspec.Struct, frozen=True):
+    token: str
+    id: str
+    cluster: ClusterName
+    expires: datetime
 
 
 def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application:
@@ -66,12 +76,14 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     async def evict(request: web.Request) -> web.StreamResponse:
         record = await hub.registry.members.evict(cluster_name(request.match_info["name"]), hub.now())
         log.warning("cluster evicted", cluster=record.name)
+        hub.audit.record("evicted", record.name, actor=actor_of(request))
         return json_response(_evicted(hub, record))
 
     async def readmit(request: web.Request) -> web.StreamResponse:
         name = cluster_name(request.match_info["name"])
         await hub.registry.members.readmit(name, hub.now())
         log.info("cluster may join again", cluster=name)
+        hub.audit.record("readmitted", name, actor=actor_of(request))
         return json_response({"name": name, "state": "readmitted"})
 
     async def services(_: web.Request) -> web.StreamResponse:
@@ -79,13 +91,17 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
         return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
 
     async def create_token(request: web.Request) -> web.StreamResponse:
-        return json_response(await _create_token(hub, await body_as(request, _NewToken)))
+        made = await _create_token(hub, await body_as(request, _NewToken))
+        told = {"token": made.id, "until": shown(made.expires)}
+        hub.audit.record("token-created", made.cluster, actor=actor_of(request), **told)
+        return json_response(made)
 
     async def tokens(_: web.Request) -> web.StreamResponse:
         return json_response({"tokens": [_token(hub, t) for t in await hub.registry.tokens.list()]})
 
     async def revoke(request: web.Request) -> web.StreamResponse:
         revoked = await hub.registry.tokens.revoke(request.match_info["id"], hub.now())
+        hub.audit.record("token-revoked", revoked.cluster, actor=actor_of(request), token=revoked.id)
         return json_response(_token(hub, revoked))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
@@ -108,6 +124,7 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
+    add_audit(app, hub.audit)
     add_health(app, hub.ready, lambda: _metrics(hub))
     return app
 
@@ -127,7 +144,7 @@ def _bearer(token_file: Path) -> Middleware:
     return admit
 
 
-async def _create_token(hub: Hub, asked: _NewToken) -> dict[str, object]:
+async def _create_token(hub: Hub, asked: _NewToken) -> _MadeToken:
     ttl = timedelta(seconds=asked.ttl_seconds)
     if not timedelta(0) < ttl <= _LONGEST_TTL:
         raise ApiError(400, "bad-ttl", f"a token is good for 1 second to {_LONGEST_TTL.days} days")
@@ -138,7 +155,7 @@ async def _create_token(hub: Hub, asked: _NewToken) -> dict[str, object]:
     await hub.registry.tokens.add(
         TokenRecord(token.id, secret_hash(token.secret), cluster, now, token.expires)
     )
-    return {"token": token.text, "id": token.id, "cluster": cluster, "expires": token.expires}
+    return _MadeToken(token.text, token.id, cluster, token.expires)
 
 
 def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
@@ -240,6 +257,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     left = hub.authority.hub_ca.certificate.not_valid_after_utc - hub.now()
     verdict: Literal["ok", "warn"] = "ok" if left > timedelta(days=30) else "warn"
     yield Check("hub CA", verdict, f"valid for {left.days} more days")
+    yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
     for imported in hub.clusterset.imports():

@@ -17,13 +17,16 @@ from clusters.admission import (
 from clusters.admission import JoinRequest as Asked
 from clusters.errors import InvalidName
 from clusters.model import ClusterName, cluster_name
-from federation.api.http import ApiError, application, body_as, json_response, off_the_loop
+from federation.api.http import ApiError, actor_of, application, body_as, json_response, off_the_loop
+from federation.audit import Audit, described
+from federation.errors import FederationError
 from federation.hub_authority import HubAuthority
 from federation.log import Log
 from federation.registry.members import JoinRequest
 from federation.registry.registry import Registry
+from pki.authority import from_pem
 from pki.csr import VerifiedCsr, verify_csr
-from pki.errors import CsrRefused
+from pki.errors import CsrRefused, PkiError
 from pki.spiffe import trust_domain_of
 from pki.tokens import secret_hash
 
@@ -39,9 +42,23 @@ class Door:
     sync: tuple[str, ...]
     vip_ranges: tuple[str, ...]
     now: Callable[[], datetime]
+    audit: Audit
 
-    async def join(self, asked: Asked) -> JoinAnswer:
+    async def join(self, asked: Asked, actor: str = "") -> JoinAnswer:
         """Let a cluster in, or say why not. The issuing CA counts only if the token could be spent on it."""
+        told = {"actor": actor, "what": "join", "token": asked.token_id}
+        try:
+            answer = await self._join(asked)
+        except (FederationError, PkiError) as error:
+            code = error.code if isinstance(error, FederationError) else "invalid"
+            self.audit.record("denied", asked.cluster, code=code, reason=str(error), **told)
+            raise
+        (issuing_ca,) = from_pem(answer.chain[0])
+        again = "yes" if asked.rejoin else "no"
+        self.audit.record("issued", asked.cluster, rejoin=again, **told, **described(issuing_ca))
+        return answer
+
+    async def _join(self, asked: Asked) -> JoinAnswer:
         now = self.now()
         _check_protocol(asked)
         _check_clock(asked, now)
@@ -72,7 +89,7 @@ def join_application(door: Door) -> web.Application:
         return web.Response(text="".join(door.authority.roots), content_type="application/x-pem-file")
 
     async def join(request: web.Request) -> web.StreamResponse:
-        return json_response(await door.join(await body_as(request, Asked)))
+        return json_response(await door.join(await body_as(request, Asked), actor_of(request)))
 
     app = application()
     app.router.add_get(ROOT_PATH, root)

@@ -11,6 +11,7 @@ import pytest
 from clusters.errors import InvalidValue
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
 from clusters.reports import Probe, Probes
+from federation.audit import Audit
 from federation.errors import SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
@@ -45,6 +46,7 @@ class Hub:
     broadcast: Broadcast
     probing: Probing
     sessions: Sessions
+    audit: Audit
 
     async def join(self, cluster: ClusterName, *, rejoin: bool = False) -> None:
         token = TokenRecord(f"t-{cluster}-{rejoin}", "hash", cluster, NOW, NOW + timedelta(hours=1))
@@ -79,9 +81,9 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    probing = Probing()
-    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing)
-    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions)
+    probing, audit = Probing(), builders.audit()
+    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing, audit)
+    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -164,6 +166,8 @@ async def test_a_gateway_that_nobody_can_dial_is_not_written(hub: Hub) -> None:
 
 async def test_an_agent_may_not_speak_for_another_cluster(hub: Hub) -> None:
     assert await refused(hub, hub.peer(CLOUD), Hello(ONPREM, NOW)) == "not-this-cluster"
+    (denied,) = hub.audit.waiting
+    assert (denied.action, denied.subject, denied.details["code"]) == ("denied", ONPREM, "not-this-cluster")
 
 
 async def test_a_workload_of_the_cluster_is_not_its_agent(hub: Hub) -> None:

@@ -46,6 +46,7 @@ from pki.profile import HUB_DNS_NAME
 from pki.signer import KeySigner
 from pki.spiffe import hub_id
 from pki.tokens import TokenKind, new_token, secret_hash
+from tests import builders
 from tests.authorities import NOW, Authorities
 from tests.builders import DOMAIN
 from tests.hostile.strategies import Value, damaged, documents, hostile
@@ -72,7 +73,9 @@ class Hub:
     def __init__(self, authority: HubAuthority, store: SqliteStore) -> None:
         self.store = store
         self.registry = Registry(store, 100)
-        self.door = Door(authority, self.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: NOW)
+        self.door = Door(
+            authority, self.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: NOW, builders.audit()
+        )
 
     async def open(self) -> None:
         await self.registry.tokens.add(
@@ -173,7 +176,7 @@ class Agent:
         authority = pki.hub_ca.subordinate(profile.issuing_ca(TRUST_DOMAIN), signer, NOW)
         membership = Membership(ClusterName("west"), DOMAIN, TRUST_DOMAIN, ("192.0.2.1:7444",), ())
         self.identity = ClusterIdentity(membership, authority, signer, (pki.root.certificate,))
-        self.enrolment = Enrolment(self.identity, lambda: NOW)
+        self.enrolment = Enrolment(self.identity, lambda: NOW, builders.audit())
         self.reports: list[Report] = []
 
     async def open(self) -> None:

@@ -18,6 +18,7 @@ from pki import profile
 from pki.authority import Authority, to_pem
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, agent_id, gateway_id, workload_id
+from tests import builders
 from tests.authorities import NOW, Authorities
 
 TRUST_DOMAIN = "onprem.fed.example"
@@ -40,7 +41,7 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 @pytest.fixture(scope="module")
 def enrolment(identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(identity, lambda: NOW)
+    return Enrolment(identity, lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:

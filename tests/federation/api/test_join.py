@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from clusters.join import Joined, join
 from clusters.model import ClusterName
 from federation.api.http import served_on_tls, tls_context
 from federation.api.join import Door, join_application
+from federation.audit import Audit
 from federation.errors import WrongFederation
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
 from federation.registry.records import TokenRecord, TokenState
@@ -24,6 +25,7 @@ from federation.registry.sqlite import SqliteStore
 from pki.errors import CannotUnseal, TokenAltered, TokenCut
 from pki.profile import HUB_CA_LIFETIME
 from pki.tokens import Token, TokenKind, new_token, secret_hash
+from tests import builders
 from tests.authorities import NOW
 
 WEST = ClusterName("west")
@@ -38,6 +40,7 @@ class Hub:
     address: str
     now: datetime
     ahead: timedelta = timedelta()
+    audit: Audit = field(default_factory=builders.audit)
 
     async def token(self, cluster: str = "west", ttl: timedelta = timedelta(minutes=15)) -> Token:
         made = new_token(
@@ -66,7 +69,7 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     authority.write_certificate(state, ("127.0.0.1",), now)
     store = await SqliteStore.open(state / "registry.db")
     hub = Hub(authority, Registry(store, 100), "", now)
-    door = Door(authority, hub.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: hub.now)
+    door = Door(authority, hub.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: hub.now, hub.audit)
     tls = tls_context(state / CERTIFICATE, state / KEY)
     async with served_on_tls(join_application(door), "127.0.0.1", 0, tls) as port:
         hub.address = f"127.0.0.1:{port}"
@@ -82,6 +85,19 @@ async def test_a_token_lets_a_cluster_in_once(hub: Hub, tmp_path: Path) -> None:
         await hub.join(token.text, tmp_path / "other")
     assert refused.value.code == "token-used"
     assert not has_joined(tmp_path / "other")
+
+
+async def test_who_was_let_in_and_who_was_not_is_written_down(hub: Hub, tmp_path: Path) -> None:
+    token = await hub.token()
+    joined = await hub.join(token.text, tmp_path / "west")
+    with pytest.raises(JoinRefused):
+        await hub.join(token.text, tmp_path / "other")
+    issued, denied = hub.audit.waiting
+    serial = f"{joined.identity.authority.certificate.serial_number:x}"
+    assert (issued.action, issued.subject, issued.actor) == ("issued", "west", "127.0.0.1")
+    assert (issued.details["serial"], issued.details["token"]) == (serial, token.id)
+    assert (denied.action, denied.subject, denied.details["code"]) == ("denied", "west", "token-used")
+    assert token.secret not in str(hub.audit.waiting)
 
 
 async def refused(hub: Hub, line: str, state: Path, *, rejoin: bool = False) -> JoinRefused:

@@ -2,14 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
 
+from federation.audit import Audit
 from federation.commands.check import settled
 from federation.commands.gateways import synced
 from federation.errors import WaitedInVain
 from federation.table import Record
+from tests.authorities import NOW
 from tests.federation.conftest import Fedgate
 from tests.federation.fake_admin import Asked, FakeAdmin
 
@@ -431,3 +434,61 @@ def test_check_waits_until_nothing_fails_or_the_time_is_over() -> None:
     looks = [[[bad]], [[bad]], [[good]]]
     assert settled(lambda: looks.pop(0), 10, iter(range(99)).__next__, lambda _: None) == [good]
     assert settled(lambda: [[bad]], 3, iter(range(99)).__next__, lambda _: None) == [bad]
+
+
+# --- audit ----------------------------------------------------------------------------------------
+
+
+def audited(state: Path) -> Path:
+    """A state folder with an audit record of three entries."""
+    state.mkdir(parents=True)
+    audit = Audit(state, lambda: NOW)
+    with audit.kept():
+        audit.record("started", "spiffe://fed.example/hub")
+        audit.record("issued", "onprem", actor="10.0.0.7", token="5b1e")
+        audit.record("denied", "onprem", actor="10.0.0.8", code="token-used")
+    return state
+
+
+def test_the_audit_record_is_listed_from_its_files_and_filtered(tmp_path: Path, fedgate: Fedgate) -> None:
+    state = str(audited(tmp_path / "hub"))
+    ended = fedgate("audit", "list", "--state", state, "--subject", "onprem", "--action", "denied")
+    header, line = ended.out.splitlines()
+    assert header.split() == ["N", "AT", "ACTION", "SUBJECT", "ACTOR", "DETAILS"]
+    assert line.split() == [
+        "3",
+        "2026-06-01T12:00:00.000Z",
+        "denied",
+        "onprem",
+        "10.0.0.8",
+        "code=token-used",
+    ]
+    assert fedgate("audit", "--state", state, "--since", "2026-06-01T12:00:01Z").out == ""
+    assert len(fedgate("audit", "--state", state, "--most", "2").out.splitlines()) == 3
+    assert fedgate("audit", "--state", state, "--since", "soon").code == 2
+
+
+def test_verify_says_the_head_and_the_first_entry_that_was_changed(tmp_path: Path, fedgate: Fedgate) -> None:
+    state = audited(tmp_path / "hub")
+    whole = fedgate("audit", "verify", "--state", str(state))
+    assert whole.code == 0
+    head = whole.out.split()[-1]
+    assert fedgate("audit", "verify", "--state", str(state), "--head", head).code == 0
+    assert fedgate("audit", "verify", "--state", str(state), "--head", "ab" * 32).code == 1
+    record = state / "audit.jsonl"
+    record.write_bytes(record.read_bytes().replace(b"5b1e", b"5b1f"))
+    broken = fedgate("audit", "verify", "--state", str(state))
+    assert broken.code == 1
+    assert "line 2 of audit.jsonl: its hash is not that of its content" in broken.err
+    assert fedgate("audit", "verify", "--state", str(tmp_path)).code == 3
+
+
+def test_the_audit_record_is_asked_of_the_hub(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["GET /v1/audit/verify"] = {"ok": True, "entries": 1, "head": "ab", "problem": ""}
+    hub.answers["GET /v1/audit"] = {"entries": [], "problem": ""}
+    assert "head:    ab" in fedgate("audit", "verify", "--head", "cd").out
+    assert fedgate("audit", "--action", "issued").err == "no such entries\n"
+    assert [asked.target for asked in hub.asked] == [
+        "/v1/audit/verify?head=cd",
+        "/v1/audit?action=issued&most=1000",
+    ]
