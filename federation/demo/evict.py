@@ -7,7 +7,7 @@ gateways with a copy of its keys. The calls of the neighbours among themselves m
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from federation.demo.world import Site, at
 
 LONGEST_EVICTION_MS = 1000.0
 LONGEST_DENIAL_MS = 300.0
+# What is open from end to end, so that its end is noticed; a request meets a gateway first.
+_STREAMS = ("TCP", "WebSocket")
+_FOR_GOOD = 600.0
 _A_WHILE = 2.0
 # Longer than anything is tried again: what is let in after that stays in.
 _AFTERWARDS = 4.0
@@ -39,7 +42,7 @@ def show_evict(fleet: Fleet, stage: Stage, report: Report) -> None:
             start_gateways(fleet, site, fleet.join(site, fleet.make_token(site)))
             step.says = f"{site.cluster} has joined; its agent and gateway are up"
     with load(fleet, stage, report, [(edge, onprem), (onprem, onprem)], new=30.0) as neighbours:
-        calls = _Calls(fleet, neighbours, [(edge, cloud), (cloud, onprem)])
+        calls = _Calls(fleet, neighbours, to_it=(edge, cloud), by_it=(cloud, onprem))
         with stage.step("cloud calls its neighbours, and they call it") as step:
             calls.wait_answered()
             neighbours.go_on(_A_WHILE)
@@ -56,18 +59,27 @@ def show_evict(fleet: Fleet, stage: Stage, report: Report) -> None:
 class _Calls:
     """Calls to the evicted and by it; which of them go well is what is asked."""
 
-    def __init__(self, fleet: Fleet, neighbours: Loads, pairs: Sequence[tuple[Site, Site]]) -> None:
-        self._fleet = fleet
+    def __init__(
+        self, fleet: Fleet, neighbours: Loads, to_it: tuple[Site, Site], by_it: tuple[Site, Site]
+    ) -> None:
         self._neighbours = neighbours
-        self._processes = [fleet.start_load(*pair, kept_seconds=600.0, new=40.0, kept=30.0) for pair in pairs]
-        self._logs = [fleet.calls_log(*pair) for pair in pairs]
+        self._processes = [
+            fleet.start_load(*pair, kept_seconds=_FOR_GOOD, new=20.0) for pair in (to_it, by_it)
+        ]
+        self._to_it = fleet.calls_log(*to_it)
+        self._by_it = [fleet.calls_log(*by_it)]
+
+    @property
+    def _logs(self) -> list[Path]:
+        return [self._to_it, *self._by_it]
 
     def go_on(self, seconds: float) -> None:
         self._neighbours.go_on(seconds)
 
     def add(self, process: Process, log: Path) -> None:
+        """More calls by it."""
         self._processes.append(process)
-        self._logs.append(log)
+        self._by_it.append(log)
 
     def wait_answered(self) -> None:
         """Wait until every caller has been answered anew and on a connection that was kept, from now on."""
@@ -81,13 +93,21 @@ class _Calls:
 
         self._neighbours.wait("calls to cloud and from it were answered", all_answered, _READY_WITHIN)
 
-    def since(self, command: float) -> dict[str, float]:
-        """What became of them since the *command* was given, in milliseconds from then on."""
-        made = [one for log in self._logs for one in _made(log) if one.ended > command]
-        return {
-            "evict_ms": _latest((one for one in made if one.opened < command), command),
-            "deny_ms": _latest((one for one in made if one.opened >= command and not one.failure), command),
-        }
+    def since(self, command: float, *, frozen: bool) -> dict[str, float]:
+        """What became of them since the *command* was given, in milliseconds from then on.
+
+        What a *frozen* gateway had received before is read by its own callers when it wakes up, and nothing
+        of that has crossed since: of those only calls count that were begun since.
+        """
+        to_it = [one for one in _made(self._to_it) if one.ended > command]
+        by_it = [one for log in self._by_it for one in _made(log) if one.ended > command]
+        if frozen:
+            by_it = [one for one in by_it if one.began > command]
+        answered = [one for one in (*to_it, *by_it) if not one.failure]
+        streams = [one for one in to_it if one.failure and one.kept and one.protocol in _STREAMS]
+        open_before = [one for one in (*answered, *streams) if one.opened < command]
+        opened_since = [one for one in answered if one.opened >= command]
+        return {"evict_ms": _latest(open_before, command), "deny_ms": _latest(opened_since, command)}
 
     def stop(self) -> None:
         for process in self._processes:
@@ -116,7 +136,7 @@ def _frozen(fleet: Fleet, stage: Stage, calls: _Calls, cloud: Site) -> dict[str,
     with stage.step("cloud wakes up") as step:
         calls.go_on(_AFTERWARDS)
         step.says = "cloud has woken up, and is let in nowhere"
-    return calls.since(command)
+    return calls.since(command, frozen=True)
 
 
 def _hostile(fleet: Fleet, stage: Stage, calls: _Calls, onprem: Site, cloud: Site) -> dict[str, float]:
@@ -133,7 +153,7 @@ def _hostile(fleet: Fleet, stage: Stage, calls: _Calls, onprem: Site, cloud: Sit
     with stage.step("cloud and the intruder go on trying") as step:
         calls.go_on(_AFTERWARDS)
         step.says = "cloud and the intruder went on trying, and are let in nowhere"
-    return calls.since(command)
+    return calls.since(command, frozen=False)
 
 
 def _evict(fleet: Fleet, stage: Stage, cloud: Site) -> float:
