@@ -7,6 +7,7 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from typing import Final
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
 from clusters.latest import Latest
-from clusters.model import ClusterView, Federation, Offer, VipRange
+from clusters.model import ClusterView, Federation, Offer, VipRange, Workload
 from clusters.reports import EVERY, Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation import last_view
@@ -34,6 +35,7 @@ from federation.last_view import LastView, Received
 from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
+from federation.revocations import Revocations
 from federation.settings import AgentSettings
 from federation.svids import Svid, Svids
 from federation.sync import records
@@ -45,7 +47,7 @@ from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
 from pki.authority import to_pem
-from pki.spiffe import agent_id
+from pki.spiffe import SpiffeId, agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
@@ -94,6 +96,9 @@ class Agent:
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
+        self.revocations = Revocations(settings.state, membership.trust_domain)
+        self._svid_store.refuse(self.revocations.ids)
+        self._workloads: tuple[Workload, ...] = ()
         self.zone.update(self.view, self.view.imports)
         self.notices.set(notice_of(self.view))
         self.knowledge.follow(self._followed)
@@ -145,6 +150,13 @@ class Agent:
             )
         return self.enrolment.create(name, role, ttl, (reached_at(self._settings.enrol_listen),))
 
+    def revoke(self, spiffe_id: SpiffeId, *, undo: bool = False) -> None:
+        """Make a workload of this cluster nobody, or take that back; NotOurWorkload or NotFound if it is none."""
+        (self.revocations.undo if undo else self.revocations.revoke)(spiffe_id)
+        self._svid_store.refuse(self.revocations.ids)
+        workloads = self.revocations.admitted(self._workloads)
+        self.knowledge.offer(replace(self.view.offer, workloads=workloads))
+
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""
         if not self.link.connected:
@@ -172,7 +184,9 @@ class Agent:
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
-        self.knowledge.offer(self._checker.follow(offer))
+        self._workloads = offer.workloads
+        admitted = replace(offer, workloads=self.revocations.admitted(offer.workloads))
+        self.knowledge.offer(self._checker.follow(admitted))
         self._offered.set()
 
     def material(self) -> TlsMaterial:
@@ -192,7 +206,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
-        self.notices.set(notice_of(learned.view))
+        self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned)
 

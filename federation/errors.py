@@ -14,6 +14,7 @@ FederationError
 ├── UnknownCluster           a cluster that is not in the set
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
+├── NotOurWorkload           an identity that is no workload's of this cluster
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -212,6 +213,18 @@ class NotEvicted(FederationError):
     def __init__(self, cluster: str) -> None:
         super().__init__(f"cluster {cluster} was not evicted")
         self.cluster = cluster
+
+
+class NotOurWorkload(FederationError):
+    """An identity that was to be revoked here, and is no workload's of this cluster."""
+
+    code = "not-our-workload"
+    exit_code = Exit.USAGE
+
+    def __init__(self, spiffe_id: str, trust_domain: str) -> None:
+        super().__init__(f"{spiffe_id} is no workload of this cluster")
+        self.spiffe_id = spiffe_id
+        self.hint = f"want spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME; others are revoked at their agents"
 
 
 class UnknownToken(FederationError):

@@ -49,12 +49,16 @@ class Svids:
         self._jitter = jitter
         self._minted = minted
         self._held: dict[SpiffeId, Svid] = {}
+        self._refused: frozenset[SpiffeId] = frozenset()
 
     def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
         """The SVID of *spiffe_id*, minted if there is none or it is due.
 
-        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised.
+        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised, and for who
+        is refused at once.
         """
+        if spiffe_id in self._refused:
+            raise CannotIssue(self._authority.certificate.subject.rfc4514_string(), f"{spiffe_id} is revoked")
         held = self._held.get(spiffe_id)
         if held is not None and not due(now, held.validity, held.jitter):
             return held
@@ -67,6 +71,12 @@ class Svids:
         self._held[spiffe_id] = minted
         self._minted(minted)
         return minted
+
+    def refuse(self, ids: frozenset[SpiffeId]) -> None:
+        """Have nothing for *ids*, and for nobody else any more, until told otherwise."""
+        self._refused = ids
+        for spiffe_id in ids & self._held.keys():
+            del self._held[spiffe_id]
 
     def all(self) -> tuple[Svid, ...]:
         """Every SVID that may still be in use, by name."""

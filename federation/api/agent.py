@@ -27,6 +27,7 @@ from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.reporting import ADMIN_PATH
+from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
@@ -35,6 +36,7 @@ from gateway.delta import Standing
 from gateway.errors import CannotSever
 from gateway.kinds import SHORT
 from gateway.view import contested
+from pki.spiffe import SpiffeId
 from pki.tokens import Token
 
 _SHOWN: Final = 3
@@ -53,6 +55,9 @@ class Agent(Protocol):
     def ready(self) -> bool: ...
     @property
     def notices(self) -> Latest[Notice]: ...
+    @property
+    def revocations(self) -> Revocations: ...
+    def revoke(self, spiffe_id: SpiffeId, *, undo: bool = False) -> None: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def fronts(self) -> tuple[Front, ...]: ...
     @property
@@ -80,6 +85,11 @@ class _NewToken(msgspec.Struct):
     name: str
     role: str = "both"
     ttl_seconds: int = 900
+
+
+class _Revocation(msgspec.Struct):
+    spiffe_id: str
+    undo: bool = False
 
 
 def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[], None]) -> web.Application:
@@ -112,7 +122,17 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response(agent.hear(await body_as(request, Report)))
 
     async def certs(_: web.Request) -> web.StreamResponse:
-        return json_response({"certs": [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]})
+        held = [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]
+        return json_response({"certs": held + [_revoked(each) for each in sorted(agent.revocations.ids)]})
+
+    async def revoke(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, _Revocation)
+        spiffe_id = SpiffeId.parse(asked.spiffe_id)
+        agent.revoke(spiffe_id, undo=asked.undo)
+        done = "reinstated" if asked.undo else "revoked"
+        audit.record(done, str(spiffe_id), actor=actor_of(request))
+        cannot = [f.report.name for f in agent.fronts() if f.report.cannot_sever]
+        return json_response({"spiffe_id": str(spiffe_id), "state": done, "calls_stay_open_at": cannot})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
@@ -144,6 +164,7 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/gateways", gateways)
     app.router.add_get("/v1/certs", certs)
+    app.router.add_post("/v1/certs/revoke", revoke)
     app.router.add_post("/v1/gateway-tokens", create_token)
     app.router.add_post(ADMIN_PATH, report)
     add_notices(app, NOTICES_PATH, agent.notices)
@@ -186,6 +207,19 @@ def _cert(svid: Svid, now: datetime) -> dict[str, object]:
         "not_after": svid.validity.not_after,
         "renews_at": svid.renew_at,
         "state": "valid" if svid.validity.covers(now) else "expired",
+    }
+
+
+def _revoked(spiffe_id: SpiffeId) -> dict[str, object]:
+    """A workload that has no certificate any more, and gets none."""
+    return {
+        "spiffe_id": str(spiffe_id),
+        "kind": "workload",
+        "serial": "",
+        "not_before": None,
+        "not_after": None,
+        "renews_at": None,
+        "state": "revoked",
     }
 
 

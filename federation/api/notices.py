@@ -17,10 +17,10 @@ HELD: Final = 10.0
 """Seconds that a question waits at most."""
 
 
-def notice_of(view: ClusterView) -> Notice:
-    """What a gateway's process is to know of *view*."""
+def notice_of(view: ClusterView, barred: tuple[str, ...] = ()) -> Notice:
+    """What a gateway's process is to know of *view*, and that nobody may call from the addresses *barred*."""
     members = sorted((m.name, m.anchors, [g.addresses for g in m.gateways]) for m in view.members.values())
-    return Notice(blake2b(repr(members).encode(), digest_size=8).hexdigest())
+    return Notice(blake2b(repr((members, barred)).encode(), digest_size=8).hexdigest(), barred)
 
 
 def add_notices(
