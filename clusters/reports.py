@@ -51,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     `vip_ranges` are those that lead to it; none means all. `restarts` is how often its Envoy had to be
     started again, and `last_end` how it ended the last time. `probes` is what it has found out about others.
     `cannot_sever` says why open connections of those that are shut out cannot be ended there, if so.
+    `roots` is the hash of the roots that a gateway on another machine has on its disk.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Report(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
     cannot_sever: str = ""
+    roots: _Word = ""
 
     @property
     def key(self) -> tuple[str, frozenset[str]]:
@@ -75,9 +77,14 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class ReportAnswer(msgspec.Struct, frozen=True):
-    """How many seconds a gateway that drains waits before it turns callers away: until they go elsewhere."""
+    """What a gateway hears in answer.
+
+    `settle_seconds` is how long one that drains waits before it turns callers away: until they go elsewhere.
+    `roots` is the hash of the roots that one on another machine should have; if it has others, it renews.
+    """
 
     settle_seconds: float = 0.0
+    roots: _Word = ""
 
 
 class NoticeAsked(msgspec.Struct, frozen=True):

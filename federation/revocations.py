@@ -1,10 +1,11 @@
 """Workloads of this cluster that are nobody any more, as its agent keeps them: `revoked.json`.
 
-A revoked workload gets no certificate, and its addresses are nobody's: also not another workload's that claims
-one of them as well, as whoever calls from there may still be the one that was revoked.
+A revoked workload gets no certificate, and its addresses are nobody's. Nor are they another workload's that
+claims one of them as well: whoever calls from there may still be the one that was revoked.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -51,11 +52,11 @@ class Revocations:
         known = tuple(workloads)
         barred = frozenset(self.barred(known))
         if not barred:
-            return tuple(w for w in known if self._id(w) not in self.ids)
+            return known
         return tuple(
-            Workload(w.namespace, w.name, tuple(a for a in w.addresses if a not in barred))
-            for w in known
-            if self._id(w) not in self.ids
+            replace(workload, addresses=tuple(a for a in workload.addresses if a not in barred))
+            for workload in known
+            if self._id(workload) not in self.ids
         )
 
     def barred(self, workloads: Iterable[Workload]) -> tuple[str, ...]:

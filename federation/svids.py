@@ -54,8 +54,8 @@ class Svids:
     def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
         """The SVID of *spiffe_id*, minted if there is none or it is due.
 
-        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised, and for who
-        is refused at once.
+        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised. For who is
+        refused it is raised at once.
         """
         if spiffe_id in self._refused:
             raise CannotIssue(self._authority.certificate.subject.rfc4514_string(), f"{spiffe_id} is revoked")

@@ -48,8 +48,8 @@ def list_certs(output: Output) -> None:
 def revoke(spiffe_id: str, undo: bool, output: Output) -> None:
     """Take the certificate of a workload of this cluster away, and give it no other.
 
-    Nobody calls from its addresses any more: new calls are refused at once, and open ones are ended. It stays so,
-    also after a restart, until --undo.
+    Nobody calls from its addresses any more: new calls are refused at once, and open ones are ended. It stays
+    so, also after a restart, until --undo.
     """
     answer = agent().post("/v1/certs/revoke", {"spiffe_id": spiffe_id, "undo": undo})
     if output.for_machines:

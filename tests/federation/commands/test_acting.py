@@ -255,6 +255,27 @@ def test_a_name_that_no_cluster_has_is_not_sent_anywhere(
     assert hub.asked == []
 
 
+WEB = "spiffe://west.fed.example/ns/shop/sa/web"
+
+
+def test_a_workload_is_revoked_and_where_its_calls_stay_open_is_said(
+    agent: FakeAdmin, fedgate: Fedgate
+) -> None:
+    answer = {"spiffe_id": WEB, "state": "revoked", "calls_stay_open_at": []}
+    agent.answers["POST /v1/certs/revoke"] = answer
+    ended = fedgate("certs", "revoke", WEB)
+    assert (ended.out, ended.err) == (f"{WEB} revoked\n", "")
+    agent.answers["POST /v1/certs/revoke"] = answer | {"calls_stay_open_at": ["gw-1"]}
+    assert "stay open at gw-1" in fedgate("certs", "revoke", WEB).err
+    assert agent.asked[0].body == {"spiffe_id": WEB, "undo": False}
+
+
+def test_a_revocation_is_undone(agent: FakeAdmin, fedgate: Fedgate) -> None:
+    agent.answers["POST /v1/certs/revoke"] = {"spiffe_id": WEB, "state": "reinstated"}
+    assert fedgate("certs", "revoke", WEB, "--undo").out == f"{WEB} reinstated\n"
+    assert agent.asked[0].body == {"spiffe_id": WEB, "undo": True}
+
+
 # --- leaving ---
 
 
