@@ -1,4 +1,4 @@
-"""A cluster that is shut out while it answers nothing, a workload that is revoked, and what is left of both."""
+"""A cluster that is shut out while it answers nothing, a workload that is revoked, what is left of both."""
 
 import shutil
 from pathlib import Path
@@ -58,7 +58,7 @@ class Thief:
         self.process = of.fleet.start("thief", of.site.gateway, argv)
 
     def tries(self, since: int = 0) -> list[Made]:
-        whole, _, _ = self._log.read_bytes().rpartition(b"\n")
+        whole, _, _ = (self._log.read_bytes() if self._log.exists() else b"").rpartition(b"\n")
         return [Made.parse(line) for line in whole.splitlines()[since:]]
 
     def got_in(self) -> bool:
