@@ -16,6 +16,7 @@ from clusters.admission import SKEW_WARNED
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
+from federation.api.eviction import Watched
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -35,6 +36,7 @@ from pki.tokens import TokenKind, new_token, secret_hash
 log = Log(__name__)
 
 _LONGEST_TTL = timedelta(days=7)
+_LONGEST_WAIT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class Hub:
     def ready(self) -> bool:
         """Whether the registry has been read."""
         return self.clusterset.federation is not None
+
+
+class _Eviction(msgspec.Struct):
+    wait_seconds: float = 0.0
 
 
 class _NewToken(msgspec.Struct):
@@ -79,10 +85,13 @@ def hub_application(
         return json_response({"clusters": members + [_evicted(hub, gone) for gone in hub.clusterset.evicted]})
 
     async def evict(request: web.Request) -> web.StreamResponse:
-        record = await hub.registry.members.evict(cluster_name(request.match_info["name"]), hub.now())
-        log.warning("cluster evicted", cluster=record.name)
-        hub.audit.record("evicted", record.name, actor=actor_of(request))
-        return json_response(_evicted(hub, record))
+        asked, name = await body_as(request, _Eviction), cluster_name(request.match_info["name"])
+        watched = Watched.before(name, hub.probing, hub.clusterset)
+        record = await hub.registry.members.evict(name, hub.now())
+        log.warning("cluster evicted", cluster=name)
+        hub.audit.record("evicted", name, actor=actor_of(request))
+        gateways = await watched.let_go(hub.probing, min(asked.wait_seconds, _LONGEST_WAIT))
+        return json_response({**_evicted(hub, record), "let_go": gateways, "away": watched.away})
 
     async def readmit(request: web.Request) -> web.StreamResponse:
         name = cluster_name(request.match_info["name"])

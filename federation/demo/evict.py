@@ -161,7 +161,8 @@ def _evict(fleet: Fleet, stage: Stage, cloud: Site) -> float:
     with stage.step("fedgate clusters evict cloud") as step:
         began = time.monotonic()
         said = fleet.run_fedgate(
-            fleet.world.hub, ["clusters", "evict", cloud.cluster, "--yes", "--hub", str(fleet.hub_state)]
+            fleet.world.hub,
+            ["clusters", "evict", cloud.cluster, "--yes", "--wait", "20s", "--hub", str(fleet.hub_state)],
         )
         step.says = said.strip()
     return began

@@ -88,7 +88,8 @@ def test_a_frozen_cluster_is_shut_out_and_comes_back_with_new_keys_only(
     until("the thief gets in", thief.got_in)
 
     with cloud.agent.frozen(), cloud.gateway.frozen():
-        assert on_hub(frail, "clusters", "evict", "cloud", "--yes").startswith("cloud evicted")
+        said = on_hub(frail, "clusters", "evict", "cloud", "--yes", "--wait", "20s")
+        assert said.startswith("cloud evicted at 1 gateway in")
         assert ends(onprem, to)
         until("the thief is refused", thief.is_refused)
         until("its services are gone", lambda: not onprem.caller.resolves(cloud.service))

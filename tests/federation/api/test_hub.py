@@ -62,7 +62,7 @@ async def test_a_cluster_is_evicted_and_readmitted(tmp_path: Path) -> None:
         authority, registry, mirror.clusterset, Probing(), ("hub.example:1",), lambda: NOW, builders.audit()
     )
     async with TestClient(TestServer(hub_application(hub))) as client:
-        answer = await (await client.post("/v1/clusters/west/evict")).json()
+        answer = await (await client.post("/v1/clusters/west/evict", json={})).json()
         assert (answer["name"], answer["state"], answer["connected"]) == ("west", "evicted", False)
         await anext(mirror.changes())
         listed = await (await client.get("/v1/clusters")).json()

@@ -233,11 +233,33 @@ def test_gateways_rules_prints_what_an_administrator_loads_and_removes(fedgate: 
 
 
 def test_evicting_takes_a_yes(hub: FakeAdmin, fedgate: Fedgate, stdin: io.StringIO) -> None:
-    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west", "state": "evicted"}
+    done = {"cluster": "east", "gateway": "gw-1", "reason": ""}
+    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west", "let_go": [done], "away": []}
     ended = fedgate("clusters", "evict", "west")
     assert (ended.code, hub.asked) == (2, [])
     assert "west would be shut out" in ended.err
-    assert fedgate("clusters", "evict", "west", "--yes").out == "west evicted\n"
+    ended = fedgate("clusters", "evict", "west", "--yes", "--wait", "2s")
+    assert ended.code == 0
+    assert ended.out.startswith("west evicted at 1 gateway in 0.")
+    assert hub.asked[0].body == {"wait_seconds": 2.0}
+
+
+def test_who_has_not_let_go_of_an_evicted_cluster_is_named(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    slow = {"cluster": "east", "gateway": "gw-1", "reason": "it has not said so yet"}
+    done = {"cluster": "north", "gateway": "gw-2", "reason": ""}
+    hub.answers["POST /v1/clusters/west/evict"] = {
+        "name": "west",
+        "let_go": [slow, done],
+        "away": ["south"],
+        "ca_expires": "2026-12-01T00:00:00Z",
+    }
+    ended = fedgate("clusters", "evict", "west", "--yes")
+    assert ended.code == 6
+    assert "evicted at 1 gateway" in ended.out
+    assert "east's gw-1: it has not said so yet" in ended.err
+    assert "south" in ended.err
+    assert "2026-12-01" in ended.err
+    assert "gw-2" not in ended.err
 
 
 def test_readmitting_says_what_to_do_next(hub: FakeAdmin, fedgate: Fedgate) -> None:
