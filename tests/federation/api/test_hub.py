@@ -17,6 +17,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rotating import Rotated
 from pki import keystore
 from pki.csr import make_csr, verify_csr
 from pki.signer import KeySigner
@@ -24,6 +25,10 @@ from tests import builders
 
 NOW = datetime.now(UTC)
 WEST = ClusterName("west")
+
+
+async def nothing_due(*, force: bool = False, dry_run: bool = False) -> Rotated:
+    return Rotated()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,16 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     keystore.write(tmp_path / "token", b"right\n")
     store = await SqliteStore.open(tmp_path / "registry.db")
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
-    hub = Hub(authority, Registry(store, 100), Clusterset(), Probing(), (), lambda: NOW, builders.audit())
+    hub = Hub(
+        authority,
+        Registry(store, 100),
+        Clusterset(),
+        Probing(),
+        (),
+        lambda: NOW,
+        nothing_due,
+        builders.audit(),
+    )
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)
@@ -58,9 +72,8 @@ async def test_a_cluster_is_evicted_and_readmitted(tmp_path: Path) -> None:
     await registry.tokens.add(TokenRecord("t", "hash", WEST, NOW, NOW + timedelta(hours=1)))
     anchor = "".join(authority.sign_issuing_ca(verify_csr(make_csr(KeySigner.generate().key)), WEST, NOW))
     await registry.members.join(JoinRequest("t", "hash", WEST), "west.fed.example", anchor, NOW)
-    hub = Hub(
-        authority, registry, mirror.clusterset, Probing(), ("hub.example:1",), lambda: NOW, builders.audit()
-    )
+    known, addresses, audit = mirror.clusterset, ("hub.example:1",), builders.audit()
+    hub = Hub(authority, registry, known, Probing(), addresses, lambda: NOW, nothing_due, audit)
     async with TestClient(TestServer(hub_application(hub))) as client:
         answer = await (await client.post("/v1/clusters/west/evict", json={})).json()
         assert (answer["name"], answer["state"], answer["connected"]) == ("west", "evicted", False)
