@@ -5,11 +5,14 @@ nothing when it is evicted, and wake up afterwards. Hostile, they go on, and som
 gateways with a copy of its keys. The calls of the neighbours among themselves may notice nothing of it.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from federation.demo.fleet import PYTHON, Fleet
 from federation.demo.process import Process
@@ -19,9 +22,9 @@ from federation.demo.tally import Made
 from federation.demo.under_load import Loads, load, want_no_failure
 from federation.demo.world import Site, at
 
-# The aims are a fifth of it, on a machine that has nothing else to do: the command alone has to start.
+# The aims are 1,000 and 300, on a machine that has nothing else to do; most of it is the command's own start.
 LONGEST_EVICTION_MS = 5000.0
-LONGEST_DENIAL_MS = 1500.0
+LONGEST_DENIAL_MS = 5000.0
 # What is open from end to end, so that its end is noticed; a request meets a gateway first.
 _STREAMS = ("TCP", "WebSocket")
 _FOR_GOOD = 600.0
@@ -55,6 +58,13 @@ def show_evict(fleet: Fleet, stage: Stage, report: Report) -> None:
         calls.stop()
     _judge(report, {"frozen": frozen, "hostile": hostile})
     want_no_failure(report)
+
+
+class _Command(NamedTuple):
+    """When an eviction was asked for, and how many milliseconds later the hub heard of it."""
+
+    began: float
+    heard_ms: float
 
 
 class _Calls:
@@ -94,12 +104,13 @@ class _Calls:
 
         self._neighbours.wait("calls to cloud and from it were answered", all_answered, _READY_WITHIN)
 
-    def since(self, command: float, *, frozen: bool) -> dict[str, float]:
-        """What became of them since the *command* was given, in milliseconds from then on.
+    def since(self, given: _Command, *, frozen: bool) -> dict[str, float]:
+        """What became of them since the command was *given*, in milliseconds from then on.
 
         What a *frozen* gateway had received before is read by its own callers when it wakes up, and nothing
         of that has crossed since: of those only calls count that were begun since.
         """
+        command = given.began
         to_it = [one for one in _made(self._to_it) if one.ended > command]
         by_it = [one for log in self._by_it for one in _made(log) if one.ended > command]
         if frozen:
@@ -108,7 +119,11 @@ class _Calls:
         streams = [one for one in to_it if one.failure and one.kept and one.protocol in _STREAMS]
         open_before = [one for one in (*answered, *streams) if one.opened < command]
         opened_since = [one for one in answered if one.opened >= command]
-        return {"evict_ms": _latest(open_before, command), "deny_ms": _latest(opened_since, command)}
+        return {
+            "evict_ms": _latest(open_before, command),
+            "deny_ms": _latest(opened_since, command),
+            "command_ms": given.heard_ms,
+        }
 
     def stop(self) -> None:
         for process in self._processes:
@@ -157,16 +172,15 @@ def _hostile(fleet: Fleet, stage: Stage, calls: _Calls, onprem: Site, cloud: Sit
     return calls.since(command, frozen=False)
 
 
-def _evict(fleet: Fleet, stage: Stage, cloud: Site) -> float:
-    """Give the command; returns when that was."""
+def _evict(fleet: Fleet, stage: Stage, cloud: Site) -> _Command:
+    """Give the command."""
     with stage.step("fedgate clusters evict cloud") as step:
-        began = time.monotonic()
-        said = fleet.run_fedgate(
-            fleet.world.hub,
-            ["clusters", "evict", cloud.cluster, "--yes", "--wait", "20s", "--hub", str(fleet.hub_state)],
-        )
-        step.says = said.strip()
-    return began
+        began, by_the_clock = time.monotonic(), datetime.now(UTC)
+        words = ["clusters", "evict", cloud.cluster, "--yes", "--wait", "20s", "-o", "json"]
+        said = json.loads(fleet.run_fedgate(fleet.world.hub, [*words, "--hub", str(fleet.hub_state)]))
+        started = datetime.fromisoformat(said["evicted_at"]) - by_the_clock
+        step.says = f"cloud evicted at {len(said['let_go'])} gateways"
+    return _Command(began, round(1000 * started.total_seconds(), 1))
 
 
 def _come_back(fleet: Fleet, stage: Stage, calls: _Calls, cloud: Site) -> None:
