@@ -12,6 +12,7 @@ from typing import Final
 
 import uvloop
 
+from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
@@ -26,10 +27,13 @@ from federation.dns.server import DnsServer
 from federation.handover import Heir, Legacy
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.minting.service import Minting
+from federation.minting.workers import Workers
 from federation.settings import AgentSettings, host_port
 from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
 from pki.errors import PkiError
+from pki.profile import SVID_LIFETIME
 from pki.spiffe import agent_id
 
 log = Log(__name__)
@@ -77,7 +81,12 @@ async def _serve(
         await stack.enter_async_context(agent.ads.serving([beside]))
         if heir is None:
             stack.enter_context(audit.kept())
-        admin = agent_application(agent, _facts(settings, identity, dns), audit, stop.tell)
+        workers = Workers(lambda: identity.authority, identity.membership.trust_domain, SVID_LIFETIME)
+        minting = Minting(workers, lambda _: "", audit, utc_now)
+        signing = UnixListener(paths.issuance_socket(settings.state), replace=heir is not None)
+        await stack.enter_async_context(workers.ended())
+        await stack.enter_async_context(minting.serving(signing))
+        admin = agent_application(agent, _facts(settings, identity, dns, minting), audit, stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
         waiting = await stack.enter_async_context(legacy.listening())
         if heir is None:
@@ -165,11 +174,12 @@ def _signs_with(identity: ClusterIdentity) -> dict[str, str]:
     return {"version": version("fedgate"), "issuing_ca": f"{certificate.serial_number:x}"}
 
 
-def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:
+def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer, minting: Minting) -> Facts:
     return Facts(
         identity.membership.trust_domain,
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
         identity.authority.certificate.not_valid_after_utc,
         dns,
+        minting.tally,
     )

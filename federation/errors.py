@@ -26,6 +26,8 @@ FederationError
 ├── WrongFederation          a state directory that belongs to another federation
 ├── HandoverFailed           one agent could not take over from another
 ├── AuditBroken              an audit record that was changed after it was written
+├── IssuanceRefused          SVIDs that were asked for and are not given
+├── WorkerLost               a signing process that ended before it had answered
 ├── AuditBusy                an audit record that another process writes
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
@@ -368,6 +370,30 @@ class AuditBroken(FederationError):
         self.file = file
         self.line = line
         self.reason = reason
+
+
+class IssuanceRefused(FederationError):
+    """SVIDs that were asked for and are not given; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class WorkerLost(FederationError):
+    """A signing process that ended before it had answered."""
+
+    code = "worker-lost"
+    hint = "ask again: another one is started"
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"the signing process {pid} has ended")
+        self.pid = pid
 
 
 class AuditBusy(FederationError):

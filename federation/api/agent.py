@@ -68,6 +68,8 @@ class Facts:
     forwards_to: tuple[str, ...]
     issuing_ca_expires: datetime
     dns: DnsServer
+    asked_for: Mapping[str, int]
+    """How many SVIDs were issued by the issuance socket, and denied."""
 
 
 class _NewToken(msgspec.Struct):
@@ -239,6 +241,8 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     yield gauge("fedgate_agent_svid_expiry_seconds", "When the first SVID ends, Unix time.", expiry)
     ends = facts.issuing_ca_expires.timestamp()
     yield gauge("fedgate_agent_issuing_ca_expiry_seconds", "When the issuing CA ends, Unix time.", ends)
+    text = "SVIDs that were asked for by the issuance socket."
+    yield counters("fedgate_agent_issuance_svids", text, "outcome", facts.asked_for)
     synced = [((g.spec.name,), float(g.standing is Standing.SYNCED)) for g in gateways]
     text = "Whether a gateway has all that it is to have."
     yield gauges("fedgate_gateway_synced", text, ("gateway",), synced)
