@@ -76,7 +76,14 @@ class Agent:
         self._svid_store = Svids(identity.authority, minted=partial(_minted, audit))
         self._roots = "".join(roots)
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
-        self.knowledge = Knowledge(self._membership.cluster, received, identity.roots, own_ranges, utc_now)
+        self.knowledge = Knowledge(
+            membership.cluster,
+            received,
+            identity.roots,
+            own_ranges,
+            utc_now,
+            last.owners if last else None,
+        )
         self.enrolment = Enrolment(identity, utc_now, audit)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.ads = Ads(self._catalogue_for)
@@ -289,8 +296,8 @@ class Agent:
             self._steer()
 
     def last_view(self) -> LastView:
-        """What a start without hub and source would need."""
-        return LastView(self.knowledge.received, self.view.offer)
+        """What a start without hub and source would need, and one that gateways do not notice."""
+        return LastView(self.knowledge.received, self.view.offer, self.knowledge.owners)
 
 
 def _minted(audit: Audit, svid: Svid) -> None:

@@ -77,6 +77,7 @@ async def _serve(
 
     legacy = Legacy(settings.state, lambda: agent.estate(lock, dns), retire)
     async with AsyncExitStack() as stack:
+        stack.callback(legacy.close)
         beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(agent.ads.serving([beside]))
         if heir is None:

@@ -10,7 +10,7 @@ has ended does the new one write to the disk and call the hub.
     new → old   {"protocol": 1}
     old → new   {"protocol": 1, "dns": [...], "view": 3041, "specs": [...]}, with the open files; the view
     new → old   {"taken": true}
-    old → new   (end of file: it has ended)
+    old → new   (end of file: it has ended, and listens nowhere any more)
 
 A new one that dies before `taken` leaves the old one as it was.
 """
@@ -21,7 +21,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -185,6 +185,7 @@ class Legacy:
         self._give = give
         self._retire = retire
         self._timeout = timeout
+        self._heir: socket.socket | None = None
         self.frozen = False
         """Whether somebody else may be about to write to the disk, so that we must not."""
 
@@ -210,19 +211,29 @@ class Legacy:
                 log.warning("not handed over", reason=str(error))
                 await asyncio.sleep(1.0)
                 continue
-            with connection:
+            with ExitStack() as unless_taken:
+                unless_taken.enter_context(connection)
                 connection.setblocking(False)
                 try:
                     async with asyncio.timeout(self._timeout):
-                        taken = await self._hand_over(connection)
+                        self.frozen = await self._hand_over(connection)
                 except (OSError, msgspec.DecodeError, HandoverFailed) as error:  # also a timeout
                     log.warning("not handed over", reason=str(error) or "it took too long")
-                    taken = False
-                self.frozen = taken
-                if taken:
+                    self.frozen = False
+                if self.frozen:
+                    self._heir = connection
+                    unless_taken.pop_all()
                     log.info("handed over")
                     await self._retire()
-                    await asyncio.Event().wait()  # the end of this connection is the end of us
+                    await asyncio.Event().wait()  # until everything ends
+
+    def close(self) -> None:
+        """Tell the one that has taken over, if there is one, that we hold nothing any more.
+
+        It may need any address that this agent has listened on, so this comes after everything else.
+        """
+        if self._heir is not None:
+            self._heir.close()
 
     async def _hand_over(self, connection: socket.socket) -> bool:
         loop = asyncio.get_running_loop()

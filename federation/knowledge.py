@@ -7,6 +7,7 @@ rejected, and an issuing CA that does not lead to our root, or could sign for ot
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 
@@ -25,7 +26,7 @@ from clusters.model import (
     cluster_name,
 )
 from federation.errors import ChangesRejected
-from federation.last_view import Received
+from federation.last_view import Owners, Received
 from federation.log import Log
 from federation.sync import records
 from gateway.view import sources
@@ -34,6 +35,8 @@ from pki.errors import PkiError
 from pki.spiffe import trust_domain_of
 
 log = Log(__name__)
+
+_MOST_FORMER: Final = 10_000  # addresses that are nobody's now, and whose they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Knowledge:
         roots: tuple[x509.Certificate, ...],
         vip_ranges: tuple[VipRange, ...],
         now: Callable[[], datetime],
+        owners: Owners | None = None,
     ) -> None:
         self._roots = roots
         self._own_ranges = vip_ranges
@@ -65,14 +69,20 @@ class Knowledge:
             vip_ranges or received.federation.vip_ranges,
             members={m.name: self._believed(m) for m in received.members.values()},
             imports=received.imports,
+            handed_on=owners.handed_on if owners else None,
         )
         self._members = dict(received.members)
-        self._owners: dict[str, tuple[str, str]] = {}
+        self._owners = dict(owners.last) if owners else {}
 
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
         return Received(self.view.federation, self._members, self.view.imports)
+
+    @property
+    def owners(self) -> Owners:
+        """Whose the addresses were last: those that are nobody's now, too."""
+        return Owners(dict(self._owners), self.view.handed_on)
 
     def held(self) -> Mapping[str, Mapping[str, str]]:
         """The version of every record that came from the hub, by kind and name."""
@@ -160,12 +170,18 @@ class Knowledge:
         return replace(member, anchors=tuple(believed))
 
     def _passes_on(self, offer: Offer) -> bool:
-        """Whether an address is now another workload's than it was last: however long ago that was."""
+        """Whether an address is now another workload's than it was last: however long ago that was.
+
+        Gateways that are dialled anew keep nothing of before, so whose addresses were then can be forgotten.
+        They are also dialled anew when there is too much to remember.
+        """
         if offer.workloads == self.view.offer.workloads:
             return False
         owners = {address: (w.namespace, w.name) for address, w in sources(offer).items()}
+        ever = self._owners | owners
         passed = any(self._owners.get(address, owner) != owner for address, owner in owners.items())
-        self._owners |= owners
+        passed |= len(ever) > len(owners) + _MOST_FORMER
+        self._owners = owners if passed else ever
         return passed
 
     def _learn(self, view: ClusterView, services: frozenset[ServiceName] = frozenset()) -> None:

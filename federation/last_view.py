@@ -1,12 +1,14 @@
 """The agent's last view of the clusterset on disk, so that a cluster starts while the hub is away.
 
-One JSON file, replaced as a whole. It holds what came from the hub, and the newest good offer of the
-source, for a start with a broken one. Nothing in it is secret.
+One JSON file, replaced as a whole. It holds what came from the hub, the newest good offer of the source, for
+a start with a broken one, and whose addresses were: gateways outlive an agent, and so do the connections that
+they keep for each address. Nothing in it is secret.
 """
 
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -44,11 +46,20 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose each address was last, by namespace and name, and when one passed from a workload to another."""
+
+    last: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    handed_on: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LastView:
-    """What an agent starts with while hub or source are not there: what they said last."""
+    """What an agent starts with: what hub and source said last, and whose the addresses were."""
 
     received: Received
     offer: Offer
+    owners: Owners = Owners()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,8 @@ class _File:
     services: tuple[LocalService, ...]
     workloads: tuple[Workload, ...]
     gateways: tuple[GatewayRecord, ...]
+    owners: tuple[tuple[str, str, str], ...] = ()
+    handed_on: datetime | None = None
 
 
 class _Schema(msgspec.Struct):
@@ -83,12 +96,14 @@ def encode(last: LastView, pause: float = 0.0) -> bytes:
 def _pieces(last: LastView) -> Iterator[bytes]:
     received, offer = last.received, last.offer
     yield b'{"schema":%d,"federation":%b' % (SCHEMA, msgspec.json.encode(received.federation))
+    yield b',"handed_on":%b' % msgspec.json.encode(last.owners.handed_on)
     lists: dict[str, Collection[object]] = {
         "members": received.members.values(),
         "imports": received.imports.values(),
         "services": offer.services.values(),
         "workloads": offer.workloads,
         "gateways": offer.gateways,
+        "owners": [(address, *owner) for address, owner in last.owners.last.items()],
     }
     for name, values in lists.items():
         yield b',"%b":[' % name.encode()
@@ -113,7 +128,8 @@ def decode(content: bytes, where: str) -> LastView:
         raise UnreadableRecord(where, str(error), hint) from error
     members, imports = {m.name: m for m in file.members}, {i.service: i for i in file.imports}
     offer = Offer({s.service: s for s in file.services}, file.workloads, file.gateways)
-    return LastView(Received(file.federation, members, imports), offer)
+    owners = {address: (namespace, name) for address, namespace, name in file.owners}
+    return LastView(Received(file.federation, members, imports), offer, Owners(owners, file.handed_on))
 
 
 def load(state: Path) -> LastView | None:

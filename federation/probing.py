@@ -35,8 +35,9 @@ class Probing:
         self._lost.pop(cluster, None)
 
     def lost(self, cluster: ClusterName, now: datetime) -> None:
-        """Nothing is heard from *cluster* since *now*."""
-        self._lost[cluster] = now
+        """Nothing is heard from *cluster* since *now*. One that has left has nothing to be heard any more."""
+        if cluster in self._said:
+            self._lost[cluster] = now
 
     def hear(self, cluster: ClusterName, changes: Mapping[str, Probes | None]) -> None:
         """Take in what *cluster* says of its gateways' probes; None for a gateway that says nothing.

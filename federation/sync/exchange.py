@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Final
 
 from clusters.errors import ClusterError
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
@@ -13,6 +14,9 @@ from gateway.delta import Catalogue, Response
 
 Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[None]]
 Send = Callable[[Frame], Awaitable[None]]
+
+# Each kind has one answer at most that was not heard, so one that reads what it is told owes a handful.
+_MOST_UNSENT: Final = 64
 
 log = Log(__name__)
 
@@ -34,7 +38,7 @@ class Session:
 
 
 async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], send: Send) -> None:
-    """Speak until the other side hangs up; raise SyncRefused if it says why."""
+    """Speak until the other side hangs up; raise SyncRefused if it says why, or does not read what we say."""
     outbox: list[Frame] = [*link.open()]
     wake = asyncio.Event()
     wake.set()
@@ -54,6 +58,8 @@ async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], s
                     raise SyncRefused(code, reason, hint)
                 case _:
                     raise SyncRefused("bad-frame", f"a {type(frame).__name__} in the middle of a connection")
+            if len(outbox) > _MOST_UNSENT:
+                raise SyncRefused("not-reading", f"more than {_MOST_UNSENT} answers wait to be read")
             wake.set()
 
     async def speak() -> None:

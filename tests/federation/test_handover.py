@@ -31,6 +31,8 @@ LAST = LastView(Received(federation(), {CLOUD: member(CLOUD, "192.0.2.9")}, {CAR
 class Running:
     """An agent that runs: what of it a hand-over touches."""
 
+    serving: "asyncio.Task[None]"
+
     def __init__(self, state: Path, dns: tuple[Bound, ...], timeout: float) -> None:
         self.state = state
         self.path = state / "lock"
@@ -58,11 +60,12 @@ async def running(state: Path, timeout: float = 30.0) -> AsyncIterator[Running]:
     dns = (bind("127.0.0.1:0"), bind("[::1]:0"))
     agent = Running(state, dns, timeout)
     async with agent.legacy.listening() as listener, asyncio.TaskGroup() as group:
-        task = group.create_task(agent.legacy.serve(listener))
+        agent.serving = group.create_task(agent.legacy.serve(listener))
         try:
             yield agent
         finally:
-            task.cancel()
+            agent.serving.cancel()
+    agent.legacy.close()
     for bound in dns:
         bound.close()
     os.close(agent.lock)
@@ -162,6 +165,20 @@ async def test_the_old_one_retires_when_it_is_told_that_all_is_taken(short_path:
     await in_thread(short_path, lambda heir: heir.take())
     await task
     assert agents[0].retired == 1
+
+
+async def test_the_new_one_goes_on_only_when_the_old_one_has_let_go_of_all_that_it_had(
+    short_path: Path,
+) -> None:
+    """Its addresses for gateways elsewhere, of all things: they are had by one process at a time."""
+    async with running(short_path) as agent:
+        taking = asyncio.create_task(in_thread(short_path, lambda heir: heir.take()))
+        await until(lambda: agent.retired == 1)
+        agent.serving.cancel()
+        done, _ = await asyncio.wait([taking], timeout=0.3)
+        assert not done
+        agent.legacy.close()
+        await taking
 
 
 @pytest.mark.parametrize(

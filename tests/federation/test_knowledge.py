@@ -9,7 +9,7 @@ import pytest
 from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange, Workload
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
-from federation.last_view import Received
+from federation.last_view import Owners, Received
 from federation.sync import records
 from pki import profile
 from pki.authority import to_pem
@@ -179,6 +179,38 @@ def test_an_address_that_passes_to_another_workload_is_noted_however_long_it_was
     again = noted(one)
     assert again is not None
     assert again > first
+
+
+def test_whose_an_address_was_is_known_to_the_agent_that_comes_after(pki: Authorities) -> None:
+    def knowing(owners: Owners | None) -> Knowledge:
+        received = Received(builders.federation())
+        return Knowledge(ONPREM, received, (pki.root.certificate,), (), lambda: NOW, owners)
+
+    first = knowing(None)
+    first.offer(Offer(workloads=(builders.workload("one", "10.0.0.1"),)))
+    first.offer(Offer())
+    same, other = knowing(first.owners), knowing(first.owners)
+    same.offer(Offer(workloads=(builders.workload("one", "10.0.0.1"),)))
+    assert same.view.handed_on is None
+    other.offer(Offer(workloads=(builders.workload("two", "10.0.0.1"),)))
+    assert other.view.handed_on == NOW
+    assert knowing(other.owners).view.handed_on == NOW
+
+
+def test_what_was_before_an_address_passed_on_is_forgotten(knowledge: Knowledge) -> None:
+    knowledge.offer(Offer(workloads=(builders.workload("one", "10.0.0.1", "10.0.0.2"),)))
+    knowledge.offer(Offer(workloads=(builders.workload("two", "10.0.0.1"),)))
+    assert knowledge.owners == Owners({"10.0.0.1": ("shop", "two")}, NOW)
+
+
+def test_more_former_owners_than_can_be_remembered_are_as_one_that_passed_on(knowledge: Knowledge) -> None:
+    for part in range(11):
+        assert knowledge.view.handed_on is None
+        addresses = (f"10.{part}.{n >> 8}.{n & 255}" for n in range(1_000))
+        knowledge.offer(Offer(workloads=(builders.workload("web", *addresses),)))
+    knowledge.offer(Offer())
+    assert knowledge.view.handed_on == NOW
+    assert len(knowledge.owners.last) == 0
 
 
 def test_after_a_leave_nobody_is_known_but_the_offer_stays(knowledge: Knowledge) -> None:

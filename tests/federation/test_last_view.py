@@ -1,6 +1,7 @@
 """What an agent remembers over a restart."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from clusters.model import Offer
 from federation import last_view
 from federation.errors import UnreadableRecord
-from federation.last_view import LastView, Received
+from federation.last_view import LastView, Owners, Received
 from tests import builders
 from tests.builders import CLOUD, ONPREM
 
@@ -20,6 +21,7 @@ LAST = LastView(
         {CART.service: builders.imported("cart", CLOUD, ONPREM)},
     ),
     Offer({CART.service: CART}, (builders.workload("web", "10.0.0.7"),)),
+    Owners({"10.0.0.7": ("shop", "web"), "10.0.0.8": ("shop", "gone")}, datetime(2026, 1, 1, tzinfo=UTC)),
 )
 
 

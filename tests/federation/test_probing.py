@@ -46,6 +46,15 @@ def test_of_a_cluster_that_left_and_of_a_gateway_that_says_nothing_more_nothing_
     assert list(probing.of(CLOUD)) == []
 
 
+def test_the_connection_of_a_cluster_that_left_may_end_later_and_leaves_nothing_behind() -> None:
+    probing = Probing()
+    probing.hear(ONPREM, {"gw-1": probes("cloud")})
+    probing.forget(ONPREM)
+    probing.lost(ONPREM, NOW)
+    probing.hear(ONPREM, {"gw-1": probes("cloud")})
+    assert [seen.said for seen in probing.of(CLOUD)] == [None]
+
+
 def test_of_a_cluster_that_tells_of_gateways_without_end_none_is_taken_in() -> None:
     probing = Probing()
     probing.hear(ONPREM, {"gw-1": probes("cloud")})

@@ -73,7 +73,8 @@ def clinic(fed: Federation, health: dict[str, object]) -> Iterator[list[Patient]
 def document(cluster: Cluster) -> Record:
     listed = cluster.admin.get("/v1/services")["services"]
     assert isinstance(listed, list)
-    return next(dict(each) for each in [*listed, NOT_YET] if each["name"] in ("clinic", ""))
+    # An agent that has not read its source yet may have heard of the other cluster's offer.
+    return next({**NOT_YET, **each} for each in [*listed, NOT_YET] if each["name"] in ("clinic", ""))
 
 
 def ready(fed: Federation, onprem: int, cloud: int) -> bool:
