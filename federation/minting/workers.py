@@ -50,6 +50,11 @@ class Workers:
         self._ending: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Lock()
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that sign now."""
+        return tuple(each.pid for each in self._workers)
+
     async def sign(self, asked: Sequence[Asked], now: datetime) -> tuple[Authority, list[Signed]]:
         """An answer for each of *asked*, in order, and who signed; WorkerLost if a worker ends meanwhile."""
         authority, workers = await self._ready()
@@ -114,6 +119,11 @@ class _Worker:
         return started
 
     @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
     def waiting(self) -> int:
         """How many questions are not answered yet."""
         return len(self._waiting)
@@ -121,7 +131,7 @@ class _Worker:
     async def sign(self, asked: Sequence[Asked], now: datetime) -> list[Signed]:
         """An answer for each of *asked*; WorkerLost if the process ends before."""
         if not self.alive:
-            raise WorkerLost(self._process.pid)
+            raise WorkerLost(self.pid)
         answer: asyncio.Future[list[Signed]] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         self._send(msgspec.msgpack.encode(Work(now, tuple(asked))))
@@ -135,7 +145,7 @@ class _Worker:
             async with asyncio.timeout(_ENDS_WITHIN):
                 await self._listening
         except TimeoutError:
-            log.warning("signing worker killed", pid=self._process.pid)
+            log.warning("signing worker killed", pid=self.pid)
             self._process.kill()
         await asyncio.to_thread(self._process.wait)
 
@@ -158,7 +168,7 @@ class _Worker:
             self._writer.close()
             for answer in self._waiting:
                 if not answer.done():
-                    answer.set_exception(WorkerLost(self._process.pid))
+                    answer.set_exception(WorkerLost(self.pid))
 
 
 def _process(connection: socket.socket) -> "subprocess.Popen[bytes]":
