@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write type stubs for Envoy's messages, so that strict mypy sees them: `.ci/stubs.py OUT`.
+"""Write type stubs for Envoy's and etcd's messages, so that strict mypy sees them: `.ci/stubs.py OUT`.
 
-xds-protos ships generated modules without types. Their descriptors are in the modules themselves,
-and mypy-protobuf turns descriptors into stubs, so neither protoc nor any `.proto` file is needed and
-the stubs always match what is installed.
+xds-protos and cslab-etcd3 ship generated modules without types. Their descriptors are in the modules
+themselves, and mypy-protobuf turns descriptors into stubs, so neither protoc nor any `.proto` file is
+needed and the stubs always match what is installed.
 """
 
 import importlib
@@ -18,7 +18,11 @@ from google.protobuf.descriptor import FileDescriptor
 
 # The old API, which nothing here speaks, and what only loads next to other packages.
 UNUSED = ("envoy/api/v2", "envoy/config/filter/", "envoy/service/discovery/v2", "envoy/admin/v2alpha")
-PACKAGES = ("envoy", "xds", "udpa", "validate")
+PACKAGES = ("envoy", "xds", "udpa", "validate", "etcd3")
+
+# etcd's files call themselves as if they were at the top: they are here.
+ETCD = "etcd3/etcdrpc/"
+ETCD_FILES = ("kv.proto", "auth.proto", "rpc.proto")
 
 
 def modules() -> list[str]:
@@ -32,6 +36,11 @@ def modules() -> list[str]:
         for path in paths
         if path.split("/")[0] in PACKAGES and not path.startswith(UNUSED)
     ]
+
+
+def etcd_modules() -> list[str]:
+    """The generated modules of etcd's API."""
+    return [f"{ETCD}{name}".removesuffix(".proto").replace("/", ".") + "_pb2" for name in ETCD_FILES]
 
 
 def with_dependencies(names: list[str]) -> dict[str, FileDescriptor]:
@@ -54,14 +63,22 @@ def generate(files_by_name: dict[str, FileDescriptor]) -> CodeGeneratorResponse:
     """Ask mypy-protobuf for the stubs of all but protobuf's own files, which have stubs already."""
     request = CodeGeneratorRequest()
     for name, file in files_by_name.items():
-        file.CopyToProto(request.proto_file.add())
+        described = request.proto_file.add()
+        file.CopyToProto(described)
+        described.name = located(name)
+        described.dependency[:] = map(located, described.dependency)
         if not name.startswith("google/protobuf/"):
-            request.file_to_generate.append(name)
+            request.file_to_generate.append(described.name)
     plugin = Path(sys.executable).with_name("protoc-gen-mypy")
     answer = subprocess.run([plugin], input=request.SerializeToString(), capture_output=True, check=False)
     if answer.returncode:
         sys.exit(f"{plugin} failed: {answer.stderr.decode(errors='replace')[-2000:]}")
     return CodeGeneratorResponse.FromString(answer.stdout)
+
+
+def located(name: str) -> str:
+    """Where the module of a file is imported from."""
+    return f"{ETCD}{name}" if name in ETCD_FILES else name
 
 
 def write(response: CodeGeneratorResponse, out: Path) -> int:
@@ -85,7 +102,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: stubs.py OUT")
     out = Path(sys.argv[1])
-    print(f"{write(generate(with_dependencies(modules())), out)} stubs in {out}", file=sys.stderr)
+    print(
+        f"{write(generate(with_dependencies([*modules(), *etcd_modules()])), out)} stubs in {out}",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

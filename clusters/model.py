@@ -458,11 +458,20 @@ def vips_in(ranges: Iterable[VipRange], imported: Import) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges."""
+    """What is the same for everybody: the trust domain above the clusters', its roots, the VIP ranges.
+
+    There are two roots while one takes over from the other, the older one first. `signing` is the fingerprint
+    of the one that signs; without it there is only one. `crosses` are the cross-certificates by which the
+    newer one counts for those who know the older one, and `prove_at` the hub's addresses where they show
+    that it does, as long as that is asked for.
+    """
 
     domain: str
     roots: tuple[str, ...]
     vip_ranges: tuple[VipRange, ...]
+    crosses: tuple[str, ...] = ()
+    signing: str = ""
+    prove_at: tuple[str, ...] = ()
 
 
 # --- what an agent knows ----------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Report(msgspec.Struct, frozen=True):
 
     `vip_ranges` are those that lead to it; none means all. `restarts` is how often its Envoy had to be
     started again, and `last_end` how it ended the last time. `probes` is what it has found out about others.
+    `roots` is the hash of the roots that a gateway on another machine has on its disk.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     last_end: str = ""
     roles: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
+    roots: _Word = ""
 
     @property
     def key(self) -> tuple[str, frozenset[str]]:
@@ -72,6 +74,11 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class ReportAnswer(msgspec.Struct, frozen=True):
-    """How many seconds a gateway that drains waits before it turns callers away: until they go elsewhere."""
+    """What a gateway hears in answer.
+
+    `settle_seconds` is how long one that drains waits before it turns callers away: until they go elsewhere.
+    `roots` is the hash of the roots that one on another machine should have; if it has others, it renews.
+    """
 
     settle_seconds: float = 0.0
+    roots: _Word = ""

@@ -119,12 +119,14 @@ async def _alone(
     async with AsyncExitStack() as stack:
         if heir is not None:
             await heir.take()
+            agent.roots.certificates = load_identity(settings.state).roots
             stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.follow_hub())
             group.create_task(agent.renew())
+            group.create_task(agent.prover.run())
             group.create_task(agent.remember(lambda: legacy.frozen))
 
 
@@ -135,11 +137,11 @@ async def _served_elsewhere(
     """What gateways on other machines need: the addresses for it are had by one process at a time."""
     async with AsyncExitStack() as stack:
         if settings.ads_listen:
-            listener = TlsListener(settings.ads_listen, agent.material)
+            listener = TlsListener(settings.ads_listen, agent.material_abroad)
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
             face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
-            tls = EnrolmentTls(settings.state, agent.material)
+            tls = EnrolmentTls(settings.state, agent.material_abroad)
             await stack.enter_async_context(
                 served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
             )

@@ -46,16 +46,26 @@ def remote_agent(enrolled: Enrolled) -> RemoteAgent:
 
 
 @contextmanager
-def kept_fresh(enrolled: Enrolled) -> Iterator[None]:
-    """Renew the certificate of *enrolled* whenever that is due, as long as the block runs."""
-    stop = Event()
-    thread = Thread(target=renew_for_ever, args=(enrolled, renew, _utc_now, stop.wait), daemon=True)
+def kept_fresh(enrolled: Enrolled) -> Iterator[Callable[[], None]]:
+    """Renew the certificate of *enrolled* whenever that is due, as long as the block runs.
+
+    Gives what has it renewed at once: with the certificate come the newest roots.
+    """
+    stop, hurry = Event(), Event()
+
+    def stopped(seconds: float) -> bool:
+        hurry.wait(seconds)
+        hurry.clear()
+        return stop.is_set()
+
+    thread = Thread(target=renew_for_ever, args=(enrolled, renew, _utc_now, stopped), daemon=True)
     thread.start()
     try:
-        yield
+        yield hurry.set
     finally:
         # Not joined: a renewal that is under way may take its timeout, and nothing depends on its end.
         stop.set()
+        hurry.set()
 
 
 def renew_for_ever(

@@ -24,6 +24,11 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── RolloverExists           a rollover of the root is under way already
+├── NoRollover               no rollover is under way, or another one
+├── RolloverTooLate          a step back that is not possible any more, or forward that is not yet
+├── RolloverLags             somebody is not ready for the next step
+├── RolloverLost             the new root's files are not those of the rollover in the registry
 ├── HandoverFailed           one agent could not take over from another
 ├── AuditBroken              an audit record that was changed after it was written
 ├── IssuanceRefused          SVIDs that were asked for and are not given
@@ -96,6 +101,17 @@ class StoreClosed(StoreError):
 
     def __init__(self) -> None:
         super().__init__("the registry's store is closed")
+
+
+class StoreUnreachable(StoreError):
+    """No member of the etcd that holds the registry has answered in time."""
+
+    code = "store-unreachable"
+    exit_code = Exit.UNREACHABLE
+    hint = "see that its members run and can be reached from here; what was asked for may have been done"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where} does not answer: {reason}")
 
 
 class Compacted(StoreError):
@@ -345,6 +361,68 @@ class WrongFederation(FederationError):
         super().__init__(f"{state} holds the authorities of another federation than {domain}")
         self.state = state
         self.domain = domain
+
+
+class RolloverExists(FederationError):
+    """A rollover of the root is under way already."""
+
+    code = "rollover-exists"
+    exit_code = Exit.CONFLICT
+    hint = "`fedgate ca rollover status` says how far it is"
+
+    def __init__(self, phase: str) -> None:
+        super().__init__(f"a rollover of the root is under way: {phase}")
+        self.phase = phase
+
+
+class NoRollover(FederationError):
+    """No rollover of the root is under way, or not the one that was meant."""
+
+    code = "no-rollover"
+    exit_code = Exit.CONFLICT
+    hint = "`fedgate ca rollover start` begins one"
+
+    def __init__(self) -> None:
+        super().__init__("no such rollover of the root is under way")
+
+
+class RolloverTooLate(FederationError):
+    """A step that the phase of the rollover does not allow."""
+
+    code = "rollover-phase"
+    exit_code = Exit.CONFLICT
+
+    def __init__(self, phase: str) -> None:
+        reissuing = phase == "reissuing"
+        super().__init__(
+            "the new root signs already" if reissuing else "the new root does not sign yet: resume first"
+        )
+        self.phase = phase
+        self.hint = "go on with `fedgate ca rollover finish`" if reissuing else "`fedgate ca rollover resume`"
+
+
+class RolloverLags(FederationError):
+    """Somebody is not ready for the rollover's next step."""
+
+    code = "rollover-lags"
+    exit_code = Exit.CONFLICT
+    hint = "wait for them, or take a cluster out that is lost: `fedgate ca rollover resume --skip CLUSTER`"
+
+    def __init__(self, lagging: Iterable[tuple[str, str]]) -> None:
+        self.lagging = tuple(lagging)
+        super().__init__("; ".join(f"{name}: {why}" for name, why in self.lagging))
+
+
+class RolloverLost(FederationError):
+    """The new root's files are not those of the rollover in the registry."""
+
+    code = "rollover-lost"
+    exit_code = Exit.CONFLICT
+    hint = "put the state folder back from a backup of the same day as the registry's"
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
 
 
 class HandoverFailed(FederationError):

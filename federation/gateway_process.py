@@ -68,10 +68,11 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
     """Run the gateway until it is told to stop. Two may not share one folder."""
     enrolled = enrolment(asked)
     folder = (_state(asked) if enrolled is None else enrolled.state / _ENVOY_FOLDER).absolute()
-    with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext():
+    with keystore.exclusive(folder), kept_fresh(enrolled) if enrolled else nullcontext() as renew:
         whole = settings(asked, behaviour, enrolled, folder)
         lookout = Lookout(admin_socket(folder), utc_now)
-        told = Reporter(_tell(asked, enrolled), first_report(whole.spec, behaviour), lookout.look)
+        tell = to_agent_elsewhere(enrolled, renew) if enrolled and renew else _to_agent_here(asked)
+        told = Reporter(tell, first_report(whole.spec, behaviour), lookout.look)
         with captured(whole.spec, behaviour), told as reporter:
             run(whole, reporter)
 
@@ -90,9 +91,7 @@ def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
     return Report(spec.name, Phase.STARTING, spec.is_egress, ranges, roles=tuple(sorted(spec.roles)))
 
 
-def _tell(asked: Asked, enrolled: Enrolled | None) -> Tell:
-    if enrolled is not None:
-        return to_agent_elsewhere(enrolled)
+def _to_agent_here(asked: Asked) -> Tell:
     return to_agent_beside(local_agent(asked.agent).with_name(paths.ADMIN_SOCKET))
 
 

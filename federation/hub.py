@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation import paths
-from federation.api.http import served_on_socket, served_on_tls, tls_context
+from federation.api.authorities import add_authorities
+from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
-from federation.audit import Audit, described
-from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, open_or_create
+from federation.audit import Audit
+from federation.hub_authority import HubAuthority, Vault, create_at_first
+from federation.hub_certificate import HubCertificate
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import is_wildcard, joined, own_address
@@ -24,16 +26,21 @@ from federation.probing import Probing
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
+from federation.registry.rollovers import told
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Store
+from federation.rollover.face import Witness
+from federation.rollover.files import settle
+from federation.rollover.steward import Steward
+from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
-from gateway.rpc import TlsListener, TlsMaterial
+from gateway.rpc import TlsListener
 from pki import keystore
-from pki.authority import describe, from_pem
-from pki.rotation import Validity, due
 from pki.spiffe import hub_id
+
+if TYPE_CHECKING:
+    from federation.registry.etcd.store import EtcdStore
 
 log = Log(__name__)
 
@@ -49,82 +56,68 @@ def run(settings: HubSettings) -> None:
         uvloop.run(_serve(settings))
 
 
-class _Certificate:
-    """The hub's own certificate, as both of its TLS servers show it."""
-
-    def __init__(self, state: Path, authority: HubAuthority, names: tuple[str, ...], audit: Audit) -> None:
-        self._state = state
-        self._authority = authority
-        self._names = names
-        self._audit = audit
-        self._write()
-        self.tls = tls_context(state / CERTIFICATE, state / KEY)
-
-    def material(self) -> TlsMaterial:
-        """What the sync stream's server shows, and whom it believes."""
-        chain, key = (keystore.read(self._state / name).decode() for name in (CERTIFICATE, KEY))
-        return TlsMaterial(chain, key, "".join(self._authority.roots))
-
-    def _write(self) -> None:
-        written = self._authority.write_certificate(self._state, self._names, utc_now())
-        self._audit.record("issued", describe(written), what="hub", **described(written))
-
-    async def renew(self) -> None:
-        """Replace it about half-way through its life, for ever."""
-        while True:
-            await asyncio.sleep(_UPKEEP_SECONDS)
-            (certificate, *_) = from_pem(keystore.read(self._state / CERTIFICATE).decode())
-            if due(utc_now(), Validity.of(certificate), jitter=0.5):
-                self._write()
-                self.tls.load_cert_chain(self._state / CERTIFICATE, self._state / KEY)
-                log.info("hub certificate renewed")
-
-
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
-    authority = open_or_create(state, settings.domain, settings.passphrase_file, utc_now(), _first_start)
-    audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
+    vault = Vault(state, settings.passphrase_file)
+    create_at_first(vault, settings.domain, utc_now(), _first_start)
     advertised = _advertised(settings)
-    certificate = _Certificate(state, authority, tuple(host for host, _ in advertised), audit)
+    addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
         stack.enter_context(audit.kept())
-        store = await SqliteStore.open(state / _DATABASE)
+        store = await _open_store(settings)
         stack.push_async_callback(store.close)
-        registry = await _registry(settings, authority, store)
+        ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
+        registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
+        rollover = await registry.rollovers.get()
+        authority = settle(vault, settings.domain, rollover, utc_now())
+        audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
+        names = tuple(host for host, _ in advertised)
+        certificate = HubCertificate(state, authority, names, audit, utc_now)
+        federation = Federation(settings.domain, (), ranges)
+        await registry.set_federation(told(federation, authority.roots[0], rollover, addresses))
+        await registry.tidy(utc_now())
         mirror = Mirror(store)
         broadcast = Broadcast(mirror.clusterset)
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        probing = Probing()
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, audit)
+        probing, trusting = Probing(), Trusting()
+        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, trusting, audit)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         listener = TlsListener(settings.sync_listen, certificate.material)
         (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
+        steward = Steward(vault, authority, certificate, registry, trusting, addresses, audit, utc_now)
+        steward.rollover = rollover
         door = Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
-        where = host_port(settings.listen)
-        await stack.enter_async_context(served_on_tls(join_application(door), *where, certificate.tls))
+        face = join_application(door)
+        Witness(steward).add_to(face)
+        host, port = host_port(settings.listen)
+        port = await stack.enter_async_context(served_on_tls(face, host, port, certificate.tls))
+        steward.own_addresses = _beside(host, port)
 
-        addresses = tuple(joined(host, port) for host, port in advertised)
         hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, audit)
-        await stack.enter_async_context(served_on_socket(hub_application(hub), paths.admin_socket(state)))
+        more = (partial(add_authorities, steward),)
+        face = hub_application(hub, more=more)
+        await stack.enter_async_context(served_on_socket(face, paths.admin_socket(state)))
         if settings.admin_listen:
-            face = hub_application(hub, settings.admin_token_file)
+            face = hub_application(hub, settings.admin_token_file, more)
             where = host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(_follow(changes, broadcast), _tidy(registry), certificate.renew(), store.tend())
+        await stop.run(
+            _follow(changes, broadcast), _tidy(registry), _renew(certificate), steward.run(), store.tend()
+        )
 
 
-async def _registry(settings: HubSettings, authority: HubAuthority, store: Store) -> Registry:
-    """The registry, with what is the same for everybody written down."""
-    ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
-    registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
-    await registry.set_federation(Federation(settings.domain, authority.roots, ranges))
-    await registry.tidy(utc_now())
-    return registry
+async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
+    """The store that was asked for: by default a file of our own."""
+    if settings.store is None:
+        return await SqliteStore.open(settings.state / _DATABASE)
+    from federation.registry.etcd.store import EtcdStore  # who has no etcd need not load its messages
+
+    return await EtcdStore.open(settings.store)
 
 
 async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
@@ -136,6 +129,20 @@ async def _tidy(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
         await registry.tidy(utc_now())
+
+
+async def _renew(certificate: HubCertificate) -> None:
+    """Replace the hub's certificate about half-way through its life, for ever."""
+    while True:
+        await asyncio.sleep(_UPKEEP_SECONDS)
+        if certificate.is_due():
+            certificate.issue()
+            log.info("hub certificate renewed")
+
+
+def _beside(host: str, port: int) -> tuple[str, ...]:
+    """Where the hub itself finds what it serves at *host*."""
+    return tuple(joined(each, port) for each in (("127.0.0.1", "::1") if is_wildcard(host) else (host,)))
 
 
 def _signs_with(authority: HubAuthority) -> dict[str, str]:

@@ -23,42 +23,109 @@ from pki.signer import KeySigner
 from pki.spiffe import trust_domain_of
 
 _UNSEAL_KEY: Final = "unseal.key"
-_ROOT: Final = ("root.pem", "root.key.sealed")
-_HUB_CA: Final = ("hub-ca.pem", "hub-ca.key.sealed")
+ROOT: Final = "root.pem"
+ROOT_KEY: Final = "root.key.sealed"
+HUB_CA: Final = "hub-ca.pem"
+HUB_CA_KEY: Final = "hub-ca.key.sealed"
 CERTIFICATE: Final = "hub.pem"
 KEY: Final = "hub.key"
 
 
 @dataclass(frozen=True, slots=True)
+class Successor:
+    """The root that is to come, and the hub CA that is to sign under it."""
+
+    root: x509.Certificate
+    hub_ca: Authority
+
+
+@dataclass(slots=True)
 class HubAuthority:
-    """What the hub signs with, and whom everybody trusts in the end."""
+    """What the hub signs with, and whom everybody trusts in the end.
+
+    It changes in place, and whoever has it sees that. While one root takes over from another there is a
+    *successor*, and later, when that has become the root, a *former* one.
+    """
 
     domain: str
     root: x509.Certificate
     hub_ca: Authority
+    successor: Successor | None = None
+    former: x509.Certificate | None = None
+
+    @property
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """The roots of the federation, the oldest first."""
+        former = (self.former,) if self.former else ()
+        return (*former, self.root, *((self.successor.root,) if self.successor else ()))
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """The roots of the federation, PEM."""
-        return (to_pem([self.root]),)
+        """The roots of the federation, PEM, the oldest first."""
+        return tuple(to_pem([root]) for root in self.certificates)
 
     @property
     def pins(self) -> tuple[str, ...]:
         """What a join token says of the roots, so that a newcomer knows the hub."""
-        return (spki_sha256(self.root),)
+        return tuple(spki_sha256(root) for root in self.certificates)
 
     def sign_issuing_ca(self, csr: VerifiedCsr, cluster: str, now: datetime) -> tuple[str, ...]:
         """A cluster's issuing CA and what leads up to the root, each PEM."""
-        certificate = self.hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
-        return tuple(to_pem([c]) for c in (certificate, *self.hub_ca.chain))
+        hub_ca = self.hub_ca
+        certificate = hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
+        return tuple(to_pem([c]) for c in (certificate, *hub_ca.chain))
 
     def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> x509.Certificate:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
-        signer = KeySigner.generate()
-        certificate = self.hub_ca.issue(profile.hub(self.domain, names), signer.public_key(), now)
-        chain = to_pem([certificate, *self.hub_ca.chain]).encode()
-        keystore.write_all(state, {CERTIFICATE: chain, KEY: signer.private_pem()})
-        return certificate
+        return write_certificate(self.hub_ca, self.domain, names, now, state / CERTIFICATE, state / KEY)
+
+
+def write_certificate(
+    hub_ca: Authority, domain: str, names: tuple[str, ...], now: datetime, chain: Path, key: Path
+) -> x509.Certificate:
+    """Have *hub_ca* make a hub's certificate for *names*, in the files *chain* and *key* of one folder."""
+    signer = KeySigner.generate()
+    certificate = hub_ca.issue(profile.hub(domain, names), signer.public_key(), now)
+    files = {chain.name: to_pem([certificate, *hub_ca.chain]).encode(), key.name: signer.private_pem()}
+    keystore.write_all(chain.parent, files)
+    return certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The folder of the authorities' files, and the passphrase of the keys: the operator's, or our own."""
+
+    state: Path
+    passphrase_file: Path | None = None
+
+    def sealed(self, signer: KeySigner) -> bytes:
+        """What to keep of a key."""
+        return keystore.seal(signer.private_pem(), self._passphrase())
+
+    def signer(self, name: str) -> KeySigner:
+        """The key in the file *name*."""
+        return KeySigner.from_pem(keystore.unseal(keystore.read(self.state / name), self._passphrase()))
+
+    def certificates(self, name: str) -> tuple[x509.Certificate, ...]:
+        """The certificates in the file *name*."""
+        return from_pem(keystore.read(self.state / name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file *name*."""
+        return (self.state / name).exists()
+
+    def authority(self, certificate: str, key: str) -> Authority:
+        """The authority in the files *certificate* and *key*."""
+        own, *above = self.certificates(certificate)
+        return Authority(own, tuple(above), self.signer(key))
+
+    def _passphrase(self) -> bytes:
+        if self.passphrase_file is not None:
+            return keystore.read(self.passphrase_file).strip()
+        own = self.state / _UNSEAL_KEY
+        if not own.exists():
+            keystore.write(own, secrets.token_hex(32).encode())
+        return keystore.read(own)
 
 
 def open_or_create(
@@ -69,46 +136,42 @@ def open_or_create(
     Half-way through its life the hub CA is certified anew, with the same key, so that what it signed
     stays good. Raises WrongFederation if they are those of another domain.
     """
-    passphrase = _passphrase(state, passphrase_file)
-    if not (state / _ROOT[0]).exists():
-        _create(state, domain, passphrase, now)
+    vault = Vault(state, passphrase_file)
+    create_at_first(vault, domain, now, made)
+    return open_authority(vault, domain, now)
+
+
+def create_at_first(vault: Vault, domain: str, now: datetime, made: Callable[[], None]) -> None:
+    """Make the authorities, and call *made*, if there are none."""
+    if not vault.has(ROOT):
+        _create(vault, domain, now)
         made()
-    (root,) = from_pem(keystore.read(state / _ROOT[0]).decode())
-    if set(profile.root(domain).subject) - set(root.subject):
-        raise WrongFederation(str(state), domain)
-    signer = _unsealed(state / _HUB_CA[1], passphrase)
-    (certificate,) = from_pem(keystore.read(state / _HUB_CA[0]).decode())
-    if due(now, Validity.of(certificate), jitter=0.5):
-        above = Authority(root, (), _unsealed(state / _ROOT[1], passphrase))
-        certificate = above.issue(profile.hub_ca(domain), signer.public_key(), now)
-        keystore.write(state / _HUB_CA[0], to_pem([certificate]).encode())
-    return HubAuthority(domain, root, Authority(certificate, (), signer))
 
 
-def _create(state: Path, domain: str, passphrase: bytes, now: datetime) -> None:
+def open_authority(vault: Vault, domain: str, now: datetime) -> HubAuthority:
+    """Open the authorities that are there."""
+    (root,) = vault.certificates(ROOT)
+    hub_ca = vault.authority(HUB_CA, HUB_CA_KEY)
+    if set(profile.hub_ca(domain).subject) - set(hub_ca.certificate.subject):
+        raise WrongFederation(str(vault.state), domain)
+    if due(now, Validity.of(hub_ca.certificate), jitter=0.5):
+        above = Authority(root, (), vault.signer(ROOT_KEY))
+        certificate = above.issue(profile.hub_ca(domain), hub_ca.signer.public_key(), now)
+        keystore.write(vault.state / HUB_CA, to_pem([certificate]).encode())
+        hub_ca = Authority(certificate, (), hub_ca.signer)
+    return HubAuthority(domain, root, hub_ca)
+
+
+def _create(vault: Vault, domain: str, now: datetime) -> None:
     root_signer, hub_signer = KeySigner.generate(), KeySigner.generate()
     root = new_root(domain, root_signer, now)
     hub_ca = root.subordinate(profile.hub_ca(domain), hub_signer, now)
     keystore.write_all(
-        state,
+        vault.state,
         {
-            _ROOT[0]: to_pem([root.certificate]).encode(),
-            _ROOT[1]: keystore.seal(root_signer.private_pem(), passphrase),
-            _HUB_CA[0]: to_pem([hub_ca.certificate]).encode(),
-            _HUB_CA[1]: keystore.seal(hub_signer.private_pem(), passphrase),
+            ROOT: to_pem([root.certificate]).encode(),
+            ROOT_KEY: vault.sealed(root_signer),
+            HUB_CA: to_pem([hub_ca.certificate]).encode(),
+            HUB_CA_KEY: vault.sealed(hub_signer),
         },
     )
-
-
-def _unsealed(path: Path, passphrase: bytes) -> KeySigner:
-    return KeySigner.from_pem(keystore.unseal(keystore.read(path), passphrase))
-
-
-def _passphrase(state: Path, file: Path | None) -> bytes:
-    """The operator's passphrase, or one of our own that we keep."""
-    if file is not None:
-        return keystore.read(file).strip()
-    own = state / _UNSEAL_KEY
-    if not own.exists():
-        keystore.write(own, secrets.token_hex(32).encode())
-    return keystore.read(own)

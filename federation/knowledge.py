@@ -1,15 +1,14 @@
 """What an agent knows: the one place where its view changes, by its source and by the hub.
 
 What the hub says is checked here before it counts: a record that is not what it claims to be is
-rejected, and an issuing CA that does not lead to our root, or could sign for others, is not believed.
+rejected, and an issuing CA that does not lead to our root, or could sign for others, is not believed. A new
+root is taken only from those whom we trust already.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
-
-from cryptography import x509
 
 from clusters.changes import renewed
 from clusters.model import (
@@ -28,6 +27,7 @@ from clusters.model import (
 from federation.errors import ChangesRejected
 from federation.last_view import Owners, Received
 from federation.log import Log
+from federation.roots import Roots
 from federation.sync import records
 from gateway.view import sources
 from pki.bundle import check_issuing_ca
@@ -54,7 +54,7 @@ class Knowledge:
         self,
         home: ClusterName,
         received: Received,
-        roots: tuple[x509.Certificate, ...],
+        roots: Roots,
         vip_ranges: tuple[VipRange, ...],
         now: Callable[[], datetime],
         owners: Owners | None = None,
@@ -88,7 +88,10 @@ class Knowledge:
         """The version of every record that came from the hub, by kind and name."""
         received = self.received
         return {
-            records.FEDERATION: _versions((received.federation,)),
+            # One whose roots are not ours is told again, and then looked at.
+            records.FEDERATION: _versions(
+                (received.federation,) if self._roots.are(received.federation.roots) else ()
+            ),
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
         }
@@ -117,7 +120,7 @@ class Knowledge:
             case records.MEMBER:
                 self._accept_members(changes)
             case records.FEDERATION:
-                self._accept_federation(changes)
+                await self._accept_federation(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
         imports = dict(self.view.imports)
@@ -144,7 +147,7 @@ class Knowledge:
         self._members = told
         self._learn(replace(self.view, members=members))
 
-    def _accept_federation(self, changes: Mapping[str, bytes | None]) -> None:
+    async def _accept_federation(self, changes: Mapping[str, bytes | None]) -> None:
         if not changes:
             return
         domain = self.view.federation.domain
@@ -152,17 +155,18 @@ class Knowledge:
         if body is None or len(changes) > 1:
             raise ChangesRejected(f"this cluster is of the federation {domain}, and of no other")
         federation = records.decode(Federation, domain, body)
+        await self._roots.follow(federation, self._now())
         ranges = self._own_ranges or federation.vip_ranges
-        self._learn(
-            replace(self.view, federation=federation, vip_ranges=ranges), frozenset(self.view.imports)
-        )
+        moved = frozenset(self.view.imports) if ranges != self.view.vip_ranges else frozenset[ServiceName]()
+        members = {name: self._believed(member) for name, member in self._members.items()}
+        self._learn(replace(self.view, federation=federation, vip_ranges=ranges, members=members), moved)
 
     def _believed(self, member: Member) -> Member:
         """*member* with those issuing CAs that our root answers for, and that can sign for it alone."""
         believed = []
         for chain in member.anchors:
             try:
-                check_issuing_ca(chain, self._roots, member.trust_domain, self._now())
+                check_issuing_ca(chain, self._roots.certificates, member.trust_domain, self._now())
             except PkiError as error:
                 log.warning("issuing CA not believed", cluster=member.name, reason=str(error))
             else:

@@ -16,7 +16,10 @@ from federation.client import Admin, endpoint
 from federation.errors import FederationError
 from federation.log import Log
 from gateway.errors import EnvoyFailed
+from pki import keystore
+from pki.authority import from_pem
 from pki.errors import PkiError
+from pki.succession import bundle_hash
 
 log = Log(__name__)
 
@@ -38,9 +41,22 @@ def to_agent_beside(socket: Path) -> Tell:
     return tell
 
 
-def to_agent_elsewhere(enrolled: Enrolled) -> Tell:
-    """Reports by the certificate of an enrolled gateway, whichever is on the disk at that time."""
-    return lambda report: report_enrolled(enrolled.state, report, timeout=_TIMEOUT)
+def to_agent_elsewhere(enrolled: Enrolled, renew: Callable[[], None]) -> Tell:
+    """Reports by the certificate of an enrolled gateway, whichever is on the disk at that time.
+
+    It has that renewed when the agent has other roots than are there.
+    """
+
+    def tell(report: Report) -> ReportAnswer:
+        held = bundle_hash(from_pem(keystore.read(enrolled.roots_file)))
+        answer = report_enrolled(
+            enrolled.state, msgspec.structs.replace(report, roots=held), timeout=_TIMEOUT
+        )
+        if answer.roots not in ("", held):
+            renew()
+        return answer
+
+    return tell
 
 
 class Reporter:

@@ -13,6 +13,7 @@ from typing import Final
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Probes
+from clusters.trust import Trust
 from federation.audit import Audit
 from federation.errors import FederationError, SyncRefused, UnknownCluster
 from federation.log import Log
@@ -20,6 +21,7 @@ from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
+from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
@@ -70,12 +72,14 @@ class Sessions:
         catalogue: Catalogue,
         now: Callable[[], datetime],
         probing: Probing,
+        trusting: Trusting,
         audit: Audit,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
         self._probing = probing
+        self._trusting = trusting
         self._audit = audit
 
     @asynccontextmanager
@@ -99,10 +103,12 @@ class Sessions:
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         self._probing.connected(cluster)
+        self._trusting.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
             self._probing.lost(cluster, self._now())
+            self._trusting.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
@@ -166,8 +172,10 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
+        trust = self._trusting.said_by(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
+            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
         }
@@ -188,9 +196,12 @@ class Sessions:
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
+            case records.TRUST:
+                self._trusting.hear(cluster, _read(Trust, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
+                self._trusting.forget(cluster)
                 log.info("cluster left", cluster=cluster)
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clusters.errors import InvalidValue
 from clusters.model import VipRange, canonical_address
+from federation.registry.etcd.location import Location
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
@@ -62,6 +63,7 @@ class HubSettings:
     `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    Without a `store` the registry is a file in `state`.
     """
 
     state: Path
@@ -73,6 +75,7 @@ class HubSettings:
     passphrase_file: Path | None = None
     admin_listen: str | None = None
     admin_token_file: Path | None = None
+    store: Location | None = None
 
     def __post_init__(self) -> None:
         for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.utils import Buffer
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -19,6 +19,9 @@ from pki.spiffe import SpiffeId
 
 _KEY_ID_IN_SUBJECT: Final = 8
 _BOTH_ENDS: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+"""What a certificate may be for. Only roots from outside have RSA keys."""
 
 
 class Authority:
@@ -62,18 +65,20 @@ def new_root(domain: str, signer: Signer, now: datetime) -> Authority:
 
 def sign(
     profile: Profile,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: PublicKey,
     *,
     issuer: x509.Certificate | None,
     signer: Signer,
     now: datetime,
+    subject: x509.Name | None = None,
 ) -> x509.Certificate:
     """Sign what *profile* says, no questions asked; without an *issuer* it signs itself.
 
-    The certificate begins a little before *now*, and lies within the validity of its issuer.
+    The certificate begins a little before *now*, and lies within the validity of its issuer. *subject* is
+    for a CA whose name is not ours to give.
     """
     begins, ends = now.replace(microsecond=0) - BACKDATE, now.replace(microsecond=0) + profile.lifetime
-    subject = _subject(profile, public_key)
+    subject = subject or _subject(profile, public_key)
     if issuer is not None:
         begins = max(begins, issuer.not_valid_before_utc)
         ends = min(ends, issuer.not_valid_after_utc)
@@ -154,7 +159,7 @@ def _limits(issuer: x509.Certificate) -> tuple[int | None, x509.NameConstraints 
         return below, None
 
 
-def _subject(profile: Profile, public_key: ec.EllipticCurvePublicKey) -> x509.Name:
+def _subject(profile: Profile, public_key: PublicKey) -> x509.Name:
     """Tell an authority's keys apart by name too: verifiers look issuers up by subject."""
     if not profile.is_ca:
         return x509.Name(profile.subject)
@@ -165,7 +170,7 @@ def _subject(profile: Profile, public_key: ec.EllipticCurvePublicKey) -> x509.Na
 
 
 def _extensions(
-    profile: Profile, public_key: ec.EllipticCurvePublicKey, issuer_key: ec.EllipticCurvePublicKey
+    profile: Profile, public_key: PublicKey, issuer_key: ec.EllipticCurvePublicKey
 ) -> Iterator[tuple[x509.ExtensionType, bool]]:
     """What the certificate says beyond its name and dates, and whether a verifier must understand it."""
     yield x509.BasicConstraints(profile.is_ca, profile.path_length), True

@@ -5,6 +5,7 @@ checked here is narrower than a general verifier: the chains that ``profile`` de
 
     root ── hub CA ── issuing CA            `check_issuing_ca`, by the roots
                       issuing CA ── SVID    `check_svid`, by the issuing CAs of its trust domain
+    root                                    `check_root`; how one comes to be trusted: see `succession`
 """
 
 import hashlib
@@ -26,6 +27,7 @@ E = TypeVar("E", bound=x509.ExtensionType)
 
 _LONGEST_CHAIN: Final = 4
 _LARGEST_PEM: Final = 64 * 1024
+_BELOW_A_ROOT: Final = 2
 _BOTH_ENDS: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
 _UNDERSTOOD: Final = {
     ExtensionOID.BASIC_CONSTRAINTS,
@@ -80,6 +82,31 @@ def check_svid(
     return spiffe_id
 
 
+def check_root(root: x509.Certificate, now: datetime) -> None:
+    """Refuse what cannot be a federation's root: it has to sign itself, and have room for two CAs below."""
+    if not issued(root, by=root):
+        raise _refused(root, "it has not signed itself: it is no root")
+    _check_one(root, now)
+    _check_authority(root, below=_BELOW_A_ROOT)
+
+
+def check_cross(
+    cross: x509.Certificate, root: x509.Certificate, by: Sequence[x509.Certificate], now: datetime
+) -> None:
+    """Refuse *cross* unless one of *by* says in it that the name and the key of *root* are an authority's."""
+    if (cross.subject, spki_sha256(cross)) != (root.subject, spki_sha256(root)):
+        raise _refused(cross, f"it is not for the root {describe(root)}")
+    if not any(issued(cross, by=issuer) for issuer in by):
+        raise _refused(cross, "it was not issued by anyone we trust")
+    _check_one(cross, now)
+    _check_authority(cross, below=_BELOW_A_ROOT)
+
+
+def root_of(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> x509.Certificate | None:
+    """The one of *roots* that *chain* leads to; says nothing about whether to believe it."""
+    return next((root for c in chain for root in roots if issued(c, by=root)), None)
+
+
 def spiffe_id_of(certificate: x509.Certificate) -> SpiffeId:
     """The one SPIFFE ID that *certificate* carries. Says nothing about whether to believe it."""
     names = _extension(certificate, x509.SubjectAlternativeName)
@@ -102,6 +129,15 @@ def spki_sha256(certificate: x509.Certificate) -> str:
     return hashlib.sha256(spki).hexdigest()
 
 
+def issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
+    """Whether *by* is the issuer: in name, and by its signature. Dates and purposes are not looked at."""
+    try:
+        certificate.verify_directly_issued_by(by)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
 def _chain(pem: str) -> tuple[x509.Certificate, ...]:
     if len(pem) > _LARGEST_PEM:
         raise CertificateRefused("chain", f"longer than {_LARGEST_PEM} characters")
@@ -118,7 +154,7 @@ def _check_path(
     _check_one(chain[0], now)
     for depth, certificate in enumerate(chain):
         issuer = next(
-            (c for c in (*anchors, *chain[depth + 1 : depth + 2]) if _issued(certificate, by=c)), None
+            (c for c in (*anchors, *chain[depth + 1 : depth + 2]) if issued(certificate, by=c)), None
         )
         if issuer is None:
             raise _refused(certificate, "it was not issued by anyone we trust")
@@ -128,14 +164,6 @@ def _check_path(
         if issuer in anchors:
             return
     raise AssertionError("a chain ends at an anchor, or in an error")
-
-
-def _issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
 
 
 def _check_one(certificate: x509.Certificate, now: datetime) -> None:

@@ -13,6 +13,7 @@ import stat
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -23,6 +24,7 @@ from pki.errors import CannotUnseal, KeyExposed, KeystoreError, StateBusy
 
 _LIST: Final = ".write-all"
 _ASIDE: Final = ".new"
+_one_at_a_time = Lock()  # there is one list in a directory
 
 _MAGIC: Final = b"fedgate-sealed"
 _VERSION: Final = 1
@@ -42,13 +44,14 @@ def write(path: Path, content: bytes) -> None:
 
 
 def write_all(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Replace the *files* of *directory* as one. One writer at a time: see `exclusive`."""
-    recover(directory)
-    for name, content in files.items():
-        _write_aside(directory / name, content)
-    _sync_directory(directory)
-    write(directory / _LIST, json.dumps(list(files)).encode())
-    recover(directory)
+    """Replace the *files* of *directory* as one. One process at a time: see `exclusive`."""
+    with _one_at_a_time:
+        recover(directory)
+        for name, content in files.items():
+            _write_aside(directory / name, content)
+        _sync_directory(directory)
+        write(directory / _LIST, json.dumps(list(files)).encode())
+        recover(directory)
 
 
 def recover(directory: Path) -> None:

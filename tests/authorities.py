@@ -6,6 +6,7 @@ from functools import cached_property
 
 from cryptography import x509
 
+from federation.roots import Roots
 from pki import profile
 from pki.authority import Authority, new_root, to_pem
 from pki.bundle import spki_sha256
@@ -79,6 +80,11 @@ class Authorities:
     @property
     def pin(self) -> str:
         return spki_sha256(self.root.certificate)
+
+    @property
+    def roots(self) -> Roots:
+        """What an agent of this federation trusts, without a disk."""
+        return Roots((self.root.certificate,), lambda: self.hub_ca.chain, lambda _: None)
 
     def _credential(self, authority: Authority, described: profile.Profile) -> Credential:
         signer = KeySigner.generate()

@@ -1,7 +1,7 @@
 """What tests need of this machine. Where it is missing they are skipped, and say why.
 
 The environment variable FEDGATE_REQUIRE names what has to be there, as in
-`envoy,openssl,ip,nft,redis-server`: a test that misses one of these fails. `ip` stands for network
+`envoy,openssl,ip,nft,redis-server,etcd`: a test that misses one of these fails. `ip` stands for network
 namespaces, which are made with it.
 
 A test with the marker `envoy` or `netns` needs nothing else to be checked; `tests/conftest.py` sees to that.

@@ -34,15 +34,17 @@ from federation.api.http import (
     body_as,
     client_certificate,
     json_response,
+    switching,
     tls_context,
 )
 from federation.audit import Audit, described
 from federation.log import Log
+from federation.roots import Roots
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
 from pki import keystore
-from pki.authority import describe, to_pem
+from pki.authority import describe, from_pem, to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
 from pki.errors import PkiError
@@ -69,8 +71,11 @@ class _Issued:
 class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
-    def __init__(self, identity: ClusterIdentity, now: Callable[[], datetime], audit: Audit) -> None:
+    def __init__(
+        self, identity: ClusterIdentity, roots: Roots, now: Callable[[], datetime], audit: Audit
+    ) -> None:
         self._identity = identity
+        self._roots = roots
         self._now = now
         self._audit = audit
         self._issued: dict[str, _Issued] = {}
@@ -78,7 +83,7 @@ class Enrolment:
     @property
     def roots(self) -> tuple[str, ...]:
         """The federation's roots, each PEM."""
-        return tuple(to_pem([root]) for root in self._identity.roots)
+        return self._roots.each
 
     def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
         """Make a token with which gateway *name* may enrol in *role*, once."""
@@ -90,7 +95,7 @@ class Enrolment:
             raise ApiError(
                 409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
             )
-        pins = tuple(spki_sha256(root) for root in self._identity.roots)
+        pins = tuple(spki_sha256(root) for root in self._roots.certificates)
         token = new_token(TokenKind.GATEWAY, name, trust_domain, addresses, pins, now + ttl, role)
         self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
         return token
@@ -162,31 +167,32 @@ class Enrolment:
     def _certify(self, csr: str, role: str, name: str) -> tuple[x509.Certificate, ...]:
         authority = self._identity.authority
         profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
-        return (authority.issue(profile, verify_csr(csr), self._now()), *authority.chain)
+        crosses = tuple(cross for pem in self._roots.crosses for cross in from_pem(pem))
+        return (authority.issue(profile, verify_csr(csr), self._now()), *authority.chain, *crosses)
 
 
 class EnrolmentTls:
-    """TLS for gateways that enrol: *context* shows the agent's certificate as of the last `refresh`."""
+    """TLS for gateways that enrol: *context* is as the agent's material was at the last `refresh`."""
 
     def __init__(self, state: Path, material: Callable[[], TlsMaterial]) -> None:
         self._chain, self._key = (state / name for name in _TLS_FILES)
         self._material = material
         self._shown = material()
-        self._write()
-        self.context: ssl.SSLContext = tls_context(self._chain, self._key, self._shown.roots)
+        self._current = self._opened()
+        self.context = switching(lambda _: self._current)
 
     def refresh(self) -> None:
         """Show the newest certificate from the next connection on."""
         newest = self._material()
         if newest != self._shown:
             self._shown = newest
-            self._write()
-            self.context.load_cert_chain(self._chain, self._key)
+            self._current = self._opened()
 
-    def _write(self) -> None:
-        """Put it where the standard library takes certificates from: files only."""
+    def _opened(self) -> ssl.SSLContext:
+        """A context for it, which takes certificates from files only."""
         files = {self._chain.name: self._shown.chain.encode(), self._key.name: self._shown.key.encode()}
         keystore.write_all(self._chain.parent, files)
+        return tls_context(self._chain, self._key, self._shown.roots)
 
 
 def enrol_application(

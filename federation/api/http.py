@@ -212,6 +212,29 @@ def tls_context(chain: Path, key: Path, clients: str = "") -> ssl.SSLContext:
     return context
 
 
+def switching(choose: Callable[[str | None], ssl.SSLContext]) -> ssl.SSLContext:
+    """TLS 1.3 by whatever context *choose* gives at each handshake, for the name that the client asks for.
+
+    The contexts must be of `tls_context`, with clients: whether a client is asked for a certificate is
+    settled before its name is known.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    def switch(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        tls.context = choose(name)
+
+    context.sni_callback = switch
+    return context
+
+
+def tls_of(request: web.Request) -> ssl.SSLContext | None:
+    """The context by which the connection of *request* was made."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport else None
+    return tls.context if tls else None
+
+
 def actor_of(request: web.Request) -> str:
     """Who asks, for the audit record: the process behind a unix socket, else an address."""
     if request.transport is None:

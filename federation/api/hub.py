@@ -63,8 +63,13 @@ class _MadeToken(msgspec.Struct, frozen=True):
     expires: datetime
 
 
-def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application:
-    """The face itself; with *token_file* only for who shows the bearer token that is in there."""
+def hub_application(
+    hub: Hub, token_file: Path | None = None, more: Iterable[Callable[[web.Application], None]] = ()
+) -> web.Application:
+    """The face itself; with *token_file* only for who shows the bearer token that is in there.
+
+    *more* are parts of it that are described elsewhere.
+    """
 
     async def clusters(_: web.Request) -> web.StreamResponse:
         return json_response({"clusters": [_cluster(hub, name) for name in hub.clusterset.clusters]})
@@ -105,6 +110,8 @@ def hub_application(hub: Hub, token_file: Path | None = None) -> web.Application
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
+    for add in more:
+        add(app)
     add_audit(app, hub.audit)
     add_health(app, hub.ready, lambda: _metrics(hub))
     return app

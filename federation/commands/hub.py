@@ -1,12 +1,14 @@
 """`fedgate hub`: run the hub."""
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
 from federation import paths
 from federation.commands.options import FILE, STATE
 from federation.commands.running import log_level_option
+from federation.registry.etcd.location import Location, endpoints_and_prefix
 from federation.settings import (
     DEFAULT_DOMAIN,
     DEFAULT_LISTEN,
@@ -14,6 +16,33 @@ from federation.settings import (
     DEFAULT_VIP_RANGES,
     HubSettings,
 )
+
+
+class _Entry(TypedDict):
+    """How an etcd is entered, as the options say."""
+
+    store_ca_file: Path | None
+    store_cert_file: Path | None
+    store_key_file: Path | None
+    store_user: str
+    store_password_file: Path | None
+
+
+def _location(store: str | None, entry: _Entry) -> Location | None:
+    if store is None:
+        if any(entry.values()):
+            raise click.UsageError("the other --store options need --store etcd://HOST,.../PREFIX")
+        return None
+    endpoints, prefix = endpoints_and_prefix(store)
+    return Location(
+        endpoints,
+        prefix,
+        entry["store_ca_file"],
+        entry["store_cert_file"],
+        entry["store_key_file"],
+        entry["store_user"],
+        entry["store_password_file"],
+    )
 
 
 @click.command()
@@ -46,6 +75,16 @@ from federation.settings import (
 )
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
+@click.option(
+    "--store",
+    metavar="etcd://HOST[:PORT],.../PREFIX",
+    help="Keep the registry on this etcd. [default: a file in the state folder]",
+)
+@click.option("--store-ca-file", type=FILE, help="The CA of etcd: with it the connection is TLS.")
+@click.option("--store-cert-file", type=FILE, help="The certificate that is shown to etcd.")
+@click.option("--store-key-file", type=FILE, help="Its key.")
+@click.option("--store-user", default="", metavar="NAME", help="Whom to be for etcd.")
+@click.option("--store-password-file", type=FILE, help="The password of that user.")
 @log_level_option
 def hub(
     state: Path | None,
@@ -57,6 +96,8 @@ def hub(
     passphrase_file: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
+    store: str | None,
+    **entry: Unpack[_Entry],
 ) -> None:
     """Run the hub: the control plane that all clusters share.
 
@@ -73,6 +114,7 @@ def hub(
         passphrase_file=passphrase_file,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
+        store=_location(store, entry),
     )
     from federation.hub import run
 

@@ -10,6 +10,8 @@
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
     fedgate/tokens/TOKEN
+    fedgate/rollover                              while one root takes over from another
+    fedgate/proofs/PARTY                          who has proved to trust the root that is to come
 
 Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
 A cluster's name is in front of what is its own, so that one prefix holds it all.
@@ -22,6 +24,8 @@ FEDERATION = f"{ROOT}federation"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
+ROLLOVER = f"{ROOT}rollover"
+PROOFS = f"{ROOT}proofs/"
 VIPS_NEXT = f"{ROOT}vips/next"
 VIPS_FREED = f"{ROOT}vips/freed/"
 
@@ -69,6 +73,11 @@ def service(name: ServiceName) -> str:
 def token(token_id: str) -> str:
     """A join token."""
     return f"{TOKENS}{token_id}"
+
+
+def proof(party: str) -> str:
+    """That a cluster, or the hub, has proved to trust the root that is to come."""
+    return f"{PROOFS}{party}"
 
 
 def freed(index: int) -> str:

@@ -5,7 +5,10 @@ takes in the difference. A record that makes no sense is logged and skipped, and
 under its key stays.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final, TypeVar
 
 from clusters.errors import ClusterError
 from federation.errors import Compacted, UnreadableRecord
@@ -17,11 +20,19 @@ from federation.registry.store import Batch, Store
 log = Log(__name__)
 
 
+RELIST: Final = 300.0
+"""Seconds after which everything is listed again, in case its watchers were not told of something: etcd 3.4
+and 3.5 have lost deletions around a compaction."""
+
+T = TypeVar("T")
+
+
 class Mirror:
     """Keeps `clusterset` in step with *store*, for as long as somebody iterates over `changes`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, relist: float = RELIST) -> None:
         self._store = store
+        self._relist = relist
         self._revisions: dict[str, int] = {}
         self.clusterset = Clusterset()
 
@@ -34,7 +45,7 @@ class Mirror:
         yield change
         while True:
             try:
-                async for batch in self._store.watch(keyspace.ROOT, revision):
+                async for batch in _for(self._relist, self._store.watch(keyspace.ROOT, revision)):
                     if change := self._apply(batch):
                         yield change
             except Compacted as error:
@@ -78,3 +89,13 @@ class Mirror:
         except (UnreadableRecord, ClusterError) as error:
             log.warning("record skipped", key=key, reason=str(error))
             return NOTHING
+
+
+async def _for(seconds: float, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """*items*, until *seconds* have passed."""
+    ends = asyncio.get_running_loop().time() + seconds
+    with suppress(TimeoutError, StopAsyncIteration):
+        while True:
+            async with asyncio.timeout_at(ends):
+                item = await anext(items)
+            yield item

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from clusters.model import ClusterName, Export, ServiceName
+from federation.rollover.phases import Phase
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A moment with its time zone; it is always the hub's clock that says it."""
@@ -118,3 +119,27 @@ class TokenRecord:
     def ended_at(self) -> datetime:
         """From when on it opened no door."""
         return self.used_at or self.revoked_at or self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverRecord:
+    """One root takes over from another: which ones, PEM, the cross-certificate, and how far it has come.
+
+    With *auto* each step is taken as soon as it may be.
+    """
+
+    phase: Phase
+    old: str
+    new: str
+    cross: str
+    started: Instant
+    auto: bool = False
+    switched: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofRecord:
+    """Somebody was seen to believe a chain by the root of this fingerprint alone."""
+
+    root: str
+    at: Instant

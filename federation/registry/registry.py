@@ -16,6 +16,7 @@ from federation.registry import keyspace
 from federation.registry.ledger import Ledger, Plan
 from federation.registry.members import Members
 from federation.registry.offers import Offers
+from federation.registry.rollovers import Rollovers
 from federation.registry.store import Store
 from federation.registry.tokens import Tokens
 
@@ -28,6 +29,7 @@ class Registry:
         self.tokens = Tokens(self._ledger)
         self.offers = Offers(self._ledger, capacity)
         self.members = Members(self._ledger, self.offers)
+        self.rollovers = Rollovers(self._ledger)
 
     async def federation(self) -> Federation | None:
         """What is the same for everybody; `None` before the hub's first start is over."""

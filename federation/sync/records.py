@@ -11,6 +11,7 @@ from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Probes
+from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -27,10 +28,14 @@ LEFT: Final = "left"
 # What a cluster's gateways have found out about others; the hub shows it and does not write it down.
 PROBES: Final = "fedgate.v1.Probes"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES)
+# Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
+TRUST: Final = "fedgate.v1.Trust"
+ROOTS: Final = "roots"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Trust
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -47,6 +52,8 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
+        case Trust():
+            return ROOTS
 
 
 def encode(record: Record) -> Resource:

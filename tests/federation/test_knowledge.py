@@ -6,13 +6,14 @@ from itertools import count
 
 import pytest
 
-from clusters.model import ClusterName, Import, Member, Offer, ServiceName, VipRange, Workload
+from clusters.model import ClusterName, Federation, Import, Member, Offer, ServiceName, VipRange, Workload
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
 from federation.sync import records
 from pki import profile
 from pki.authority import to_pem
+from pki.succession import cross_certificate
 from tests import builders
 from tests.authorities import NOW, Authorities
 from tests.builders import CLOUD, ONPREM
@@ -28,14 +29,14 @@ def pki() -> Authorities:
 @pytest.fixture
 def knowledge(pki: Authorities) -> Knowledge:
     federation = builders.federation(roots=(pki.root_pem,))
-    return Knowledge(ONPREM, Received(federation), (pki.root.certificate,), (), lambda: NOW)
+    return Knowledge(ONPREM, Received(federation), pki.roots, (), lambda: NOW)
 
 
 def genuine(pki: Authorities, name: ClusterName) -> Member:
     return builders.member(name, "192.0.2.9", anchors=(to_pem(pki.issuing_ca(name).chain),))
 
 
-def told(*said: Import | Member) -> dict[str, bytes | None]:
+def told(*said: Import | Member | Federation) -> dict[str, bytes | None]:
     return {records.name_of(record): records.encode(record).body for record in said}
 
 
@@ -91,7 +92,7 @@ async def test_a_hub_ca_is_not_believed_as_an_issuing_ca(knowledge: Knowledge, p
 async def test_an_expired_issuing_ca_is_not_believed(pki: Authorities) -> None:
     received = Received(builders.federation(), {CLOUD: genuine(pki, CLOUD)})
     later = NOW + profile.ISSUING_CA_LIFETIME * 2
-    knowledge = Knowledge(ONPREM, received, (pki.root.certificate,), (), lambda: later)
+    knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: later)
     assert knowledge.view.members[CLOUD].anchors == ()
 
 
@@ -110,11 +111,13 @@ async def test_another_federation_is_rejected(knowledge: Knowledge) -> None:
         await knowledge.accept(records.FEDERATION, {"other.example": records.encode(other).body})
 
 
-async def test_new_vip_ranges_of_the_federation_touch_every_service(knowledge: Knowledge) -> None:
+async def test_new_vip_ranges_of_the_federation_touch_every_service(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
     await knowledge.accept(records.IMPORT, told(builders.imported("cart", CLOUD)))
     heard: list[Learned] = []
     knowledge.follow(heard.append)
-    moved = replace(builders.federation(), vip_ranges=(VipRange("241.9.0.0/16"),))
+    moved = replace(builders.federation(roots=(pki.root_pem,)), vip_ranges=(VipRange("241.9.0.0/16"),))
     await knowledge.accept(records.FEDERATION, {"fed.example": records.encode(moved).body})
     assert heard[0].services == frozenset({CART})
     assert knowledge.view.vips(knowledge.view.imports[CART]) == ("241.9.0.1",)
@@ -122,8 +125,8 @@ async def test_new_vip_ranges_of_the_federation_touch_every_service(knowledge: K
 
 async def test_a_clusters_own_vip_ranges_stay(pki: Authorities) -> None:
     own = (VipRange("127.81.0.0/16"),)
-    knowledge = Knowledge(ONPREM, Received(builders.federation()), (pki.root.certificate,), own, lambda: NOW)
-    moved = replace(builders.federation(), vip_ranges=(VipRange("241.9.0.0/16"),))
+    knowledge = Knowledge(ONPREM, Received(builders.federation()), pki.roots, own, lambda: NOW)
+    moved = replace(builders.federation(roots=(pki.root_pem,)), vip_ranges=(VipRange("241.9.0.0/16"),))
     await knowledge.accept(records.FEDERATION, {"fed.example": records.encode(moved).body})
     assert knowledge.view.vip_ranges == own
 
@@ -159,9 +162,7 @@ def test_an_address_that_passes_to_another_workload_is_noted_however_long_it_was
     pki: Authorities,
 ) -> None:
     ticks = (NOW + timedelta(seconds=n) for n in count())
-    knowledge = Knowledge(
-        ONPREM, Received(builders.federation()), (pki.root.certificate,), (), lambda: next(ticks)
-    )
+    knowledge = Knowledge(ONPREM, Received(builders.federation()), pki.roots, (), lambda: next(ticks))
 
     def noted(*workloads: Workload) -> datetime | None:
         knowledge.offer(Offer(workloads=workloads))
@@ -184,7 +185,7 @@ def test_an_address_that_passes_to_another_workload_is_noted_however_long_it_was
 def test_whose_an_address_was_is_known_to_the_agent_that_comes_after(pki: Authorities) -> None:
     def knowing(owners: Owners | None) -> Knowledge:
         received = Received(builders.federation())
-        return Knowledge(ONPREM, received, (pki.root.certificate,), (), lambda: NOW, owners)
+        return Knowledge(ONPREM, received, pki.roots, (), lambda: NOW, owners)
 
     first = knowing(None)
     first.offer(Offer(workloads=(builders.workload("one", "10.0.0.1"),)))
@@ -226,3 +227,44 @@ def test_an_export_says_how_much_is_ready_and_not_where() -> None:
     export = export_of(cart)
     assert (export.ready_endpoints, export.ports) == (2, (builders.HTTP,))
     assert b"10.0.0" not in records.encode(export).body
+
+
+# --- roots
+
+
+async def test_a_new_root_is_trusted_and_the_issuing_cas_below_it_are_believed(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    new = Authorities()
+    await knowledge.accept(records.MEMBER, told(genuine(new, CLOUD)))
+    assert knowledge.view.members[CLOUD].anchors == ()
+    await knowledge.accept(records.FEDERATION, told(during_rollover(pki, new)))
+    assert knowledge.view.members == {CLOUD: genuine(new, CLOUD)}
+
+
+async def test_roots_that_nobody_vouches_for_change_nothing(knowledge: Knowledge, pki: Authorities) -> None:
+    before, stranger = knowledge.view, replace(during_rollover(pki, Authorities()), crosses=())
+    with pytest.raises(ChangesRejected, match="nobody whom we trust vouches for it"):
+        await knowledge.accept(records.FEDERATION, told(stranger))
+    assert knowledge.view == before
+
+
+async def test_new_roots_touch_no_service(knowledge: Knowledge, pki: Authorities) -> None:
+    await knowledge.accept(records.IMPORT, told(builders.imported("cart", CLOUD)))
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    await knowledge.accept(records.FEDERATION, told(during_rollover(pki, Authorities())))
+    assert [learned.services for learned in heard] == [frozenset()]
+
+
+async def test_a_federation_with_other_roots_than_ours_is_to_be_told_again(pki: Authorities) -> None:
+    received = Received(during_rollover(pki, Authorities()))
+    knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: NOW)
+    assert knowledge.held()[records.FEDERATION] == {}
+
+
+def during_rollover(old: Authorities, new: Authorities) -> Federation:
+    """Both roots, and the cross-certificate by which the new one counts."""
+    cross = cross_certificate(new.root.certificate, old.root, NOW)
+    federation = builders.federation(roots=(old.root_pem, new.root_pem))
+    return replace(federation, crosses=(to_pem([cross]),))

@@ -21,6 +21,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
@@ -82,7 +83,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
 
     following = asyncio.create_task(follow())
     probing, audit = Probing(), builders.audit()
-    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing, audit)
+    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing, Trusting(), audit)
     hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)

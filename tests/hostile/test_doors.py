@@ -175,7 +175,7 @@ class Agent:
         authority = pki.hub_ca.subordinate(profile.issuing_ca(TRUST_DOMAIN), signer, NOW)
         membership = Membership(ClusterName("west"), DOMAIN, TRUST_DOMAIN, ("192.0.2.1:7444",), ())
         self.identity = ClusterIdentity(membership, authority, signer, (pki.root.certificate,))
-        self.enrolment = Enrolment(self.identity, lambda: NOW, builders.audit())
+        self.enrolment = Enrolment(self.identity, pki.roots, lambda: NOW, builders.audit())
         self.reports: list[Report] = []
 
     async def open(self) -> None:

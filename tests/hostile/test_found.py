@@ -60,7 +60,7 @@ def test_a_record_a_frame_and_a_view_that_are_too_deep_are_refused() -> None:
 async def test_of_two_federations_that_a_hub_tells_of_none_is_taken() -> None:
     pki = Authorities()
     received = Received(builders.federation(roots=(pki.root_pem,)))
-    knowledge = Knowledge(ClusterName("onprem"), received, (pki.root.certificate,), (), lambda: NOW)
+    knowledge = Knowledge(ClusterName("onprem"), received, pki.roots, (), lambda: NOW)
     before = knowledge.view
     new = msgspec.json.encode(builders.federation(roots=("new",)))
     with pytest.raises(ChangesRejected):

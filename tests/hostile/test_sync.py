@@ -38,6 +38,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
@@ -175,7 +176,9 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 20)
         self.probing = Probing()
-        self.sessions = Sessions(self.registry, Catalogue(), lambda: NOW, self.probing, builders.audit())
+        self.sessions = Sessions(
+            self.registry, Catalogue(), lambda: NOW, self.probing, Trusting(), builders.audit()
+        )
 
     async def open(self) -> None:
         await self.registry.set_federation(Federation("fed.example", (PKI.root_pem,), builders.VIP_RANGES))
@@ -273,7 +276,7 @@ class Agent:
 
     def __init__(self) -> None:
         received = Received(FEDERATIONS[0], {m.name: m for m in MEMBERS}, {i.service: i for i in IMPORTS})
-        self.knowledge = Knowledge(ONPREM, received, (PKI.root.certificate,), (), lambda: NOW)
+        self.knowledge = Knowledge(ONPREM, received, PKI.roots, (), lambda: NOW)
         self.zone = Zone(self.knowledge.view)
         self.snapshot = translate(self.knowledge.view, SPEC)
         self.knowledge.follow(self._followed)
@@ -329,7 +332,7 @@ def test_a_view_that_a_disk_has_spoilt_is_refused_or_one_to_start_with(content: 
         last = decode(content, "view.json")
     except UnreadableRecord:
         return
-    knowledge = Knowledge(ONPREM, last.received, (PKI.root.certificate,), (), lambda: NOW, last.owners)
+    knowledge = Knowledge(ONPREM, last.received, PKI.roots, (), lambda: NOW, last.owners)
     knowledge.offer(last.offer)
     Zone(knowledge.view)
     with suppress(GatewayError):

@@ -40,8 +40,8 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 
 @pytest.fixture(scope="module")
-def enrolment(identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(identity, lambda: NOW, builders.audit())
+def enrolment(pki: Authorities, identity: ClusterIdentity) -> Enrolment:
+    return Enrolment(identity, pki.roots, lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:

@@ -1,15 +1,22 @@
 """The stores that must all behave alike, and a registry on each of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from federation.registry.etcd.location import Location
+from federation.registry.etcd.store import EtcdStore
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Store
+from tests import requirements
+from tests.federation.registry.etcd_server import etcd as running_etcd
+from tests.federation.registry.shifted import Shifted
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,30 @@ async def sqlite(folder: Path) -> AsyncIterator[Bench]:
     await store.close()
 
 
-STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Bench]]] = {"sqlite": sqlite}
+@asynccontextmanager
+async def etcd(endpoint: str) -> AsyncIterator[Bench]:
+    store = await EtcdStore.open(Location((endpoint,), f"test-{secrets.token_hex(8)}"))
+    base = (await store.range("")).revision
+
+    async def let_pass(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    yield Bench(Shifted(store, base), let_pass)
+    await store.close()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def one_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of one etcd for all tests; each has a prefix of its own."""
+    requirements.program("etcd")
+    with running_etcd(tmp_path_factory.mktemp("etcd")) as (member,):
+        yield member.endpoint
+
+
+@pytest.fixture(params=["sqlite", "etcd"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with STORES[request.param](tmp_path) as bench:
+    made = etcd(request.getfixturevalue("one_etcd")) if request.param == "etcd" else sqlite(tmp_path)
+    async with made as bench:
         yield bench
 
 

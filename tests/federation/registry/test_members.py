@@ -172,12 +172,12 @@ async def test_anchors_are_replaced_for_members_only(registry: Registry) -> None
 async def test_a_cluster_is_connected_until_it_is_not_heard_of(bench: Bench) -> None:
     registry = Registry(bench.store, capacity=100)
     await joined(registry, ONPREM)
-    lease = await registry.members.connect(ONPREM, 10, NOW)
+    lease = await registry.members.connect(ONPREM, 4, NOW)
     for _ in range(3):
-        await bench.let_pass(8)
+        await bench.let_pass(2)
         await registry.members.keep_alive(lease)
     assert (await mirrored(bench.store)).connected(ONPREM)
-    await bench.let_pass(11)
+    await bench.let_pass(6)
     assert not (await mirrored(bench.store)).connected(ONPREM)
     with pytest.raises(LeaseNotFound):
         await registry.members.keep_alive(lease)
@@ -187,8 +187,8 @@ async def test_a_cluster_that_is_not_heard_of_keeps_its_records(bench: Bench) ->
     registry = Registry(bench.store, capacity=100)
     await joined(registry, ONPREM)
     await registry.offers.set_exports(ONPREM, exports("catalog"), NOW)
-    await registry.members.connect(ONPREM, 10, NOW)
-    await bench.let_pass(60)
+    await registry.members.connect(ONPREM, 3, NOW)
+    await bench.let_pass(6)
     clusterset = await mirrored(bench.store)
     assert (clusterset.clusters, clusterset.services) == ((ONPREM,), (service("catalog"),))
 

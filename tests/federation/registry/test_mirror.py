@@ -14,7 +14,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Page, Put, Store
+from federation.registry.store import Batch, Page, Put, Store
 from tests.builders import CLOUD, ONPREM, federation
 from tests.federation.registry.worlds import DAY, NOW, exports, gone, joined, mirrored, service
 
@@ -172,3 +172,21 @@ def seen(clusterset: Clusterset) -> tuple[list[Import], list[Member], list[bool]
     """All that a clusterset tells."""
     connected = [clusterset.connected(name) for name in clusterset.clusters]
     return list(clusterset.imports()), list(clusterset.members()), connected, clusterset.federation
+
+
+class Reticent(SqliteStore):
+    """A store whose watch tells nothing."""
+
+    async def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Batch]:
+        await asyncio.Event().wait()
+        yield Batch(after_revision, ())
+
+
+async def test_what_a_watch_has_not_told_is_found_by_listing_anew(tmp_path: Path) -> None:
+    store = await Reticent.open(tmp_path / "registry.db")
+    registry = Registry(store, capacity=100)
+    changes = Mirror(store, relist=0.05).changes()
+    await following(changes)
+    await joined(registry, ONPREM)
+    assert await following(changes) == Change(clusters=frozenset({ONPREM}))
+    await store.close()

@@ -1,0 +1,116 @@
+"""The part of the hub's admin API about its own authorities: what they are, and the rollover of the root."""
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+from cryptography import x509
+
+from federation.api.http import ApiError, body_as, json_response
+from federation.rollover.parties import HUB
+from federation.rollover.phases import Party, Phase, outlook
+from federation.rollover.steward import Steward
+from pki.authority import Authority, describe, from_pem
+from pki.bundle import spki_sha256
+from pki.signer import KeySigner
+from pki.succession import fingerprint
+
+
+class _Asked(msgspec.Struct):
+    """A step of the rollover; certificate and key of the root, PEM, for the start with one from outside."""
+
+    step: Literal["start", "resume", "finish", "abort"]
+    auto: bool = False
+    root_cert: str = ""
+    root_key: str = ""
+
+
+def add_authorities(steward: Steward, app: web.Application) -> None:
+    """Answer in *app*."""
+
+    async def authorities(_: web.Request) -> web.StreamResponse:
+        return json_response(_authorities(steward) | {"rollover": await _rollover(steward)})
+
+    async def rollover(_: web.Request) -> web.StreamResponse:
+        return json_response(await _rollover(steward))
+
+    async def step(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, _Asked)
+        await _take(steward, asked)
+        return json_response(await _rollover(steward))
+
+    app.router.add_get("/v1/ca", authorities)
+    app.router.add_get("/v1/ca/rollover", rollover)
+    app.router.add_post("/v1/ca/rollover", step)
+
+
+async def _take(steward: Steward, asked: _Asked) -> None:
+    match asked.step:
+        case "start":
+            await steward.start(_given(asked), auto=asked.auto)
+        case "resume":
+            if asked.auto:
+                await steward.set_auto()
+            await steward.resume()
+        case "finish":
+            await steward.finish()
+        case "abort":
+            await steward.abort()
+
+
+def _given(asked: _Asked) -> Authority | None:
+    """The root that was brought along, if one was."""
+    if bool(asked.root_cert) != bool(asked.root_key):
+        raise ApiError(400, "bad-request", "a root from outside needs its certificate and its key")
+    if not asked.root_cert:
+        return None
+    (certificate, *more) = from_pem(asked.root_cert)
+    if more:
+        raise ApiError(400, "bad-request", "the root's file has more than one certificate")
+    return Authority(certificate, (), KeySigner.from_pem(asked.root_key.encode()))
+
+
+def _authorities(steward: Steward) -> dict[str, object]:
+    authority = steward.authority
+    roots = [_certificate(root) | {"signs": root == authority.root} for root in authority.certificates]
+    return {"roots": roots, "hub_ca": _certificate(authority.hub_ca.certificate)}
+
+
+def _certificate(certificate: x509.Certificate) -> dict[str, object]:
+    return {
+        "subject": describe(certificate),
+        "fingerprint": fingerprint(certificate),
+        "pin": spki_sha256(certificate),
+        "not_before": certificate.not_valid_before_utc,
+        "not_after": certificate.not_valid_after_utc,
+    }
+
+
+async def _rollover(steward: Steward) -> dict[str, object]:
+    """How far it is; `phase` is `none` when no rollover is under way."""
+    rollover = steward.rollover
+    if rollover is None:
+        return {"phase": "none", "parties": []}
+    parties = await steward.parties()
+    (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
+    return {
+        "phase": rollover.phase,
+        "next": outlook(rollover.phase, parties).step.value,
+        "auto": rollover.auto,
+        "started": rollover.started,
+        "switched": rollover.switched,
+        "old": fingerprint(old),
+        "new": fingerprint(new),
+        "parties": [_party(party, rollover.phase) for party in parties],
+    }
+
+
+def _party(party: Party, phase: Phase) -> dict[str, object]:
+    return {
+        "name": "the hub" if party.name == HUB else party.name,
+        "state": "ready" if party.ready(phase) else "waited for",
+        "knows": party.knows,
+        "proved": party.proved,
+        "reissued": party.reissued,
+        "why": party.why,
+    }

@@ -1,0 +1,82 @@
+"""Who takes part in a rollover, and how each of them stands, by what registry and agents say: pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from clusters.trust import Trust
+from federation.registry.records import ClusterRecord, RolloverRecord, TokenRecord, TokenState
+from federation.rollover.phases import Party, Phase
+from pki.authority import from_pem
+from pki.bundle import root_of
+from pki.succession import bundle_hash
+
+HUB = "@hub"
+"""The hub among the parties: no cluster can be called so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a cluster beside its record: whether its agent is there, and what that said last."""
+
+    record: ClusterRecord
+    connected: bool
+    said: Trust | None = None
+
+
+def parties(
+    rollover: RolloverRecord,
+    clusters: Iterable[Known],
+    proofs: Mapping[str, datetime],
+    *,
+    hub_reissued: bool,
+    tokens: Iterable[TokenRecord] = (),
+    now: datetime,
+) -> Iterator[Party]:
+    """Everybody whom the rollover waits for, the hub first. *proofs* says who has proved, and when."""
+    (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
+    why = "" if HUB in proofs else "it has not seen its own new chain yet"
+    yield Party(HUB, knows=True, proved=HUB in proofs, reissued=hub_reissued, why=why)
+    bundle = bundle_hash((old, new))
+    for known in clusters:
+        name = known.record.name
+        # A proof from before it joined again is somebody else's.
+        proved = proofs.get(name, datetime.min.replace(tzinfo=now.tzinfo)) >= known.record.joined_at
+        knows = known.connected and known.said is not None and known.said.bundle == bundle
+        reissued = _reissued(known.record, new)
+        party = Party(name, knows, proved, reissued)
+        yield Party(name, knows, proved, reissued, _why(rollover.phase, party, known))
+    for token in tokens:
+        if token.state(now) is TokenState.UNUSED and token.created < rollover.started:
+            yield _of_the_old_root(token)
+
+
+def _why(phase: Phase, party: Party, known: Known) -> str:
+    """What stands against a cluster's being ready, as well as we can tell."""
+    if party.ready(phase):
+        return ""
+    if not known.connected:
+        return "its agent is not connected"
+    told = known.said.reason if known.said else ""
+    if phase is Phase.REISSUING:
+        return "it has an issuing CA of the old root"
+    if known.said is None:
+        return "it has not said which roots it trusts; an older fedgate does not"
+    if not party.knows:
+        return told or "it has not taken the new root"
+    return told or "it has not proved that it trusts the new root"
+
+
+def _reissued(record: ClusterRecord, root: x509.Certificate) -> bool:
+    return all(root_of(from_pem(chain), [root]) is not None for chain in record.anchors)
+
+
+def _of_the_old_root(token: TokenRecord) -> Party:
+    """A token that was made before the rollover leads nobody to the new root: it has to be over."""
+    why = f"made for {token.cluster} before the new root, of which it knows nothing"
+    ends = f"{token.expires:%Y-%m-%d %H:%M:%S} UTC"
+    return Party(
+        f"token {token.id}", True, True, False, f"{why}: it ends at {ends}, or by `fedgate token revoke`"
+    )
