@@ -31,7 +31,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "clusters": ("clusters", "Show the clusters of the set."),
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
-        "certs": ("certs", "Show the certificates that the agent holds."),
+        "certs": ("certs", "Show the certificates that the agent or the hub holds."),
         "audit": ("audit", "Show the audit record of the hub or the agent, and verify it."),
         "check": ("check", "Check that everything is as it should be."),
     },
