@@ -18,7 +18,7 @@ from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.reports import EVERY, Phase, Report, ReportAnswer
 from clusters.sources.file import Reading
 from clusters.trust import Trust
-from federation import last_view
+from federation import inventory, last_view
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
 from federation.audit import Audit, shown
@@ -28,6 +28,7 @@ from federation.fronts import Front, Fronts
 from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
+from federation.inventory import Held
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.log import Log
@@ -79,6 +80,7 @@ class Agent:
         )
         self._svid_store = Svids(identity.authority, minted=partial(_minted, audit))
         self.roots.crosses = received.federation.crosses
+        self._authority = identity.authority
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         self.knowledge = Knowledge(
             membership.cluster,
@@ -142,6 +144,15 @@ class Agent:
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
         return self._svid_store.all()
+
+    def certificates(self) -> tuple[Held, ...]:
+        """All that it holds: roots, its issuing CA with what is above, and the SVIDs."""
+        above = zip(self._authority.chain, ("issuing CA", "hub CA"), strict=False)
+        return (
+            *(inventory.of(root, "root") for root in self.roots.certificates),
+            *(inventory.of(certificate, kind, self._membership.cluster) for certificate, kind in above),
+            *map(inventory.of_svid, self.svids()),
+        )
 
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token:
         """Make a token for a gateway on another machine; an error if there is nowhere to enrol."""

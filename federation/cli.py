@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),
-        "certs": ("certs", "Show the certificates that the agent holds."),
+        "certs": ("certs", "Show the certificates that the agent or the hub holds."),
         "audit": ("audit", "Show the audit record of the hub or the agent, and verify it."),
         "check": ("check", "Check that everything is as it should be."),
     },

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from clusters.model import ClusterView
 from clusters.reports import Report, ReportAnswer
 from clusters.sources.file import Reading
+from federation import inventory
 from federation.api.answers import Check, endpoints_document, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.gateways import gateways_document
@@ -24,6 +25,7 @@ from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
+from federation.inventory import Held
 from federation.reporting import ADMIN_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
@@ -54,6 +56,7 @@ class Agent(Protocol):
     @property
     def checks_made(self) -> Mapping[str, int]: ...
     def svids(self) -> tuple[Svid, ...]: ...
+    def certificates(self) -> tuple[Held, ...]: ...
     def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
     async def leave(self) -> None: ...
@@ -108,7 +111,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response(agent.hear(await body_as(request, Report)))
 
     async def certs(_: web.Request) -> web.StreamResponse:
-        return json_response({"certs": [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]})
+        now = datetime.now(UTC)
+        return json_response({"certs": [held.document(now) for held in agent.certificates()]})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
@@ -132,7 +136,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response({"cluster": agent.view.home, "left": True})
 
     async def check(_: web.Request) -> web.StreamResponse:
-        return json_response({"checks": [*_checks(agent, facts), *audit_checks(audit)]})
+        held = inventory.checks(agent.certificates(), datetime.now(UTC))
+        return json_response({"checks": [*_checks(agent, facts), *held, *audit_checks(audit)]})
 
     app = application()
     app.router.add_get("/v1/status", status)
@@ -169,18 +174,6 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
         "members": sorted(view.members),
         "vip_ranges": [r.cidr for r in view.vip_ranges],
         "issuing_ca_expires": facts.issuing_ca_expires,
-    }
-
-
-def _cert(svid: Svid, now: datetime) -> dict[str, object]:
-    return {
-        "spiffe_id": str(svid.spiffe_id),
-        "kind": svid.spiffe_id.path.split("/")[1].replace("ns", "workload"),
-        "serial": f"{svid.serial:x}",
-        "not_before": svid.validity.not_before,
-        "not_after": svid.validity.not_after,
-        "renews_at": svid.renew_at,
-        "state": "valid" if svid.validity.covers(now) else "expired",
     }
 
 
@@ -243,6 +236,7 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     yield gauge("fedgate_agent_issuing_ca_expiry_seconds", "When the issuing CA ends, Unix time.", ends)
     text = "SVIDs that were asked for by the issuance socket."
     yield counters("fedgate_agent_issuance_svids", text, "outcome", facts.asked_for)
+    yield from inventory.metrics(agent.certificates())
     synced = [((g.spec.name,), float(g.standing is Standing.SYNCED)) for g in gateways]
     text = "Whether a gateway has all that it is to have."
     yield gauges("fedgate_gateway_synced", text, ("gateway",), synced)

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
+from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.health import add_health
@@ -22,7 +23,8 @@ from federation.api.metrics import gauge, gauges
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
-from federation.hub_authority import HubAuthority
+from federation.hub_authority import CERTIFICATE, HubAuthority
+from federation.inventory import Held
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import TokenRecord
@@ -97,6 +99,9 @@ def hub_application(
         view = _view(hub, _member(hub, query.get("from", "")))
         return json_response(resolve(view, query.get("name", ""), query.get("type") or None).document())
 
+    async def certs(_: web.Request) -> web.StreamResponse:
+        return json_response({"certs": [held.document(hub.now()) for held in _held(hub)]})
+
     async def check(_: web.Request) -> web.StreamResponse:
         return json_response({"checks": list(_checks(hub))})
 
@@ -109,6 +114,7 @@ def hub_application(
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
+    app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
     for add in more:
         add(app)
@@ -175,6 +181,14 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
     }
 
 
+def _held(hub: Hub) -> tuple[Held, ...]:
+    """What the hub holds, and what the clusters have from it."""
+    (own, *_) = from_pem(keystore.read(hub.audit.folder / CERTIFICATE))
+    records = map(hub.clusterset.record, hub.clusterset.clusters)
+    anchors = [(record.name, chain) for record in records if record for chain in record.anchors]
+    return tuple(inventory.of_hub(hub.authority, own, anchors))
+
+
 def _probe(hub: Hub, seen: Seen) -> dict[str, object]:
     """What a gateway of another cluster says of one of this; `said` is when it said so last."""
     return {
@@ -223,6 +237,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     left = hub.authority.hub_ca.certificate.not_valid_after_utc - hub.now()
     verdict: Literal["ok", "warn"] = "ok" if left > timedelta(days=30) else "warn"
     yield Check("hub CA", verdict, f"valid for {left.days} more days")
+    yield from inventory.checks(_held(hub), hub.now())
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
@@ -265,5 +280,6 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
+    yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()
     yield gauge("fedgate_hub_ca_expiry_seconds", "When the hub CA ends, Unix time.", ends)
