@@ -13,10 +13,10 @@ from typing import Final
 import uvloop
 
 from clusters.clock import utc_now
-from clusters.identity import ClusterIdentity, forget_identity, load_identity
+from clusters.identity import KEY_FILE, ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
-from federation import handover, last_view, paths
+from federation import handover, last_view, paths, secret_files
 from federation.agent import RENEWAL_TICK, Agent
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import EnrolmentTls, enrol_application
@@ -34,6 +34,7 @@ from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
 from pki.errors import PkiError
 from pki.profile import SVID_LIFETIME
+from pki.sealing import Seal
 from pki.spiffe import agent_id
 
 log = Log(__name__)
@@ -51,10 +52,20 @@ def run(settings: AgentSettings, *, take_over: bool = False) -> None:
     if take_over:
         with handover.asked(settings.state) as heir:
             if heir is not None:
-                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
+                uvloop.run(_serve(settings, _identity(settings), heir.estate.lock, heir))
                 return
     with keystore.exclusive(settings.state) as lock:
-        uvloop.run(_serve(settings, load_identity(settings.state), lock))
+        uvloop.run(_serve(settings, _identity(settings), lock))
+
+
+def _identity(settings: AgentSettings) -> ClusterIdentity:
+    """Who this cluster is; a key that lies open is sealed if there is a passphrase now."""
+    secret_files.check(settings.state)
+    identity = load_identity(settings.state, Seal(settings.passphrase))
+    if identity.seal.is_due(settings.state / KEY_FILE):
+        identity.save(settings.state)
+        log.info("key of the issuing CA sealed")
+    return identity
 
 
 async def _serve(
@@ -119,7 +130,8 @@ async def _alone(
     async with AsyncExitStack() as stack:
         if heir is not None:
             await heir.take()
-            agent.roots.certificates = load_identity(settings.state).roots
+            kept = await asyncio.to_thread(load_identity, settings.state, identity.seal)
+            agent.roots.certificates = kept.roots
             stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)

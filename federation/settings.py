@@ -4,7 +4,7 @@ The command line makes them and the long-running parts take them. Nothing heavy 
 because every command pays for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clusters.errors import InvalidValue
@@ -72,7 +72,7 @@ class HubSettings:
     sync_listen: str = DEFAULT_SYNC_LISTEN
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
-    passphrase_file: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     admin_listen: str | None = None
     admin_token_file: Path | None = None
     store: Location | None = None
@@ -107,6 +107,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for address in (self.ads_listen, self.enrol_listen):

@@ -101,7 +101,7 @@ class StateBusy(KeystoreError):
 class CannotUnseal(KeystoreError):
     """A sealed secret and a passphrase that do not belong together, or a damaged secret."""
 
-    hint = "give the passphrase that it was sealed with"
+    hint = "give the passphrase that it was sealed with; `fedgate seal` changes it"
 
     def __init__(self, reason: str, path: Path | None = None) -> None:
         super().__init__(f"cannot unseal{f' {path}' if path else ''}: {reason}")

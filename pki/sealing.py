@@ -1,6 +1,5 @@
 """Whether keys are sealed on the disk: one answer for a whole state folder, with what opens them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +31,10 @@ class Seal:
             raise CannotUnseal("it is sealed, and no passphrase was given")
         return keystore.unseal(content, self.passphrase)
 
+    def is_due(self, path: Path) -> bool:
+        """Whether the secret at *path* lies open, though there is a passphrase."""
+        return self.passphrase is not None and not keystore.is_sealed(keystore.read(path))
+
     def read(self, path: Path) -> bytes:
         """The secret in the file at *path*."""
         try:
@@ -41,15 +44,3 @@ class Seal:
 
 
 UNSEALED = Seal()
-
-
-def reseal(directory: Path, names: Iterable[str], old: Seal, new: Seal) -> tuple[str, ...]:
-    """Have *new* seal those files of *directory* that are there, all of them or none; says which.
-
-    Files that `old` cannot open leave everything as it was, with CannotUnseal.
-    """
-    present = [name for name in names if (directory / name).exists()]
-    changed = {name: new.closed(old.read(directory / name)) for name in present}
-    if changed:
-        keystore.write_all(directory, changed)
-    return tuple(changed)

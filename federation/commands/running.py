@@ -48,8 +48,11 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         vip_ranges: tuple[str, ...],
         ads_listen: str | None,
         enrol_listen: str | None,
+        passphrase_file: Path | None,
         **others: object,
     ) -> None:
+        from federation.passphrases import given
+
         settings = AgentSettings(
             state=state or paths.agent_state(),
             source=source,
@@ -58,11 +61,13 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             vip_ranges=vip_ranges,
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
+            passphrase=given(passphrase_file),
         )
         command(settings=settings, **others)
 
     options = [
         log_level_option,
+        click.option("--passphrase-file", type=FILE, help="Seals the issuing CA's key at rest."),
         click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
         click.option("--ads-listen", metavar="ADDRESS", help="Serve enrolled gateways here."),
         click.option(

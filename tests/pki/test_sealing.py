@@ -6,7 +6,7 @@ import pytest
 
 from pki import keystore
 from pki.errors import CannotUnseal
-from pki.sealing import UNSEALED, Seal, reseal
+from pki.sealing import UNSEALED, Seal
 
 OLD, NEW = Seal(b"open sesame"), Seal(b"shut sesame")
 
@@ -28,14 +28,3 @@ def test_what_was_never_sealed_is_read_with_and_without_a_passphrase() -> None:
 
 def test_a_passphrase_shows_nowhere() -> None:
     assert "sesame" not in f"{OLD!r} {OLD}"
-
-
-def test_another_passphrase_is_for_all_files_or_for_none(tmp_path: Path) -> None:
-    keystore.write(tmp_path / "a", OLD.closed(b"1"))
-    keystore.write(tmp_path / "b", OLD.closed(b"2"))
-    assert reseal(tmp_path, ("a", "b", "missing"), OLD, NEW) == ("a", "b")
-    assert (NEW.read(tmp_path / "a"), NEW.read(tmp_path / "b")) == (b"1", b"2")
-    keystore.write(tmp_path / "b", OLD.closed(b"2"))
-    with pytest.raises(CannotUnseal):
-        reseal(tmp_path, ("a", "b"), NEW, OLD)
-    assert NEW.read(tmp_path / "a") == b"1"

@@ -54,6 +54,18 @@ def test_an_svid_is_for_the_key_of_the_request_and_lives_as_long_as_it_is_told_t
         (str(CART), forged(), "bad-csr"),
         (str(CART), "", "bad-csr"),
     ],
+    ids=[
+        "another cluster",
+        "sub-host",
+        "the federation",
+        "no path",
+        "the agent",
+        "a gateway",
+        "not normal",
+        "no URI",
+        "forged",
+        "empty",
+    ],
 )
 def test_a_bad_request_is_refused_and_those_beside_it_are_not(spiffe_id: str, csr: str, code: str) -> None:
     good = Asked(str(CART), CSR)
