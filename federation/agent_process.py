@@ -8,16 +8,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from clusters.clock import utc_now
-from clusters.identity import KEY_FILE, ClusterIdentity, forget_identity, load_identity
+from clusters.identity import KEY_FILE, NEXT_KEY_FILE, ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
 from federation import handover, last_view, paths, secret_files
-from federation.agent import RENEWAL_TICK, Agent
+from federation.agent import Agent
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import EnrolmentTls, enrol_application
 from federation.api.http import served_on_socket, served_on_tls
@@ -33,12 +34,12 @@ from federation.settings import AgentSettings, host_port
 from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
 from pki.errors import PkiError
-from pki.profile import SVID_LIFETIME
 from pki.sealing import Seal
 from pki.spiffe import agent_id
 
 log = Log(__name__)
 
+_REFRESH: Final = 1.0
 _GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 
 
@@ -52,20 +53,27 @@ def run(settings: AgentSettings, *, take_over: bool = False) -> None:
     if take_over:
         with handover.asked(settings.state) as heir:
             if heir is not None:
-                uvloop.run(_serve(settings, _identity(settings), heir.estate.lock, heir))
+                identity = _identity(settings)
+                uvloop.run(_serve(settings, identity, heir.estate.lock, heir))
                 return
     with keystore.exclusive(settings.state) as lock:
-        uvloop.run(_serve(settings, _identity(settings), lock))
+        identity = _identity(settings)
+        _seal_keys(settings.state, identity.seal)
+        uvloop.run(_serve(settings, identity, lock))
 
 
 def _identity(settings: AgentSettings) -> ClusterIdentity:
-    """Who this cluster is; a key that lies open is sealed if there is a passphrase now."""
+    """Who this cluster is, if nobody else could have its keys."""
     secret_files.check(settings.state)
-    identity = load_identity(settings.state, Seal(settings.passphrase))
-    if identity.seal.is_due(settings.state / KEY_FILE):
-        identity.save(settings.state)
-        log.info("key of the issuing CA sealed")
-    return identity
+    return load_identity(settings.state, Seal(settings.passphrase))
+
+
+def _seal_keys(state: Path, seal: Seal) -> None:
+    """Seal the keys that lie open, if there is a passphrase now."""
+    for path in (state / KEY_FILE, state / NEXT_KEY_FILE):
+        if path.exists() and seal.is_due(path):
+            keystore.write(path, seal.closed(keystore.read(path)))
+            log.info("key sealed", path=path)
 
 
 async def _serve(
@@ -93,7 +101,9 @@ async def _serve(
         await stack.enter_async_context(agent.ads.serving([beside]))
         if heir is None:
             stack.enter_context(audit.kept())
-        workers = Workers(lambda: identity.authority, identity.membership.trust_domain, SVID_LIFETIME)
+        workers = Workers(
+            lambda: agent.identity.authority, identity.membership.trust_domain, settings.svid_lifetime
+        )
         minting = Minting(workers, lambda _: "", audit, utc_now)
         signing = UnixListener(paths.issuance_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(workers.ended())
@@ -107,6 +117,7 @@ async def _serve(
             agent.follow_source(readings),
             agent.watch_gateways(),
             agent.check_endpoints(),
+            agent.tell_anchors(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, audit, legacy, heir),
@@ -134,10 +145,11 @@ async def _alone(
             agent.roots.certificates = kept.roots
             stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        agent.owns_disk = lambda: not legacy.frozen
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.follow_hub())
-            group.create_task(agent.renew())
+            group.create_task(agent.upkeep.run())
             group.create_task(agent.prover.run())
             group.create_task(agent.remember(lambda: legacy.frozen))
 
@@ -152,7 +164,9 @@ async def _served_elsewhere(
             listener = TlsListener(settings.ads_listen, agent.material_abroad)
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
+            face = enrol_application(
+                agent.enrolment, identity.membership, lambda: settings.ads_listen or "", agent.hear
+            )
             tls = EnrolmentTls(settings.state, agent.material_abroad)
             await stack.enter_async_context(
                 served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
@@ -176,7 +190,7 @@ def _forwarder(settings: AgentSettings) -> Forwarder | None:
 async def _keep_fresh(tls: EnrolmentTls) -> None:
     """Have those who enrol be shown a certificate that is good, for ever."""
     while True:
-        await asyncio.sleep(RENEWAL_TICK)
+        await asyncio.sleep(_REFRESH)
         try:
             tls.refresh()
         except PkiError as error:
@@ -194,7 +208,6 @@ def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer, m
         identity.membership.trust_domain,
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
-        identity.authority.certificate.not_valid_after_utc,
         dns,
         minting.tally,
     )

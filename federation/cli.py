@@ -34,6 +34,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),
         "certs": ("certs", "Show the certificates that the agent or the hub holds."),
         "seal": ("seal", "Seal the keys in a state folder with another passphrase."),
+        "rotate": ("rotate", "Renew the certificates that are due at the hub or agent here."),
         "audit": ("audit", "Show the audit record of the hub or the agent, and verify it."),
         "check": ("check", "Check that everything is as it should be."),
     },

@@ -16,7 +16,7 @@ from federation.hub_authority import HubAuthority
 from federation.svids import Svid
 from pki.authority import describe, from_pem
 from pki.errors import CertificateRefused
-from pki.rotation import Validity, renew_at
+from pki.rotation import Validity, jitter_of, renew_at
 
 _OVERDUE: Final = 0.75
 """So much of its life is over when somebody is told: it was to be renewed at half of it."""
@@ -61,7 +61,7 @@ class Held:
 def of(certificate: x509.Certificate, kind: str, cluster: str = "") -> Held:
     """What is told of *certificate*; a root is not renewed by itself."""
     validity = Validity.of(certificate)
-    renews = None if kind == "root" else renew_at(validity, 0.5)
+    renews = None if kind == "root" else renew_at(validity, jitter_of(certificate))
     return Held(describe(certificate), kind, cluster, certificate.serial_number, validity, renews)
 
 

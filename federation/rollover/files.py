@@ -48,7 +48,7 @@ def prepare(vault: Vault, root: Authority, domain: str, now: datetime) -> tuple[
         raise CertificateRefused("root", "it has the key of the present root: it would be no other")
     cross = cross_certificate(root.certificate, Authority(old, (), vault.signer(ROOT_KEY)), now)
     hub_signer = KeySigner.generate()
-    hub_ca = root.subordinate(profile.hub_ca(domain), hub_signer, now)
+    hub_ca = root.subordinate(profile.hub_ca(domain, vault.lifetimes.hub_ca), hub_signer, now)
     files = {
         ROOT: to_pem([root.certificate]).encode(),
         HUB_CA: to_pem(hub_ca.chain).encode(),

@@ -29,10 +29,10 @@ from federation.rollover.parties import HUB, Known, parties
 from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
 from federation.rollover.trusting import Trusting
 from pki.authority import Authority, describe, from_pem, new_root
+from pki.bundle import fingerprint
 from pki.errors import PkiError
 from pki.signer import KeySigner
 from pki.spiffe import hub_id
-from pki.succession import fingerprint
 
 log = Log(__name__)
 
@@ -55,6 +55,11 @@ class Steward:
     own_addresses: tuple[str, ...] = ()
     rollover: RolloverRecord | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held while a step is taken: whoever changes the authority for another reason takes it too."""
+        return self._lock
 
     # --- how it stands
 
