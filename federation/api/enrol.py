@@ -94,11 +94,16 @@ class Enrolment:
         return self._roots.each
 
     def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
-        """Make a token with which gateway *name* may enrol in *role*, once."""
+        """Make a token with which gateway *name* may enrol in *role*, once.
+
+        Those that were used are remembered until they expire, to say so, unless there are very many.
+        """
         now = self._now()
         trust_domain = self._identity.membership.trust_domain
         gateway_id(trust_domain, role, name)
         self._issued = {i: issued for i, issued in self._issued.items() if issued.expires > now}
+        if len(self._issued) >= _MAX_TOKENS:
+            self._issued = {i: issued for i, issued in self._issued.items() if not issued.used}
         if len(self._issued) >= _MAX_TOKENS:
             raise ApiError(
                 409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
