@@ -104,7 +104,7 @@ async def _serve(
         workers = Workers(
             lambda: agent.identity.authority, identity.membership.trust_domain, settings.svid_lifetime
         )
-        minting = Minting(workers, lambda _: "", audit, utc_now)
+        minting = Minting(workers, agent.revocations.objection, audit, utc_now)
         signing = UnixListener(paths.issuance_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(workers.ended())
         await stack.enter_async_context(minting.serving(signing))
