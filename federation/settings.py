@@ -76,7 +76,7 @@ class HubSettings:
     sync_listen: str = DEFAULT_SYNC_LISTEN
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
-    passphrase_file: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     admin_listen: str | None = None
     admin_token_file: Path | None = None
     bundle_listen: str | None = None
@@ -125,6 +125,7 @@ class AgentSettings:
     ads_listen: str | None = None
     enrol_listen: str | None = None
     workload_socket: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
 
     def __post_init__(self) -> None:

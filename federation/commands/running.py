@@ -50,9 +50,12 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         ads_listen: str | None,
         enrol_listen: str | None,
         workload_socket: Path | None,
+        passphrase_file: Path | None,
         svid_lifetime: timedelta,
         **others: object,
     ) -> None:
+        from federation.passphrases import given
+
         settings = AgentSettings(
             state=state or paths.agent_state(),
             source=source,
@@ -62,12 +65,14 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
             workload_socket=workload_socket,
+            passphrase=given(passphrase_file),
             svid_lifetime=svid_lifetime,
         )
         command(settings=settings, **others)
 
     options = [
         log_level_option,
+        click.option("--passphrase-file", type=FILE, help="Seals the issuing CA's key at rest."),
         click.option(
             "--workload-socket",
             type=click.Path(dir_okay=False, path_type=Path),
