@@ -88,7 +88,7 @@ async def _serve(
             agent.follow_source(readings),
             agent.watch_gateways(),
             agent.check_endpoints(),
-            agent.tell_anchors(),
+            agent.anchors.run(lambda: agent.view),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, audit, legacy, heir),

@@ -99,7 +99,7 @@ class Member:
         programmes = Programmes(offered, self.trust_domain, self.svids, self.clock)
         programmes.catalogue_of(GatewaySpec("gw", frozenset(Role)))
         self.upkeep = Upkeep(
-            self.renewal, self.svids, programmes, self.own_svid, lambda: None, lambda: (), self.clock
+            self.renewal, self.svids, programmes, self.own_svid, lambda: None, tuple, lambda: None, self.clock
         )
 
     @property

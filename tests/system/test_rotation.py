@@ -5,7 +5,6 @@ real agents, a real hub and real Envoys.
 """
 
 import io
-import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +14,7 @@ import msgspec
 import pytest
 
 from federation.client import Admin, endpoint
+from federation.commands.answers import records
 from federation.demo.fleet import Fleet
 from federation.demo.rotation import show_rotation
 from federation.demo.scenario import Report
@@ -22,7 +22,6 @@ from federation.demo.stage import Stage
 from federation.demo.topology import Lab
 from federation.demo.world import in_namespaces
 from federation.output import Output
-from federation.table import Record
 from tests.system.cluster import Cluster, until
 from tests.system.federation_lab import Federation, federation
 from tests.system.test_hub_loss import calls_that_never_fail, hub_connected, in_sync, without_hub
@@ -71,13 +70,10 @@ def done(answer: dict[str, list[dict[str, str]]]) -> list[str]:
     return [item["what"] for item in answer["done"]]
 
 
-def anchors(fed: Federation, cluster: Cluster) -> set[str]:
-    """How the hub's record of a cluster says its issuing CAs end: the latest."""
-    said = fed.fleet.run_fedgate(
-        fed.fleet.world.hub, ["clusters", "--hub", str(fed.fleet.hub_state), "-o", "json"]
-    )
-    listed = msgspec.convert(json.loads(said), dict[str, list[Record]])["clusters"]
-    return {str(each["ca_expires"]) for each in listed if each["name"] == cluster.name}
+def known_to_hub(fed: Federation, cluster: Cluster) -> bool:
+    """Whether the hub shows the issuing CA that *cluster* signs with as its last."""
+    shown = records(of_hub(fed).get("/v1/clusters"), "clusters")
+    return [each.get("ca_expires") for each in shown if each.get("name") == cluster.name] == [ends(cluster)]
 
 
 def test_forced_everything_is_renewed_in_the_midst_of_calls(world: Federation) -> None:
@@ -90,7 +86,7 @@ def test_forced_everything_is_renewed_in_the_midst_of_calls(world: Federation) -
                 assert done(rotated(of_agent(cluster), force=True)) == ["issuing CA", "SVIDs"]
                 assert ends(cluster) > before[cluster.name][0]
                 until("no old certificate is in use", renewed, cluster, before[cluster.name][1])
-                assert anchors(world, cluster) == {ends(cluster)}
+                until("the hub shows the new one", known_to_hub, world, cluster)
 
 
 def renewed(cluster: Cluster, before: set[str]) -> bool:
