@@ -60,7 +60,7 @@ def test_the_jitter_of_a_certificate_is_its_own_and_stays() -> None:
 
 # --- issuing CAs ----------------------------------------------------------------------------------
 
-EARLY, HALF, LATE, OVER = (START + timedelta(hours=h) for h in (6, 14, 19, 25))
+EARLY, HALF, LATE, LAST, OVER = (START + timedelta(hours=h) for h in (6, 14, 20, 23, 25))
 NEXT = Validity(START + timedelta(hours=13), START + timedelta(hours=37))
 
 
@@ -72,7 +72,8 @@ NEXT = Validity(START + timedelta(hours=13), START + timedelta(hours=37))
         (HALF, NEXT, False, Step.HOLD),
         (HALF, NEXT, True, Step.SWITCH),
         (LATE, None, False, Step.ASK),
-        (LATE, NEXT, False, Step.SWITCH),
+        (LATE, NEXT, False, Step.HOLD),
+        (LAST, NEXT, False, Step.SWITCH),
         (OVER, None, False, Step.ASK),
         (OVER, NEXT, False, Step.SWITCH),
         (OVER, Validity(START, START + timedelta(hours=20)), True, Step.ASK),
