@@ -20,7 +20,7 @@ from tests.authorities import NOW
 from tests.builders import CLOUD, DOMAIN, ONPREM, audit
 from tests.federation.renewing import World, federation
 
-TICK = timedelta(hours=8)
+TICK = timedelta(hours=12)
 DAY = timedelta(days=1)
 HUB_AWAY = (100, 105)
 CLOUD_AWAY = (200, 203)
