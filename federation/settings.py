@@ -75,7 +75,7 @@ class HubSettings:
     sync_listen: str = DEFAULT_SYNC_LISTEN
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
-    passphrase_file: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     admin_listen: str | None = None
     admin_token_file: Path | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
@@ -112,6 +112,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
 
     def __post_init__(self) -> None:

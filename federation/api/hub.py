@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from clusters.admission import SKEW_WARNED
 from clusters.durations import short
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
+from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.eviction import Watched
@@ -25,7 +26,8 @@ from federation.api.rotate import Rotate, add_rotate
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
-from federation.hub_authority import HubAuthority
+from federation.hub_authority import CERTIFICATE, HubAuthority
+from federation.inventory import Held
 from federation.log import Log
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
@@ -127,6 +129,9 @@ def hub_application(
         view = _view(hub, _member(hub, query.get("from", "")))
         return json_response(resolve(view, query.get("name", ""), query.get("type") or None).document())
 
+    async def certs(_: web.Request) -> web.StreamResponse:
+        return json_response({"certs": [held.document(hub.now()) for held in _held(hub)]})
+
     async def check(_: web.Request) -> web.StreamResponse:
         return json_response({"checks": list(_checks(hub))})
 
@@ -141,6 +146,7 @@ def hub_application(
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
+    app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
     add_rotate(app, hub.rotate)
     for add in more:
@@ -206,6 +212,14 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
     }
+
+
+def _held(hub: Hub) -> tuple[Held, ...]:
+    """What the hub holds, and what the clusters have from it."""
+    (own, *_) = from_pem(keystore.read(hub.audit.folder / CERTIFICATE))
+    records = map(hub.clusterset.record, hub.clusterset.clusters)
+    anchors = [(record.name, chain) for record in records if record for chain in record.anchors]
+    return tuple(inventory.of_hub(hub.authority, own, anchors))
 
 
 def _evicted(hub: Hub, record: ClusterRecord) -> dict[str, object]:
@@ -279,6 +293,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     verdict: Literal["ok", "warn"] = "warn" if late(hub.now(), validity) else "ok"
     hint = "it should have been renewed by now: the hub's log says why not" if verdict == "warn" else ""
     yield Check("hub CA", verdict, f"valid for {short(validity.not_after - hub.now())} more", hint)
+    yield from inventory.checks(_held(hub), hub.now())
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
@@ -321,5 +336,6 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
+    yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()
     yield gauge("fedgate_hub_ca_expiry_seconds", "When the hub CA ends, Unix time.", ends)

@@ -45,8 +45,7 @@ from pki.lifetimes import Lifetimes
 @click.option(
     "--passphrase-file",
     type=FILE,
-    envvar="FEDGATE_PASSPHRASE_FILE",
-    help="Seals the root key at rest.",
+    help="Seals the keys of root and hub CA at rest.",
 )
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
@@ -107,6 +106,8 @@ def hub(
     The first start makes the root certificate and the registry. A restart loses nothing, and while
     the hub is away the clusters go on calling each other.
     """
+    from federation.passphrases import given
+
     if store is None and any(entry.values()):
         raise click.UsageError("the other --store options need --store etcd://HOST,.../PREFIX")
     settings = HubSettings(
@@ -116,7 +117,7 @@ def hub(
         sync_listen=sync_listen,
         advertise=advertise,
         vip_ranges=vip_ranges or DEFAULT_VIP_RANGES,
-        passphrase_file=passphrase_file,
+        passphrase=given(passphrase_file),
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
         lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
