@@ -52,6 +52,10 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.workload.identities import Identities
+from federation.workload.keyring import Keyring
+from federation.workload.server import TICK, WorkloadApi
+from federation.workload.tokens import Tokens
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
@@ -106,6 +110,10 @@ class Agent:
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
         self.ads = Ads(self._catalogue_for, moved=self.anchors.moved)
+        self._audit = audit
+        self._keyring = Keyring(settings.state)
+        self._publish_jwt_keys()
+        self.workloads = self._workload_api(membership.trust_domain)
         self.prover = Prover(
             settings.state,
             self.roots,
@@ -129,6 +137,13 @@ class Agent:
         self.prover.follow()
         if last:
             self._offer(last.offer)
+
+    def _workload_api(self, trust_domain: str) -> WorkloadApi:
+        identities = Identities(lambda: self.view, trust_domain, self._svid_store, utc_now)
+        return WorkloadApi(
+            identities,
+            Tokens(lambda: self.view, trust_domain, identities, lambda: self._keyring.keys, utc_now),
+        )
 
     def _upkeep(self, audit: Audit) -> Upkeep:
         """The renewals of this agent."""
@@ -277,6 +292,7 @@ class Agent:
         self.programmes.follow(learned.view)
         self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
+        self.workloads.follow()
         self._publish(learned)
 
     def _publish(self, learned: Learned) -> None:
@@ -350,6 +366,21 @@ class Agent:
         """Keep the link to the hub, once the source was read: before, it would be told of nothing."""
         await self._offered.wait()
         await self.sync.run()
+
+    async def tend_jwt_keys(self) -> None:
+        """Have JWT keys that are good, and everybody know them, for ever."""
+        self._keyring.reload()
+        while True:
+            if await self._keyring.tend():
+                kept = ", ".join(key.key_id for key in self._keyring.keys)
+                self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
+                self._publish_jwt_keys()
+                self.workloads.follow()
+            await asyncio.sleep(TICK)
+
+    def _publish_jwt_keys(self) -> None:
+        told = records.encode(self._keyring.published(self._membership.cluster))
+        self.published.replace(records.JWT_KEYS, {told.name: told} if self._keyring.keys else {})
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
         """Keep the view on disk, but for while the disk is another's.

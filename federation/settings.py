@@ -65,6 +65,7 @@ class HubSettings:
     `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`.
     """
@@ -78,13 +79,23 @@ class HubSettings:
     passphrase: bytes | None = field(default=None, repr=False)
     admin_listen: str | None = None
     admin_token_file: Path | None = None
+    bundle_listen: str | None = None
+    bundle_cert: Path | None = None
+    bundle_key: Path | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace: timedelta = GRACE
     store: Location | None = None
 
     def __post_init__(self) -> None:
-        for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):
-            _check_reachable(address)
+        for address in (self.listen, self.sync_listen, self.admin_listen, self.bundle_listen):
+            if address:
+                _check_reachable(address)
+        if bool(self.bundle_cert) != bool(self.bundle_key) or (self.bundle_cert and not self.bundle_listen):
+            raise InvalidValue(
+                "bundle endpoint",
+                self.bundle_listen or "",
+                "its certificate, its key and where it listens are said together",
+            )
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
         _check_ranges(self.vip_ranges)
@@ -102,7 +113,8 @@ class AgentSettings:
 
     `source` is the file that says what the cluster offers. Without `vip_ranges` the federation's
     are used. `ads_listen` and `enrol_listen` serve gateways on other hosts, and are off by default;
-    `dns_forward` are the name servers for everything outside of `clusterset.local`.
+    `dns_forward` are the name servers for everything outside of `clusterset.local`. Without
+    `workload_socket` the Workload API is in the state folder, where only this user reaches it.
     """
 
     state: Path
@@ -112,6 +124,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    workload_socket: Path | None = None
     passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
 

@@ -6,7 +6,8 @@ from itertools import count
 
 import pytest
 
-from clusters.model import ClusterName, Federation, Import, Member, Offer, ServiceName, VipRange, Workload
+from clusters.errors import InvalidValue
+from clusters.model import ClusterName, Federation, Member, Offer, ServiceName, VipRange, Workload
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
@@ -36,7 +37,7 @@ def genuine(pki: Authorities, name: ClusterName) -> Member:
     return builders.member(name, "192.0.2.9", anchors=(to_pem(pki.issuing_ca(name).chain),))
 
 
-def told(*said: Import | Member | Federation) -> dict[str, bytes | None]:
+def told(*said: records.Record) -> dict[str, bytes | None]:
     return {records.name_of(record): records.encode(record).body for record in said}
 
 
@@ -283,3 +284,27 @@ def during_rollover(old: Authorities, new: Authorities) -> Federation:
     cross = cross_certificate(new.root.certificate, old.root, NOW)
     federation = builders.federation(roots=(old.root_pem, new.root_pem))
     return replace(federation, crosses=(to_pem([cross]),))
+
+
+async def test_trust_domains_outside_are_known_and_forgotten(knowledge: Knowledge) -> None:
+    other = builders.foreign("other.example", Authorities(domain="other.example").root_pem)
+    await knowledge.accept(records.FOREIGN, told(other))
+    assert knowledge.view.trusts == {"other.example": other}
+    assert knowledge.held()[records.FOREIGN] == {"other.example": records.encode(other).version}
+    assert knowledge.received.trusts == {"other.example": other}
+    await knowledge.accept(records.FOREIGN, {"other.example": None})
+    assert knowledge.view.trusts == {}
+
+
+@pytest.mark.parametrize("name", ["fed.example", "cloud.fed.example", "new.fed.example"])
+async def test_nobody_outside_speaks_for_a_trust_domain_of_the_federation(
+    knowledge: Knowledge, pki: Authorities, name: str
+) -> None:
+    with pytest.raises(InvalidValue, match="belongs to this federation"):
+        await knowledge.accept(records.FOREIGN, told(builders.foreign(name, pki.root_pem)))
+    assert knowledge.view.trusts == {}
+
+
+async def test_a_bundle_that_cannot_be_read_is_rejected(knowledge: Knowledge) -> None:
+    with pytest.raises(ChangesRejected, match=r"bundle of other\.example"):
+        await knowledge.accept(records.FOREIGN, told(builders.foreign("other.example", "no PEM")))
