@@ -122,7 +122,7 @@ async def _serve(
             agent.watch_gateways(),
             agent.check_endpoints(),
             agent.workloads.run(),
-            agent.tell_anchors(),
+            agent.anchors.run(lambda: agent.view),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, audit, legacy, heir),

@@ -37,7 +37,7 @@ from federation.registry.registry import Registry
 from federation.trust.follower import Follower
 from pki import keystore
 from pki.authority import from_pem
-from pki.rotation import Validity, last_call
+from pki.rotation import Validity, late
 from pki.tokens import TokenKind, new_token, secret_hash
 
 log = Log(__name__)
@@ -294,7 +294,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
     validity = Validity.of(hub.authority.hub_ca.certificate)
-    verdict: Literal["ok", "warn"] = "warn" if last_call(hub.now(), validity) else "ok"
+    verdict: Literal["ok", "warn"] = "warn" if late(hub.now(), validity) else "ok"
     hint = "it should have been renewed by now: the hub's log says why not" if verdict == "warn" else ""
     yield Check("hub CA", verdict, f"valid for {short(validity.not_after - hub.now())} more", hint)
     yield from inventory.checks(_held(hub), hub.now())

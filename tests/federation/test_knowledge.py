@@ -97,6 +97,21 @@ async def test_an_expired_issuing_ca_is_not_believed(pki: Authorities) -> None:
     assert knowledge.view.members[CLOUD].anchors == ()
 
 
+async def test_what_was_not_believed_by_a_wrong_clock_is_when_the_clock_is_right(pki: Authorities) -> None:
+    clock = [NOW + ISSUING_CA_LIFETIME * 2]
+    received = Received(builders.federation(), {CLOUD: genuine(pki, CLOUD)})
+    knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: clock[0])
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    knowledge.reconsider()
+    assert heard == []
+    clock[0] = NOW
+    knowledge.reconsider()
+    assert heard[-1].view.members[CLOUD].anchors == genuine(pki, CLOUD).anchors
+    knowledge.reconsider()
+    assert len(heard) == 1
+
+
 async def test_a_member_that_claims_another_trust_domain_is_rejected(
     knowledge: Knowledge, pki: Authorities
 ) -> None:
