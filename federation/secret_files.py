@@ -8,6 +8,7 @@ from typing import Final
 from federation.errors import SecretsExposed
 
 _SECRET: Final = (".key", ".sealed", ".db", ".jsonl")
+_SECRET_NAMES: Final = ("jwt-keys.json",)
 
 
 def check(state: Path) -> None:
@@ -39,6 +40,6 @@ def _looked_at(state: Path) -> list[tuple[Path, int]]:
     files = [
         (path, stat.S_IRWXG | stat.S_IRWXO)
         for path in sorted(state.rglob("*"))
-        if path.suffix in _SECRET and not path.is_symlink() and path.is_file()
+        if (path.suffix in _SECRET or path.name in _SECRET_NAMES) and not path.is_symlink() and path.is_file()
     ]
     return [(state, stat.S_IWGRP | stat.S_IWOTH), *files]

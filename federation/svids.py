@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pki.authority import Authority, to_pem
+from pki.authority import Authority, describe, to_pem
 from pki.errors import CannotIssue
 from pki.lifetimes import SVID_LIFETIME
 from pki.profile import svid
@@ -60,7 +60,7 @@ class Svids:
         refused it is raised at once.
         """
         if spiffe_id in self._refused:
-            raise CannotIssue(self._authority.certificate.subject.rfc4514_string(), f"{spiffe_id} is revoked")
+            raise CannotIssue(describe(self._authority.certificate), f"{spiffe_id} is revoked")
         held = self._held.get(spiffe_id)
         if held is not None and spiffe_id not in self._outdated and not due(now, held.validity, held.jitter):
             return held

@@ -18,6 +18,9 @@ from pki.signer import Signer
 from pki.spiffe import SpiffeId
 
 _KEY_ID_IN_SUBJECT: Final = 8
+
+# Names of attributes for people that RFC 4514 leaves as numbers.
+_ATTRIBUTES: Final = {NameOID.SERIAL_NUMBER: "serialNumber"}
 _BOTH_ENDS: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -116,7 +119,7 @@ def describe(certificate: x509.Certificate) -> str:
 
 def _subject_of(certificate: x509.Certificate) -> str:
     try:
-        return certificate.subject.rfc4514_string() or "without a name"
+        return certificate.subject.rfc4514_string(_ATTRIBUTES) or "without a name"
     except ValueError:
         return "with a name that cannot be read"
 

@@ -57,5 +57,5 @@ def _report(admin: Admin, answer: Record, output: Output, dry_run: bool) -> list
 
 
 def _named(item: Record) -> str:
-    named = " ".join(filter(None, (text(item.get("what")), text(item.get("name")))))
+    named = " ".join(text(item[key]) for key in ("what", "name") if item.get(key))
     return f"{named}: {text(item['detail'])}" if item.get("detail") else named

@@ -10,7 +10,7 @@ from federation import secret_files
 from federation.errors import SecretsExposed
 from pki import keystore
 
-FILES = ("hub.key", "root.key.sealed", "registry.db", "audit.jsonl", "next/next.key")
+FILES = ("hub.key", "root.key.sealed", "registry.db", "audit.jsonl", "jwt-keys.json", "next/next.key")
 
 
 @pytest.fixture
