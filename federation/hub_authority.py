@@ -154,7 +154,7 @@ def open_authority(vault: Vault, domain: str, now: datetime) -> HubAuthority:
     hub_ca = vault.authority(HUB_CA, HUB_CA_KEY)
     if set(profile.hub_ca(domain).subject) - set(hub_ca.certificate.subject):
         raise WrongFederation(str(vault.state), domain)
-    if due(now, Validity.of(hub_ca.certificate), jitter=0.5):
+    if due(now, Validity.of(hub_ca.certificate), jitter=0.5) and vault.has(ROOT_KEY):
         above = Authority(root, (), vault.signer(ROOT_KEY))
         certificate = above.issue(profile.hub_ca(domain), hub_ca.signer.public_key(), now)
         keystore.write(vault.state / HUB_CA, to_pem([certificate]).encode())

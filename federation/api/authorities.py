@@ -9,6 +9,7 @@ from cryptography import x509
 from federation.api.http import ApiError, body_as, json_response
 from federation.rollover.parties import HUB
 from federation.rollover.phases import Party, Phase, outlook
+from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
 from pki.authority import Authority, describe, from_pem
 from pki.bundle import spki_sha256
@@ -17,12 +18,29 @@ from pki.succession import fingerprint
 
 
 class _Asked(msgspec.Struct):
-    """A step of the rollover; certificate and key of the root, PEM, for the start with one from outside."""
+    """A step of the rollover; for a start with a root from outside what was brought along, PEM."""
 
     step: Literal["start", "resume", "finish", "abort"]
     auto: bool = False
     root_cert: str = ""
     root_key: str = ""
+    hub_ca_chain: str = ""
+    cross_cert: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Asked(step={self.step!r})"
+
+
+class _Request(msgspec.Struct):
+    """A request for a hub CA: for the present one, or for one below the root that is to come."""
+
+    next: bool = False
+
+
+class _Chain(msgspec.Struct):
+    """The answer to a request: hub CA, what is between, and the root, PEM."""
+
+    chain: str
 
 
 def add_authorities(steward: Steward, app: web.Application) -> None:
@@ -39,6 +57,16 @@ def add_authorities(steward: Steward, app: web.Application) -> None:
         await _take(steward, asked)
         return json_response(await _rollover(steward))
 
+    async def request(asked: web.Request) -> web.StreamResponse:
+        coming = (await body_as(asked, _Request)).next
+        return json_response({"csr": await steward.request(coming=coming)})
+
+    async def install(asked: web.Request) -> web.StreamResponse:
+        await steward.install((await body_as(asked, _Chain)).chain)
+        return json_response(_authorities(steward))
+
+    app.router.add_post("/v1/ca/csr", request)
+    app.router.add_post("/v1/ca/hub-ca", install)
     app.router.add_get("/v1/ca", authorities)
     app.router.add_get("/v1/ca/rollover", rollover)
     app.router.add_post("/v1/ca/rollover", step)
@@ -58,16 +86,19 @@ async def _take(steward: Steward, asked: _Asked) -> None:
             await steward.abort()
 
 
-def _given(asked: _Asked) -> Authority | None:
-    """The root that was brought along, if one was."""
+def _given(asked: _Asked) -> Given:
+    """What was brought along."""
     if bool(asked.root_cert) != bool(asked.root_key):
         raise ApiError(400, "bad-request", "a root from outside needs its certificate and its key")
     if not asked.root_cert:
-        return None
+        return Given(None, asked.hub_ca_chain, asked.cross_cert)
+    if asked.hub_ca_chain:
+        raise ApiError(400, "bad-request", "the new root's key, or a hub CA that it has certified: not both")
     (certificate, *more) = from_pem(asked.root_cert)
     if more:
         raise ApiError(400, "bad-request", "the root's file has more than one certificate")
-    return Authority(certificate, (), KeySigner.from_pem(asked.root_key.encode()))
+    root = Authority(certificate, (), KeySigner.from_pem(asked.root_key.encode()))
+    return Given(root, cross=asked.cross_cert)
 
 
 def _authorities(steward: Steward) -> dict[str, object]:

@@ -67,6 +67,38 @@ def status(output: Output) -> None:
         output.say(f"a rollover is under way ({phase}): `fedgate ca rollover status`")
 
 
+@ca.command()
+@click.option("--next", "coming", is_flag=True, help="For a hub CA below a root that is to come.")
+@admin_options(Side.HUB)
+@output_option
+def csr(coming: bool, output: Output) -> None:
+    """Ask for the hub CA's certificate: for a root whose key is kept elsewhere.
+
+    Prints the request, PEM. Have it signed as a CA with room for one CA below it; then `fedgate ca install`.
+    """
+    answer = hub().post("/v1/ca/csr", {"next": coming})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines(_lines(answer.get("csr")))
+        output.say(
+            "have it signed; then `fedgate ca " + ("rollover start --hub-ca-chain`" if coming else "install`")
+        )
+
+
+@ca.command()
+@click.argument("chain", type=FILE)
+@admin_options(Side.HUB)
+@output_option
+def install(chain: Path, output: Output) -> None:
+    """Use the hub CA in the file CHAIN: its certificate, what is between, and the root, PEM."""
+    answer = hub().post("/v1/ca/hub-ca", {"chain": chain.read_text()})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines([f"hub CA {text(record(answer.get('hub_ca')).get('fingerprint'))} installed"])
+
+
 @ca.group(cls=_StatusGroup)
 def rollover() -> None:
     """Let a new root take over from the present one, step by step, without an interruption.
@@ -87,16 +119,29 @@ def rollover_status(output: Output) -> None:
 @rollover.command()
 @click.option("--root-cert", type=FILE, help="The new root, PEM, instead of one made here.")
 @click.option("--root-key", type=FILE, help="Its key, PEM, not encrypted; the hub seals it.")
+@click.option("--hub-ca-chain", type=FILE, help="Or what a root has certified whose key is kept elsewhere.")
+@click.option(
+    "--cross-cert", type=FILE, help="The new root signed by the present one, if we have not that key."
+)
 @click.option("--auto", is_flag=True, help="Take each step as soon as it may be taken.")
 @admin_options(Side.HUB)
 @output_option
-def start(root_cert: Path | None, root_key: Path | None, auto: bool, output: Output) -> None:
+def start(
+    root_cert: Path | None,
+    root_key: Path | None,
+    hub_ca_chain: Path | None,
+    cross_cert: Path | None,
+    auto: bool,
+    output: Output,
+) -> None:
     """Prepare a new root, and have everybody told of it."""
     if (root_cert is None) is not (root_key is None):
         raise click.UsageError("a root from outside needs --root-cert and --root-key")
-    given: dict[str, Json] = {}
-    if root_cert and root_key:
-        given = {"root_cert": root_cert.read_text(), "root_key": root_key.read_text()}
+    if root_cert and hub_ca_chain:
+        raise click.UsageError("either --root-cert and --root-key, or --hub-ca-chain")
+    files = {"root_cert": root_cert, "root_key": root_key, "hub_ca_chain": hub_ca_chain}
+    files["cross_cert"] = cross_cert
+    given = {name: path.read_text() for name, path in files.items() if path}
     _show(_step("start", auto=auto, **given), output)
 
 
@@ -123,6 +168,10 @@ def finish(output: Output) -> None:
 def abort(output: Output) -> None:
     """Go back to the old root; as long as the new one has not signed anything."""
     _show(_step("abort"), output)
+
+
+def _lines(value: Json) -> list[str]:
+    return value.splitlines() if isinstance(value, str) else []
 
 
 def _step(step: str, **given: Json) -> Record:
