@@ -5,6 +5,7 @@ either side may be the newer one, and `protocol` says when that is no longer eno
 
     GET  /v1/root    → the federation's roots, PEM: to be believed only as far as a pin goes
     POST /v1/join    JoinRequest  → JoinAnswer     (hub)
+    POST /v1/reattest  ReattestRequest → ReattestAnswer  (hub, by the key of an issuing CA that has ended)
     POST /v1/enrol   EnrolRequest → EnrolAnswer    (agent)
     POST /v1/renew   RenewRequest → RenewAnswer    (agent, by the gateway's client certificate)
     POST /v1/report  see `clusters.reports`        (agent, the same way)
@@ -26,6 +27,7 @@ PROTOCOL: Final = 1
 
 ROOT_PATH: Final = "/v1/root"
 JOIN_PATH: Final = "/v1/join"
+REATTEST_PATH: Final = "/v1/reattest"
 ENROL_PATH: Final = "/v1/enrol"
 RENEW_PATH: Final = "/v1/renew"
 
@@ -49,6 +51,8 @@ class Refusal(StrEnum):
     CLOCK_SKEW = "clock-skew"
     PROTOCOL_UNSUPPORTED = "protocol-unsupported"
     CSR_INVALID = "csr-invalid"
+    PROOF_INVALID = "proof-invalid"
+    GRACE_OVER = "grace-over"
 
 
 class JoinRequest(msgspec.Struct, frozen=True):
@@ -78,6 +82,32 @@ class JoinAnswer(msgspec.Struct, frozen=True):
     sync: tuple[str, ...]
     vip_ranges: tuple[str, ...]
     now: Instant
+
+
+class ReattestRequest(msgspec.Struct, frozen=True):
+    """A cluster that has slept past the end of its issuing CA asks for the next one.
+
+    *anchor* is the SHA-256 of the issuing CA that it still has, in hex, and *proof* a signature by its key
+    over `statement`.
+    """
+
+    cluster: str
+    anchor: str
+    csr: str
+    clock: Instant
+    proof: bytes
+
+    @property
+    def statement(self) -> bytes:
+        """What is signed: everything that is asked, so that a proof is good for nothing else."""
+        said = ("fedgate reattest 1", self.cluster, self.anchor, self.csr, self.clock.isoformat())
+        return msgspec.json.encode(said)
+
+
+class ReattestAnswer(msgspec.Struct, frozen=True):
+    """The issuing CA's certificate and what leads up to the root, each PEM."""
+
+    chain: tuple[str, ...]
 
 
 class EnrolRequest(msgspec.Struct, frozen=True):

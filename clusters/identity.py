@@ -4,6 +4,7 @@
     issuing.key     the key of the issuing CA; made here, and never anywhere else
     issuing.pem     its certificate, followed by the hub CA's
     roots.pem       the federation's roots
+    next.key, next.pem, retiring.json    while the issuing CA changes: see `clusters.succession`
 
 All are 0600, and all are replaced together or not at all.
 """
@@ -27,7 +28,11 @@ MEMBERSHIP_FILE: Final = "agent.json"
 KEY_FILE: Final = "issuing.key"
 CHAIN_FILE: Final = "issuing.pem"
 ROOTS_FILE: Final = "roots.pem"
+NEXT_KEY_FILE: Final = "next.key"
+NEXT_CHAIN_FILE: Final = "next.pem"
+RETIRING_FILE: Final = "retiring.json"
 
+_SUCCESSION: Final = (NEXT_KEY_FILE, NEXT_CHAIN_FILE, RETIRING_FILE)
 _SCHEMA: Final = 1
 _JOIN_FIRST: Final = "join first: `fedgate token create CLUSTER` on the hub prints the line to paste here"
 _JOIN_AGAIN: Final = "put the file back from a backup, or join again with --rejoin"
@@ -35,13 +40,17 @@ _JOIN_AGAIN: Final = "put the file back from a backup, or join again with --rejo
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a cluster was told when it joined: who it is, and where the hub's sync stream is."""
+    """What a cluster was told when it joined: who it is, and where the hub's sync stream is.
+
+    `join` is where it joined: there it is let in again when its certificates have ended.
+    """
 
     cluster: ClusterName
     domain: str
     trust_domain: str
     sync: tuple[str, ...]
     vip_ranges: tuple[VipRange, ...]
+    join: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,9 @@ class ClusterIdentity:
     roots: tuple[x509.Certificate, ...]
 
     def save(self, state: Path) -> None:
-        """Make this the identity in *state*."""
+        """Make this the identity in *state*; what was under way for another one there is over."""
+        for name in _SUCCESSION:
+            (state / name).unlink(missing_ok=True)
         keystore.write_all(
             state,
             {
@@ -104,7 +115,7 @@ def has_joined(state: Path) -> bool:
 
 def forget_identity(state: Path) -> None:
     """Take the identity out of *state*; the membership first, so that a crash leaves nobody half a member."""
-    for name in (MEMBERSHIP_FILE, KEY_FILE, CHAIN_FILE, ROOTS_FILE):
+    for name in (MEMBERSHIP_FILE, KEY_FILE, CHAIN_FILE, ROOTS_FILE, *_SUCCESSION):
         (state / name).unlink(missing_ok=True)
 
 
@@ -125,6 +136,7 @@ class _Record(msgspec.Struct, frozen=True):
     trust_domain: str
     sync: tuple[str, ...]
     vip_ranges: tuple[str, ...]
+    join: tuple[str, ...] = ()
 
 
 class _Schema(msgspec.Struct, frozen=True):
@@ -139,6 +151,7 @@ def _encode(membership: Membership) -> bytes:
         membership.trust_domain,
         membership.sync,
         tuple(r.cidr for r in membership.vip_ranges),
+        membership.join,
     )
     return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
 
@@ -150,4 +163,5 @@ def _membership(record: _Record) -> Membership:
         record.trust_domain,
         record.sync,
         tuple(VipRange(cidr) for cidr in record.vip_ranges),
+        record.join,
     )

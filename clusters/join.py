@@ -146,5 +146,6 @@ def _identity(
         answer.trust_domain,
         answer.sync,
         tuple(VipRange(cidr) for cidr in answer.vip_ranges),
+        token.addresses,
     )
     return ClusterIdentity(membership, Authority(issuing, from_pem(chain_pem)[1:], signer), signer, roots)

@@ -44,6 +44,19 @@ class Probes(msgspec.Struct, frozen=True):
     probes: Annotated[tuple[Probe, ...], msgspec.Meta(max_length=4096)] = ()
 
 
+class Anchors(msgspec.Struct, frozen=True):
+    """Which issuing CAs *gateway* has acknowledged as anchors: SHA-256 of their DER, in hex, by cluster.
+
+    Without a gateway's name: those that the agent would give to one that asked now.
+    """
+
+    gateway: _Word
+    anchors: Annotated[
+        dict[_Word, Annotated[tuple[_Word, ...], msgspec.Meta(max_length=256)]],
+        msgspec.Meta(max_length=4096),
+    ]
+
+
 class Report(msgspec.Struct, frozen=True):
     """How gateway *name* is.
 

@@ -6,19 +6,25 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Final
+
+from cryptography import x509
 
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
 from clusters.model import ClusterView, Federation, Offer, VipRange
 from clusters.reports import EVERY, Phase, Report, ReportAnswer
 from clusters.sources.file import Reading
+from clusters.succession import load_retiring
 from clusters.trust import Trust
 from federation import last_view
+from federation.agent_anchors import Acknowledged
+from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
 from federation.audit import Audit, shown
@@ -28,11 +34,14 @@ from federation.fronts import Front, Fronts
 from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
+from federation.identity import Identity
+from federation.issuance.client import HubIssuance
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
 from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
+from federation.renewal import Renewal
 from federation.rollover.prover import Prover
 from federation.roots import Roots, kept_in
 from federation.settings import AgentSettings
@@ -45,12 +54,13 @@ from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
+from pki.bundle import root_of
 from pki.spiffe import agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
 
-RENEWAL_TICK: Final = 5.0
+_SETTLES: Final = 5.0  # in which gateways find the way back to an agent that was started again
 _SAVE_TICK: Final = 0.5
 _MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
 _SAVE_PAUSE: Final = 0.001
@@ -71,13 +81,16 @@ class Agent:
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
-        self.roots = Roots(identity.roots, lambda: identity.authority.chain, kept_in(settings.state))
+        self.identity = Identity(identity, load_retiring(settings.state))
+        self.roots = Roots(identity.roots, lambda: self.identity.authority.chain, kept_in(settings.state))
         received = (
             last.received
             if last
             else Received(Federation(membership.domain, self.roots.each, membership.vip_ranges))
         )
-        self._svid_store = Svids(identity.authority, minted=partial(_minted, audit))
+        self._svid_store = Svids(
+            identity.authority, lifetime=settings.svid_lifetime, minted=partial(_minted, audit)
+        )
         self.roots.crosses = received.federation.crosses
         own_ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         self.knowledge = Knowledge(
@@ -88,9 +101,10 @@ class Agent:
             utc_now,
             last.owners if last else None,
         )
-        self.enrolment = Enrolment(identity, self.roots, utc_now, audit)
+        self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
-        self.ads = Ads(self._catalogue_for)
+        self._anchors_moved = asyncio.Event()
+        self.ads = Ads(self._catalogue_for, moved=self._anchors_moved.set)
         self.prover = Prover(
             settings.state,
             self.roots,
@@ -101,6 +115,10 @@ class Agent:
         )
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self.owns_disk: Callable[[], bool] = lambda: False
+        self.upkeep = self._upkeep(audit)
+        self._acknowledged = Acknowledged()
+        self._settled = time.monotonic() + _SETTLES
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
         self.zone.update(self.view, self.view.imports)
@@ -108,6 +126,35 @@ class Agent:
         self.prover.follow()
         if last:
             self._offer(last.offer)
+
+    def _upkeep(self, audit: Audit) -> Upkeep:
+        """The renewals of this agent."""
+        renewal = Renewal(
+            self._settings.state,
+            self.identity,
+            self.roots,
+            HubIssuance(self.identity, self.roots, self.material, utc_now),
+            lambda: self._svid_store.issue_by(self.identity.authority),
+            utc_now,
+            audit,
+            svid_lifetime=self._settings.svid_lifetime,
+            frozen=lambda: not self.owns_disk(),
+            wanted=self._leads_to_the_signing_root,
+        )
+        return Upkeep(
+            renewal,
+            self._svid_store,
+            self.programmes,
+            self._own_svid,
+            self.sync.renew,
+            self.gateways,
+            utc_now,
+        )
+
+    def _leads_to_the_signing_root(self, chain: Sequence[x509.Certificate]) -> bool:
+        """Whether *chain* is of the root that signs now; while there is only one root, every chain is."""
+        signing = self.roots.named(self.view.federation.signing)
+        return signing is None or root_of(chain, [signing]) is not None
 
     # --- what the admin API asks
 
@@ -186,13 +233,16 @@ class Agent:
 
     def material(self) -> TlsMaterial:
         """What the agent shows to hub and gateways, and whom it believes."""
-        svid = self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
+        svid = self._own_svid()
         return TlsMaterial(svid.chain_pem, svid.key_pem, self.roots.pem)
 
     def material_abroad(self) -> TlsMaterial:
         """The same for gateways elsewhere, of which one may have been away since before a new root came."""
         own = self.material()
         return TlsMaterial(own.chain + "".join(self.roots.crosses), own.key, own.roots)
+
+    def _own_svid(self) -> Svid:
+        return self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
 
     def _hello(self) -> Hello:
         return Hello(
@@ -283,13 +333,18 @@ class Agent:
         await self._offered.wait()
         await self.sync.run()
 
-    async def renew(self) -> None:
-        """Renew what is due, for ever."""
+    async def tell_anchors(self) -> None:
+        """Keep the hub told of which issuing CAs each gateway has acknowledged."""
         while True:
-            await asyncio.sleep(RENEWAL_TICK)
-            if self._svid_store.is_due(utc_now()):
-                self.programmes.renew()
-                self._svid_store.drop_expired(utc_now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._anchors_moved.wait()
+            self._anchors_moved.clear()
+            self._acknowledged.follow(self.view)
+            settled = time.monotonic() >= self._settled
+            told = self._acknowledged.told(self.gateways(), self._fronts.all(), own=settled)
+            self.published.replace(records.ANCHORS, {a.name: a for a in map(records.encode, told)})
+            self.knowledge.reconsider()
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
         """Keep the view on disk, but for while the disk is another's.
@@ -323,6 +378,7 @@ class Agent:
             for spec in estate.specs:
                 self.programmes.catalogue_of(spec)
             self._fronts = Fronts(estate.reports, time.monotonic())
+            self._settled = time.monotonic()
             self._steer()
 
     def last_view(self) -> LastView:

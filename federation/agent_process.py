@@ -16,7 +16,7 @@ from clusters.identity import ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
 from federation import handover, last_view, paths
-from federation.agent import RENEWAL_TICK, Agent
+from federation.agent import Agent
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import EnrolmentTls, enrol_application
 from federation.api.http import served_on_socket, served_on_tls
@@ -34,6 +34,7 @@ from pki.spiffe import agent_id
 
 log = Log(__name__)
 
+_REFRESH: Final = 1.0
 _GRACE: Final = 2.0  # for DNS conversations, when another agent takes over
 
 
@@ -87,6 +88,7 @@ async def _serve(
             agent.follow_source(readings),
             agent.watch_gateways(),
             agent.check_endpoints(),
+            agent.tell_anchors(),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, audit, legacy, heir),
@@ -113,10 +115,11 @@ async def _alone(
             agent.roots.certificates = load_identity(settings.state).roots
             stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
+        agent.owns_disk = lambda: not legacy.frozen
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.follow_hub())
-            group.create_task(agent.renew())
+            group.create_task(agent.upkeep.run())
             group.create_task(agent.prover.run())
             group.create_task(agent.remember(lambda: legacy.frozen))
 
@@ -131,7 +134,9 @@ async def _served_elsewhere(
             listener = TlsListener(settings.ads_listen, agent.material_abroad)
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
-            face = enrol_application(agent.enrolment, identity, lambda: settings.ads_listen or "", agent.hear)
+            face = enrol_application(
+                agent.enrolment, identity.membership, lambda: settings.ads_listen or "", agent.hear
+            )
             tls = EnrolmentTls(settings.state, agent.material_abroad)
             await stack.enter_async_context(
                 served_on_tls(face, *host_port(settings.enrol_listen), tls.context)
@@ -155,7 +160,7 @@ def _forwarder(settings: AgentSettings) -> Forwarder | None:
 async def _keep_fresh(tls: EnrolmentTls) -> None:
     """Have those who enrol be shown a certificate that is good, for ever."""
     while True:
-        await asyncio.sleep(RENEWAL_TICK)
+        await asyncio.sleep(_REFRESH)
         try:
             tls.refresh()
         except PkiError as error:
@@ -173,6 +178,5 @@ def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -
         identity.membership.trust_domain,
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
-        identity.authority.certificate.not_valid_after_utc,
         dns,
     )

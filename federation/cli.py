@@ -33,6 +33,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),
         "certs": ("certs", "Show the certificates that the agent holds."),
+        "rotate": ("rotate", "Renew the certificates that are due at the hub or agent here."),
         "audit": ("audit", "Show the audit record of the hub or the agent, and verify it."),
         "check": ("check", "Check that everything is as it should be."),
     },

@@ -16,6 +16,8 @@ FederationError
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
 ├── SyncRefused              the other end of a sync stream said no; `code` says why
+├── IssuanceDenied           the hub does not issue a certificate; `code` says why
+├── HubAway                  no hub could be asked for one
 ├── ChangesRejected          what a peer published and may not, or that makes no sense
 ├── AdminUnreachable         no hub or agent answers where one was looked for
 ├── AdminTimedOut            one answers too slowly
@@ -244,6 +246,30 @@ class SyncRefused(FederationError):
         self.code = code
         self.reason = reason
         self.hint = hint
+
+
+class IssuanceDenied(FederationError):
+    """The hub does not issue what it was asked for; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class HubAway(FederationError):
+    """No hub could be asked; what is due is asked for again."""
+
+    code = "hub-unreachable"
+    exit_code = Exit.UNREACHABLE
+    hint = "it is tried again until the hub answers"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the hub could not be asked: {reason}")
+        self.reason = reason
 
 
 class ChangesRejected(FederationError):

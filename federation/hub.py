@@ -12,13 +12,19 @@ import uvloop
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation import paths
+from federation.anchoring import Anchoring
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
+from federation.api.reattest import BackDoor, add_reattest
 from federation.audit import Audit
+from federation.doorkeeper import Doorkeeper
 from federation.hub_authority import HubAuthority, Vault, create_at_first
 from federation.hub_certificate import HubCertificate
+from federation.hub_upkeep import HubUpkeep
+from federation.issuance.issuance import Issuance
+from federation.issuance.server import issuance_handler
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.own_address import is_wildcard, joined, own_address
@@ -59,7 +65,7 @@ def run(settings: HubSettings) -> None:
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
-    vault = Vault(state, settings.passphrase_file)
+    vault = Vault(state, settings.passphrase_file, settings.lifetimes)
     create_at_first(vault, settings.domain, utc_now(), _first_start)
     advertised = _advertised(settings)
     addresses = tuple(joined(host, port) for host, port in advertised)
@@ -82,22 +88,32 @@ async def _serve(settings: HubSettings) -> None:
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
-        probing, trusting = Probing(), Trusting()
-        sessions = Sessions(registry, broadcast.catalogue, utc_now, probing, trusting, audit)
+        probing, anchoring, trusting = Probing(), Anchoring(), Trusting()
+        doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
+        sessions = Sessions(
+            registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, trusting, audit
+        )
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
+        issuance = Issuance(
+            authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
+        )
         listener = TlsListener(settings.sync_listen, certificate.material)
-        (sync_port,) = await stack.enter_async_context(sync.serving([listener]))
+        serving = sync.serving([listener], [issuance_handler(issuance, audit)])
+        (sync_port,) = await stack.enter_async_context(serving)
         sync_addresses = tuple(joined(host, sync_port) for host, _ in advertised)
         steward = Steward(vault, authority, certificate, registry, trusting, addresses, audit, utc_now)
         steward.rollover = rollover
-        door = Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
-        face = join_application(door)
+        upkeep = HubUpkeep(vault, authority, certificate, steward.lock, audit, utc_now)
+        face = join_application(
+            Door(authority, registry, sync_addresses, settings.vip_ranges, utc_now, audit)
+        )
+        add_reattest(face, BackDoor(registry, issuance, settings.grace, utc_now, audit))
         Witness(steward).add_to(face)
         host, port = host_port(settings.listen)
         port = await stack.enter_async_context(served_on_tls(face, host, port, certificate.tls))
         steward.own_addresses = _beside(host, port)
 
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, audit)
+        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate, audit)
         more = (partial(add_authorities, steward),)
         face = hub_application(hub, more=more)
         await stack.enter_async_context(served_on_socket(face, paths.admin_socket(state)))
@@ -107,7 +123,7 @@ async def _serve(settings: HubSettings) -> None:
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
         await stop.run(
-            _follow(changes, broadcast), _tidy(registry), _renew(certificate), steward.run(), store.tend()
+            _follow(changes, broadcast), _tidy(registry), upkeep.run(), steward.run(), store.tend()
         )
 
 
@@ -129,15 +145,6 @@ async def _tidy(registry: Registry) -> None:
     while True:
         await asyncio.sleep(_UPKEEP_SECONDS)
         await registry.tidy(utc_now())
-
-
-async def _renew(certificate: HubCertificate) -> None:
-    """Replace the hub's certificate about half-way through its life, for ever."""
-    while True:
-        await asyncio.sleep(_UPKEEP_SECONDS)
-        if certificate.is_due():
-            certificate.issue()
-            log.info("hub certificate renewed")
 
 
 def _beside(host: str, port: int) -> tuple[str, ...]:

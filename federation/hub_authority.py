@@ -6,7 +6,7 @@ beside them, which protects copies of single files and nothing more; README says
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,8 @@ from pki import keystore, profile
 from pki.authority import Authority, from_pem, new_root, to_pem
 from pki.bundle import spki_sha256
 from pki.csr import VerifiedCsr
-from pki.rotation import Validity, due
+from pki.lifetimes import Lifetimes
+from pki.rotation import Validity, due, jitter_of
 from pki.signer import KeySigner
 from pki.spiffe import trust_domain_of
 
@@ -52,6 +53,7 @@ class HubAuthority:
     hub_ca: Authority
     successor: Successor | None = None
     former: x509.Certificate | None = None
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
@@ -72,20 +74,34 @@ class HubAuthority:
     def sign_issuing_ca(self, csr: VerifiedCsr, cluster: str, now: datetime) -> tuple[str, ...]:
         """A cluster's issuing CA and what leads up to the root, each PEM."""
         hub_ca = self.hub_ca
-        certificate = hub_ca.issue(profile.issuing_ca(trust_domain_of(cluster, self.domain)), csr, now)
+        described = profile.issuing_ca(trust_domain_of(cluster, self.domain), self.lifetimes.issuing_ca)
+        certificate = hub_ca.issue(described, csr, now)
         return tuple(to_pem([c]) for c in (certificate, *hub_ca.chain))
 
     def write_certificate(self, state: Path, names: tuple[str, ...], now: datetime) -> x509.Certificate:
         """Make the hub a certificate of its own for *names*, in `CERTIFICATE` and `KEY` of *state*."""
-        return write_certificate(self.hub_ca, self.domain, names, now, state / CERTIFICATE, state / KEY)
+        described = profile.hub(self.domain, names, self.lifetimes.hub)
+        return write_certificate(self.hub_ca, described, now, state / CERTIFICATE, state / KEY)
+
+    def renew_hub_ca(self, vault: "Vault", now: datetime) -> None:
+        """Have the root certify the hub CA anew, with the same key, so that what it signed stays good.
+
+        Takes a while: the root's key is unsealed for it, and for nothing else.
+        """
+        above = Authority(self.root, (), vault.signer(ROOT_KEY))
+        signer = self.hub_ca.signer
+        described = profile.hub_ca(self.domain, self.lifetimes.hub_ca)
+        certificate = above.issue(described, signer.public_key(), now)
+        keystore.write(vault.state / HUB_CA, to_pem([certificate]).encode())
+        self.hub_ca = Authority(certificate, (), signer)
 
 
 def write_certificate(
-    hub_ca: Authority, domain: str, names: tuple[str, ...], now: datetime, chain: Path, key: Path
+    hub_ca: Authority, described: profile.Profile, now: datetime, chain: Path, key: Path
 ) -> x509.Certificate:
-    """Have *hub_ca* make a hub's certificate for *names*, in the files *chain* and *key* of one folder."""
+    """Have *hub_ca* make a hub's certificate as *described*, in the files *chain* and *key* of one folder."""
     signer = KeySigner.generate()
-    certificate = hub_ca.issue(profile.hub(domain, names), signer.public_key(), now)
+    certificate = hub_ca.issue(described, signer.public_key(), now)
     files = {chain.name: to_pem([certificate, *hub_ca.chain]).encode(), key.name: signer.private_pem()}
     keystore.write_all(chain.parent, files)
     return certificate
@@ -93,10 +109,14 @@ def write_certificate(
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The folder of the authorities' files, and the passphrase of the keys: the operator's, or our own."""
+    """The folder of the authorities' files, and the passphrase of the keys: the operator's, or our own.
+
+    *lifetimes* is how long what is signed with them is good.
+    """
 
     state: Path
     passphrase_file: Path | None = None
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
     def sealed(self, signer: KeySigner) -> bytes:
         """What to keep of a key."""
@@ -154,18 +174,16 @@ def open_authority(vault: Vault, domain: str, now: datetime) -> HubAuthority:
     hub_ca = vault.authority(HUB_CA, HUB_CA_KEY)
     if set(profile.hub_ca(domain).subject) - set(hub_ca.certificate.subject):
         raise WrongFederation(str(vault.state), domain)
-    if due(now, Validity.of(hub_ca.certificate), jitter=0.5) and vault.has(ROOT_KEY):
-        above = Authority(root, (), vault.signer(ROOT_KEY))
-        certificate = above.issue(profile.hub_ca(domain), hub_ca.signer.public_key(), now)
-        keystore.write(vault.state / HUB_CA, to_pem([certificate]).encode())
-        hub_ca = Authority(certificate, (), hub_ca.signer)
-    return HubAuthority(domain, root, hub_ca)
+    authority = HubAuthority(domain, root, hub_ca, lifetimes=vault.lifetimes)
+    if vault.has(ROOT_KEY) and due(now, Validity.of(hub_ca.certificate), jitter_of(hub_ca.certificate)):
+        authority.renew_hub_ca(vault, now)
+    return authority
 
 
 def _create(vault: Vault, domain: str, now: datetime) -> None:
     root_signer, hub_signer = KeySigner.generate(), KeySigner.generate()
     root = new_root(domain, root_signer, now)
-    hub_ca = root.subordinate(profile.hub_ca(domain), hub_signer, now)
+    hub_ca = root.subordinate(profile.hub_ca(domain, vault.lifetimes.hub_ca), hub_signer, now)
     keystore.write_all(
         vault.state,
         {

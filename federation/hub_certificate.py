@@ -14,13 +14,14 @@ from cryptography import x509
 
 from clusters.trust import PROVING_NAME
 from federation.api.http import switching, tls_context
-from federation.audit import Audit, described
+from federation.audit import Audit
+from federation.audit import described as told_of
 from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, write_certificate
 from gateway.rpc import TlsMaterial
 from pki import keystore
 from pki.authority import describe, from_pem
 from pki.bundle import root_of
-from pki.rotation import Validity, due
+from pki.profile import hub
 
 _NEXT: Final = ("next-hub.pem", "next-hub.key")
 
@@ -53,7 +54,7 @@ class HubCertificate:
     def issue(self) -> None:
         """Have a new one made, and show it from the next connection on."""
         written = self._authority.write_certificate(self._state, self._names, self._now())
-        self._audit.record("issued", describe(written), what="hub", **described(written))
+        self._audit.record("issued", describe(written), what="hub", **told_of(written))
         self._show()
 
     def follow(self) -> None:
@@ -67,13 +68,14 @@ class HubCertificate:
         """Whether what is shown is of *root*."""
         return root_of(self._chain(), [root]) is not None
 
-    def is_due(self) -> bool:
-        """Whether it is time for the next."""
-        return due(self._now(), Validity.of(self._chain()[0]), jitter=0.5)
-
     def proves(self, tls: ssl.SSLContext | None) -> bool:
         """Whether a connection by *tls* proves that the client trusts the root that is to come."""
         return self._proving is not None and tls is self._proving
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """The one that is shown."""
+        return self._chain()[0]
 
     def _chain(self) -> tuple[x509.Certificate, ...]:
         return from_pem(keystore.read(self._state / CERTIFICATE))
@@ -88,7 +90,8 @@ class HubCertificate:
             key.unlink(missing_ok=True)
         else:
             names = (*self._names, PROVING_NAME)
-            write_certificate(successor.hub_ca, self._authority.domain, names, self._now(), chain, key)
+            described = hub(self._authority.domain, names, self._authority.lifetimes.hub)
+            write_certificate(successor.hub_ca, described, self._now(), chain, key)
             self._proving = tls_context(chain, key, roots)
 
     def _context(self, name: str | None) -> ssl.SSLContext:

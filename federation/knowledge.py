@@ -161,14 +161,26 @@ class Knowledge:
         members = {name: self._believed(member) for name, member in self._members.items()}
         self._learn(replace(self.view, federation=federation, vip_ranges=ranges, members=members), moved)
 
-    def _believed(self, member: Member) -> Member:
+    def reconsider(self) -> None:
+        """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
+        doubted = {
+            name: told
+            for name, told in self._members.items()
+            if name in self.view.members and told.anchors != self.view.members[name].anchors
+        }
+        now = {name: self._believed(told, quietly=True) for name, told in doubted.items()}
+        if any(now[name] != self.view.members[name] for name in now):
+            self._learn(replace(self.view, members={**self.view.members, **now}))
+
+    def _believed(self, member: Member, *, quietly: bool = False) -> Member:
         """*member* with those issuing CAs that our root answers for, and that can sign for it alone."""
         believed = []
         for chain in member.anchors:
             try:
                 check_issuing_ca(chain, self._roots.certificates, member.trust_domain, self._now())
             except PkiError as error:
-                log.warning("issuing CA not believed", cluster=member.name, reason=str(error))
+                if not quietly:
+                    log.warning("issuing CA not believed", cluster=member.name, reason=str(error))
             else:
                 believed.append(chain)
         return replace(member, anchors=tuple(believed))

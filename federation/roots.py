@@ -16,9 +16,9 @@ from clusters.model import Federation
 from federation.errors import ChangesRejected, FederationError
 from pki import keystore
 from pki.authority import from_pem, to_pem
-from pki.bundle import root_of
+from pki.bundle import fingerprint, root_of
 from pki.errors import PkiError
-from pki.succession import accepted, bundle_hash, fingerprint
+from pki.succession import accepted, bundle_hash
 
 Keep = Callable[[str], None]
 OwnChain = Callable[[], Sequence[x509.Certificate]]

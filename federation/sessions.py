@@ -12,10 +12,12 @@ from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
-from clusters.reports import Probes
+from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
+from federation.anchoring import Anchoring
 from federation.audit import Audit
-from federation.errors import FederationError, SyncRefused, UnknownCluster
+from federation.doorkeeper import Doorkeeper
+from federation.errors import FederationError, SyncRefused
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
@@ -27,10 +29,6 @@ from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
-from pki.authority import from_pem
-from pki.bundle import check_svid
-from pki.errors import PkiError
-from pki.spiffe import agent_id
 
 log = Log(__name__)
 
@@ -71,14 +69,18 @@ class Sessions:
         registry: Registry,
         catalogue: Catalogue,
         now: Callable[[], datetime],
+        doorkeeper: Doorkeeper,
         probing: Probing,
+        anchoring: Anchoring,
         trusting: Trusting,
         audit: Audit,
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
         self._now = now
+        self._doorkeeper = doorkeeper
         self._probing = probing
+        self._anchoring = anchoring
         self._trusting = trusting
         self._audit = audit
 
@@ -91,10 +93,10 @@ class Sessions:
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
-            record, now = await self._record(cluster), self._now()
+            record, now = await self._doorkeeper.record(cluster), self._now()
             if record != checked or now - since > _CHECKED_AGAIN:
                 with self._told_of_denial(peer, cluster):
-                    self._check(peer, record)
+                    self._doorkeeper.check(peer, record)
                 checked, since = record, now
             await self._accept(cluster, kind, changes)
             if kind == records.LEAVE and changes:
@@ -103,11 +105,13 @@ class Sessions:
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         self._probing.connected(cluster)
+        self._anchoring.connected(cluster)
         self._trusting.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
             self._probing.lost(cluster, self._now())
+            self._anchoring.lost(cluster, self._now())
             self._trusting.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
@@ -120,8 +124,8 @@ class Sessions:
     async def _admitted(self, peer: Peer, hello: Hello) -> ClusterRecord:
         """The record by which the agent was let in."""
         with self._told_of_denial(peer, hello.cluster):
-            record = await self._record(hello.cluster)
-            self._check(peer, record)
+            record = await self._doorkeeper.record(hello.cluster)
+            self._doorkeeper.check(peer, record)
             skew = self._skew(hello)
             if abs(skew) > SKEW_REFUSED:
                 raise SyncRefused(
@@ -144,26 +148,6 @@ class Sessions:
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
 
-    async def _record(self, cluster: ClusterName) -> ClusterRecord:
-        try:
-            return await self._registry.members.get(cluster)
-        except UnknownCluster as error:
-            raise SyncRefused("not-a-member", str(error), "join again with a new token") from error
-
-    def _check(self, peer: Peer, record: ClusterRecord) -> None:
-        """TLS has led the certificate to our root; here it is led to an issuing CA that still counts."""
-        anchors = [from_pem(chain)[0] for chain in record.anchors]
-        try:
-            proven = check_svid(peer.chain, anchors, record.trust_domain, self._now())
-        except PkiError as error:
-            raise SyncRefused(
-                "not-this-cluster",
-                f"the certificate is not {record.name}'s as it joined last: {error}",
-                "if this cluster was joined again elsewhere, that one counts now",
-            ) from error
-        if proven != agent_id(record.trust_domain):
-            raise SyncRefused("not-an-agent", f"{proven} is not the agent of {record.name}")
-
     async def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
         """The versions of what the registry has of *cluster*, so that only what changed is sent.
 
@@ -172,9 +156,11 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
+        anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.said_by(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
+            records.ANCHORS: {told.name: told.version for told in anchors},
             records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
@@ -196,11 +182,14 @@ class Sessions:
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
+            case records.ANCHORS:
+                self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
                 self._trusting.hear(cluster, _read(Trust, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
                 self._probing.forget(cluster)
+                self._anchoring.forget(cluster)
                 self._trusting.forget(cluster)
                 log.info("cluster left", cluster=cluster)
 

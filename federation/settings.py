@@ -4,12 +4,14 @@ The command line makes them and the long-running parts take them. Nothing heavy 
 because every command pays for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from clusters.errors import InvalidValue
 from clusters.model import VipRange, canonical_address
 from federation.registry.etcd.location import Location
+from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 
 HUB_PORT = 7443
 SYNC_PORT = 7444
@@ -63,6 +65,7 @@ class HubSettings:
     `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`.
     """
 
@@ -75,6 +78,8 @@ class HubSettings:
     passphrase_file: Path | None = None
     admin_listen: str | None = None
     admin_token_file: Path | None = None
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    grace: timedelta = GRACE
     store: Location | None = None
 
     def __post_init__(self) -> None:
@@ -107,6 +112,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    svid_lifetime: timedelta = SVID_LIFETIME
 
     def __post_init__(self) -> None:
         for address in (self.ads_listen, self.enrol_listen):
@@ -115,3 +121,4 @@ class AgentSettings:
         for address in (*self.dns_listen, *self.dns_forward):
             canonical_address(host_port(address, DNS_PORT)[0])
         _check_ranges(self.vip_ranges)
+        check_lifetime("SVID", self.svid_lifetime)

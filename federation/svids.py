@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from pki.authority import Authority, to_pem
 from pki.errors import CannotIssue
-from pki.profile import SVID_LIFETIME, svid
+from pki.lifetimes import SVID_LIFETIME
+from pki.profile import svid
 from pki.rotation import Validity, due, renew_at
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId
@@ -49,6 +50,7 @@ class Svids:
         self._jitter = jitter
         self._minted = minted
         self._held: dict[SpiffeId, Svid] = {}
+        self._outdated: set[SpiffeId] = set()
 
     def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
         """The SVID of *spiffe_id*, minted if there is none or it is due.
@@ -56,7 +58,7 @@ class Svids:
         One that is due and cannot be renewed is used to its end; after that CannotIssue is raised.
         """
         held = self._held.get(spiffe_id)
-        if held is not None and not due(now, held.validity, held.jitter):
+        if held is not None and spiffe_id not in self._outdated and not due(now, held.validity, held.jitter):
             return held
         try:
             minted = self._mint(spiffe_id, now)
@@ -65,8 +67,17 @@ class Svids:
                 raise
             return held
         self._held[spiffe_id] = minted
+        self._outdated.discard(spiffe_id)
         self._minted(minted)
         return minted
+
+    def issue_by(self, authority: Authority) -> None:
+        """Have *authority* sign what is minted from now on; what there is, is used until it is due."""
+        self._authority = authority
+
+    def outdate(self) -> None:
+        """Have everything minted anew, due or not."""
+        self._outdated = set(self._held)
 
     def all(self) -> tuple[Svid, ...]:
         """Every SVID that may still be in use, by name."""
@@ -74,12 +85,21 @@ class Svids:
 
     def is_due(self, now: datetime) -> bool:
         """Whether some SVID is due."""
-        return any(due(now, held.validity, held.jitter) for held in self._held.values())
+        return self.count_due(now) > 0
+
+    def count_due(self, now: datetime) -> int:
+        """How many are due."""
+        return sum(i in self._outdated or due(now, s.validity, s.jitter) for i, s in self._held.items())
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """When the next of them will be due; None if none will."""
+        return min((s.renew_at for s in self._held.values() if s.renew_at > now), default=None)
 
     def drop_expired(self, now: datetime) -> None:
         """Forget what is over: those whom nobody asks for any more are not renewed, and end here."""
         for spiffe_id in [i for i, held in self._held.items() if not held.validity.covers(now)]:
             del self._held[spiffe_id]
+            self._outdated.discard(spiffe_id)
 
     def _mint(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
         signer = KeySigner.generate()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """One connected gateway. `since` is when `standing` became what it is; `kinds` goes by type URL."""
+    """One connected gateway. `since` is when `standing` became what it is; `kinds` goes by type URL.
+
+    `anchors` are the versions of the clusters' anchors that it has acknowledged, by the secret's name.
+    """
 
     spec: GatewaySpec
     peer: Peer
@@ -54,6 +57,7 @@ class GatewayStatus:
     standing: Standing
     since: datetime
     kinds: Mapping[str, KindStatus]
+    anchors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def detail(self) -> str:
@@ -68,7 +72,8 @@ class GatewayStatus:
 class Ads:
     """Serves each gateway from the catalogue that *catalogue_for* gives it.
 
-    *catalogue_for* raises GatewayRefused for one that shall have nothing.
+    *catalogue_for* raises GatewayRefused for one that shall have nothing. *moved* is called when a gateway
+    comes or goes, or has answered for secrets.
     """
 
     def __init__(
@@ -77,8 +82,10 @@ class Ads:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_names: int = MAX_NAMES,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._catalogue_for = catalogue_for
+        self._moved = moved
         self._now = now
         self._max_names = max_names
         self._connections: set[_Connection] = set()
@@ -104,8 +111,10 @@ class Ads:
         except GatewayError as error:
             _log(logging.WARNING, "gateway refused", peer=peer.address, id=peer.spiffe_id, reason=error)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-        connection = _Connection(spec, peer, Stream(catalogue, _ORDER, max_names=self._max_names), self._now)
+        stream = Stream(catalogue, _ORDER, max_names=self._max_names)
+        connection = _Connection(spec, peer, stream, self._now, self._moved)
         self._connections.add(connection)
+        self._moved()
         stop_listening = catalogue.listen(connection.changed)
         _log(logging.INFO, "gateway connected", gateway=spec.name, peer=peer.address)
         try:
@@ -113,13 +122,22 @@ class Ads:
         finally:
             stop_listening()
             self._connections.discard(connection)
+            self._moved()
             _log(logging.INFO, "gateway disconnected", gateway=spec.name, peer=peer.address)
 
 
 class _Connection:
     """One gateway's stream, from its first request on."""
 
-    def __init__(self, spec: GatewaySpec, peer: Peer, stream: Stream, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        spec: GatewaySpec,
+        peer: Peer,
+        stream: Stream,
+        now: Callable[[], datetime],
+        moved: Callable[[], None],
+    ) -> None:
+        self._moved = moved
         self._spec = spec
         self._peer = peer
         self._stream = stream
@@ -133,7 +151,13 @@ class _Connection:
 
     def status(self) -> GatewayStatus:
         return GatewayStatus(
-            self._spec, self._peer, self._connected, self._standing, self._since, self._stream.status()
+            self._spec,
+            self._peer,
+            self._connected,
+            self._standing,
+            self._since,
+            self._stream.status(),
+            self._stream.held(kinds.SECRET, names.ANCHORS),
         )
 
     def changed(self, kind: str, names: Set[str]) -> None:
@@ -179,6 +203,8 @@ class _Connection:
             self._room.clear()
         self._wake.set()
         self._note_standing()
+        if request.kind == kinds.SECRET:
+            self._moved()
 
     async def _write(self, outlet: Outlet) -> None:
         while True:

@@ -30,6 +30,7 @@ CALLED_VIP: Final = (
 )
 
 CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"  # likewise
+ANCHORS: Final = "anchors|"
 NO_SOURCE: Final = "src/none"  # a secret that does not exist: nobody is nobody's identity
 
 
@@ -82,7 +83,7 @@ def local_cluster(service: ServiceName, port: int) -> str:
 
 def anchors(cluster: ClusterName) -> str:
     """The secret that holds the issuing CAs of *cluster*."""
-    return f"anchors|{cluster}"
+    return f"{ANCHORS}{cluster}"
 
 
 def source_secret(address: str) -> str:

@@ -92,11 +92,15 @@ Listener = UnixListener | TlsListener
 
 @asynccontextmanager
 async def serving(
-    service: str, method: str, converse: Converse, listeners: Sequence[Listener]
+    service: str,
+    method: str,
+    converse: Converse,
+    listeners: Sequence[Listener],
+    beside: Sequence[grpc.GenericRpcHandler] = (),
 ) -> AsyncIterator[tuple[int, ...]]:
     """Have *converse* serve each stream of *method* until the block is left; then none is left running.
 
-    Gives the port of each listener, 0 for a unix socket.
+    *beside* it are other services for the same peers. Gives the port of each listener, 0 for a unix socket.
     """
     running: set[asyncio.Task[object] | None] = set()
 
@@ -110,7 +114,7 @@ async def serving(
 
     stream: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(tracked)
     handler = grpc.method_handlers_generic_handler(service, {method: stream})
-    server = grpc.aio.server(handlers=[handler], options=_SERVER_OPTIONS)
+    server = grpc.aio.server(handlers=[handler, *beside], options=_SERVER_OPTIONS)
     ports = []
     sockets: list[tuple[Path, Identity]] = []
     try:

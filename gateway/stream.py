@@ -108,6 +108,12 @@ class Stream:
         """How far the client is, for each kind that it asked for."""
         return {kind: flow.status() for kind, flow in self._flows.items() if flow.begun}
 
+    def held(self, kind: str, prefix: str) -> dict[str, str]:
+        """The version of each resource that the client has accepted, of those whose names begin so."""
+        flow = self._flows.get(kind)
+        held = flow.held.items() if flow else ()
+        return {name: version for name, version in held if version is not None and name.startswith(prefix)}
+
     def _begin(self, request: Request, flow: "_Flow") -> None:
         """Take a stream's first request of a kind: without names it means everything.
 

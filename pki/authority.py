@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pki import profile as profiles
 from pki.errors import CannotIssue, CertificateRefused
-from pki.profile import BACKDATE, Profile
+from pki.profile import Profile
 from pki.signer import Signer
 from pki.spiffe import SpiffeId
 
@@ -75,7 +75,10 @@ def sign(
     The certificate begins a little before *now*, and lies within the validity of its issuer. *subject* is
     for a CA whose name is not ours to give.
     """
-    begins, ends = now.replace(microsecond=0) - BACKDATE, now.replace(microsecond=0) + profile.lifetime
+    begins, ends = (
+        now.replace(microsecond=0) - profile.backdate,
+        now.replace(microsecond=0) + profile.lifetime,
+    )
     subject = subject or subject_of(profile, public_key)
     if issuer is not None:
         begins = max(begins, issuer.not_valid_before_utc)

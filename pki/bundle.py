@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from pki.authority import describe, from_pem
@@ -127,6 +127,16 @@ def spki_sha256(certificate: x509.Certificate) -> str:
         raise _refused(certificate, "its key cannot be read") from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
+
+
+def fingerprint_of(chain_pem: str) -> str:
+    """The SHA-256 of the first certificate of a chain, in hex."""
+    return fingerprint(from_pem(chain_pem)[0])
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of *certificate* itself: which one it is, and not only whose key it is for."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def issued(certificate: x509.Certificate, *, by: x509.Certificate) -> bool:

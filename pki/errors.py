@@ -3,6 +3,7 @@
 PkiError
 ├── InvalidSpiffeId         a name that is not a valid SPIFFE ID
 ├── InvalidTrustDomain      a domain that certificates cannot be bound to
+├── UnusableLifetime        a validity that no certificate can have, or that its issuer has no room for
 ├── CannotIssue             a certificate that its issuer's own certificate does not allow
 ├── CertificateRefused      a chain that does not lead to whom we trust, or says too much
 ├── CsrRefused              a signing request that proves nothing, or asks for a weak key
@@ -18,7 +19,7 @@ PkiError
     └── TokenExpired        it was good once
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 
@@ -45,6 +46,16 @@ class InvalidTrustDomain(PkiError):
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(f"trust domain {text!r}: {reason}")
         self.text = text
+        self.reason = reason
+
+
+class UnusableLifetime(PkiError):
+    """A lifetime that no certificate of its kind can have."""
+
+    def __init__(self, kind: str, span: timedelta, reason: str) -> None:
+        super().__init__(f"a lifetime of {span} for the {kind}: {reason}")
+        self.kind = kind
+        self.span = span
         self.reason = reason
 
 

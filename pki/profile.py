@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from pki.lifetimes import HUB_CA_LIFETIME, HUB_LIFETIME, ISSUING_CA_LIFETIME, ROOT_LIFETIME, SVID_LIFETIME
 from pki.spiffe import SpiffeId, federation_domain, hub_id
 
 HUB_DNS_NAME: Final = "hub.fedgate.internal"
@@ -22,12 +23,7 @@ HUB_DNS_NAME: Final = "hub.fedgate.internal"
 
 BACKDATE: Final = timedelta(minutes=5)
 """How long before its issue a certificate begins, so that a clock that is behind takes it too."""
-
-ROOT_LIFETIME: Final = timedelta(days=3652)
-HUB_CA_LIFETIME: Final = timedelta(days=90)
-HUB_LIFETIME: Final = timedelta(days=30)
-ISSUING_CA_LIFETIME: Final = timedelta(days=14)
-SVID_LIFETIME: Final = timedelta(hours=1)
+_BACKDATE_PART: Final = 12  # of what lives too briefly for that: else half of its life would be over at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +41,33 @@ class Profile:
     names: tuple[x509.GeneralName, ...] = ()
     constraints: x509.NameConstraints | None = None
 
+    @property
+    def backdate(self) -> timedelta:
+        """How long before its issue it begins."""
+        return min(BACKDATE, self.lifetime / _BACKDATE_PART)
+
 
 def root(domain: str) -> Profile:
     """The federation's root. It leaves the path length open, so that it can sign its own successor."""
     return Profile(ROOT_LIFETIME, True, _ca_subject("root", federation_domain(domain)))
 
 
-def hub_ca(domain: str) -> Profile:
+def hub_ca(domain: str, lifetime: timedelta = HUB_CA_LIFETIME) -> Profile:
     """The CA that the hubs of *domain* sign with."""
-    return Profile(HUB_CA_LIFETIME, True, _ca_subject("hub CA", federation_domain(domain)), path_length=1)
+    return Profile(lifetime, True, _ca_subject("hub CA", federation_domain(domain)), path_length=1)
 
 
-def hub(domain: str, names: tuple[str, ...] = ()) -> Profile:
+def hub(domain: str, names: tuple[str, ...] = (), lifetime: timedelta = HUB_LIFETIME) -> Profile:
     """A hub's own certificate; *names* are the DNS names and IP addresses that operators dial it by."""
     dialled = dict.fromkeys([x509.DNSName(HUB_DNS_NAME), *(_dialled(name) for name in names)])
     uri = x509.UniformResourceIdentifier(str(hub_id(federation_domain(domain))))
-    return Profile(HUB_LIFETIME, names=(uri, *dialled))
+    return Profile(lifetime, names=(uri, *dialled))
 
 
-def issuing_ca(trust_domain: str) -> Profile:
+def issuing_ca(trust_domain: str, lifetime: timedelta = ISSUING_CA_LIFETIME) -> Profile:
     """A cluster's CA: it can sign IDs of exactly this trust domain, and no DNS name or IP address."""
     return Profile(
-        ISSUING_CA_LIFETIME,
+        lifetime,
         True,
         _ca_subject("issuing CA", trust_domain),
         path_length=0,

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -18,6 +19,15 @@ class Signer(Protocol):
     def sign(self, message: bytes) -> bytes:
         """ECDSA with SHA-256 over *message*, DER."""
         ...
+
+
+def signed_by(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether whoever has the private half of *key* signed *message*."""
+    try:
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 class KeySigner:

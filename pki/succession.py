@@ -12,18 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pki.authority import Authority, describe, sign
-from pki.bundle import check_cross, check_root
+from pki.bundle import check_cross, check_root, fingerprint
 from pki.errors import CertificateRefused
 from pki.profile import Profile
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """The SHA-256 of *certificate* itself: which one it is, and not only whose key it is for."""
-    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def bundle_hash(roots: Sequence[x509.Certificate]) -> str:

@@ -13,12 +13,14 @@ from prometheus_client.metrics_core import Metric
 from clusters.model import ClusterView
 from clusters.reports import Report, ReportAnswer
 from clusters.sources.file import Reading
+from federation.agent_upkeep import Upkeep
 from federation.api.answers import Check, endpoints_document, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.gateways import gateways_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, actor_of, application, body_as, json_response
 from federation.api.metrics import counters, gauge, gauges
+from federation.api.rotate import add_rotate, issuing_ca_check
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
@@ -57,6 +59,8 @@ class Agent(Protocol):
     def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
     async def leave(self) -> None: ...
+    @property
+    def upkeep(self) -> Upkeep: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,6 @@ class Facts:
     trust_domain: str
     source: str
     forwards_to: tuple[str, ...]
-    issuing_ca_expires: datetime
     dns: DnsServer
 
 
@@ -142,6 +145,7 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     app.router.add_post(ADMIN_PATH, report)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
+    add_rotate(app, agent.upkeep.rotate)
     add_audit(app, audit)
     add_health(app, lambda: agent.ready, lambda: _metrics(agent, facts))
     return app
@@ -166,7 +170,7 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
         "imports": len(view.imports),
         "members": sorted(view.members),
         "vip_ranges": [r.cidr for r in view.vip_ranges],
-        "issuing_ca_expires": facts.issuing_ca_expires,
+        "issuing_ca_expires": agent.upkeep.renewal.active.not_after,
     }
 
 
@@ -220,12 +224,7 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         elif not member.gateways:
             hint = "add `gateways:` to its source file" if member.name == view.home else ""
             yield Check("member", "warn", f"{member.name} has no gateways to dial", hint)
-    left = facts.issuing_ca_expires - datetime.now(UTC)
-    if left < timedelta(days=3):
-        hint = "join again with `fedgate join --rejoin` before it ends"
-        yield Check("issuing CA", "warn" if left > timedelta(0) else "fail", f"ends in {left}", hint)
-    else:
-        yield Check("issuing CA", "ok", f"valid for {left.days} more days")
+    yield issuing_ca_check(agent.upkeep.renewal, datetime.now(UTC))
 
 
 def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
@@ -237,7 +236,7 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     yield gauge("fedgate_agent_svids", "SVIDs that may be in use.", len(svids))
     expiry = min((svid.validity.not_after.timestamp() for svid in svids), default=0.0)
     yield gauge("fedgate_agent_svid_expiry_seconds", "When the first SVID ends, Unix time.", expiry)
-    ends = facts.issuing_ca_expires.timestamp()
+    ends = agent.upkeep.renewal.active.not_after.timestamp()
     yield gauge("fedgate_agent_issuing_ca_expiry_seconds", "When the issuing CA ends, Unix time.", ends)
     synced = [((g.spec.name,), float(g.standing is Standing.SYNCED)) for g in gateways]
     text = "Whether a gateway has all that it is to have."

@@ -12,9 +12,8 @@ from federation.rollover.phases import Party, Phase, outlook
 from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
 from pki.authority import Authority, describe, from_pem
-from pki.bundle import spki_sha256
+from pki.bundle import fingerprint, spki_sha256
 from pki.signer import KeySigner
-from pki.succession import fingerprint
 
 
 class _Asked(msgspec.Struct):

@@ -25,7 +25,7 @@ from clusters.admission import (
     RenewAnswer,
     RenewRequest,
 )
-from clusters.identity import ClusterIdentity
+from clusters.identity import Membership
 from clusters.reports import REPORT_PATH, Report, ReportAnswer
 from federation.api.http import (
     ApiError,
@@ -38,6 +38,7 @@ from federation.api.http import (
     tls_context,
 )
 from federation.audit import Audit, described
+from federation.identity import Identity
 from federation.log import Log
 from federation.roots import Roots
 from gateway.errors import GatewayRefused
@@ -48,6 +49,7 @@ from pki.authority import describe, from_pem, to_pem
 from pki.bundle import check_svid, spki_sha256
 from pki.csr import verify_csr
 from pki.errors import PkiError
+from pki.lifetimes import SVID_LIFETIME
 from pki.profile import svid
 from pki.spiffe import gateway_id
 from pki.tokens import Token, TokenKind, new_token, secret_hash
@@ -72,12 +74,18 @@ class Enrolment:
     """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
 
     def __init__(
-        self, identity: ClusterIdentity, roots: Roots, now: Callable[[], datetime], audit: Audit
+        self,
+        identity: Identity,
+        roots: Roots,
+        now: Callable[[], datetime],
+        audit: Audit,
+        svid_lifetime: timedelta = SVID_LIFETIME,
     ) -> None:
         self._identity = identity
         self._roots = roots
         self._now = now
         self._audit = audit
+        self._svid_lifetime = svid_lifetime
         self._issued: dict[str, _Issued] = {}
 
     @property
@@ -139,7 +147,7 @@ class Enrolment:
 
     def gateway(self, shown: str) -> tuple[str, str]:
         """Role and name of the gateway that showed the certificate *shown*."""
-        membership, anchors = self._identity.membership, [self._identity.authority.certificate]
+        membership, anchors = self._identity.membership, self._identity.anchors
         try:
             held = check_svid(shown, anchors, membership.trust_domain, self._now())
             kind, role, name = held.path.removeprefix("/").split("/")
@@ -154,7 +162,7 @@ class Enrolment:
 
         TLS has led it to the root only, and so it would lead one by an issuing CA that a rejoin has replaced.
         """
-        trust_domain, anchors = self._identity.membership.trust_domain, [self._identity.authority.certificate]
+        trust_domain, anchors = self._identity.membership.trust_domain, self._identity.anchors
         role = "both" if len(spec.roles) == len(Role) else next(iter(spec.roles))
         wanted = gateway_id(trust_domain, role, spec.name)
         try:
@@ -166,7 +174,8 @@ class Enrolment:
 
     def _certify(self, csr: str, role: str, name: str) -> tuple[x509.Certificate, ...]:
         authority = self._identity.authority
-        profile = svid(gateway_id(self._identity.membership.trust_domain, role, name))
+        spiffe_id = gateway_id(self._identity.membership.trust_domain, role, name)
+        profile = svid(spiffe_id, self._svid_lifetime)
         crosses = tuple(cross for pem in self._roots.crosses for cross in from_pem(pem))
         return (authority.issue(profile, verify_csr(csr), self._now()), *authority.chain, *crosses)
 
@@ -197,7 +206,7 @@ class EnrolmentTls:
 
 def enrol_application(
     enrolment: Enrolment,
-    identity: ClusterIdentity,
+    membership: Membership,
     ads: Callable[[], str],
     hear: Callable[[Report], ReportAnswer],
 ) -> web.Application:
@@ -208,7 +217,6 @@ def enrol_application(
 
     async def enrol(request: web.Request) -> web.StreamResponse:
         chain = enrolment.redeem(await body_as(request, EnrolRequest), actor_of(request))
-        membership = identity.membership
         return json_response(
             EnrolAnswer(chain, enrolment.roots, ads(), membership.domain, membership.trust_domain)
         )

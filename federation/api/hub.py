@@ -13,12 +13,14 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
+from clusters.durations import short
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
+from federation.api.rotate import Rotate, add_rotate
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
@@ -29,6 +31,7 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from pki import keystore
 from pki.authority import from_pem
+from pki.rotation import Validity, last_call
 from pki.tokens import TokenKind, new_token, secret_hash
 
 _LONGEST_TTL = timedelta(days=7)
@@ -44,6 +47,7 @@ class Hub:
     probing: Probing
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
+    rotate: Rotate
     audit: Audit
 
     def ready(self) -> bool:
@@ -110,6 +114,7 @@ def hub_application(
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/check", check)
+    add_rotate(app, hub.rotate)
     for add in more:
         add(app)
     add_audit(app, hub.audit)
@@ -220,9 +225,10 @@ def _view(hub: Hub, home: ClusterName) -> ClusterView:
 def _checks(hub: Hub) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
-    left = hub.authority.hub_ca.certificate.not_valid_after_utc - hub.now()
-    verdict: Literal["ok", "warn"] = "ok" if left > timedelta(days=30) else "warn"
-    yield Check("hub CA", verdict, f"valid for {left.days} more days")
+    validity = Validity.of(hub.authority.hub_ca.certificate)
+    verdict: Literal["ok", "warn"] = "warn" if last_call(hub.now(), validity) else "ok"
+    hint = "it should have been renewed by now: the hub's log says why not" if verdict == "warn" else ""
+    yield Check("hub CA", verdict, f"valid for {short(validity.not_after - hub.now())} more", hint)
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)

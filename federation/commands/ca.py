@@ -81,9 +81,8 @@ def csr(coming: bool, output: Output) -> None:
         output.document(answer)
     else:
         output.lines(_lines(answer.get("csr")))
-        output.say(
-            "have it signed; then `fedgate ca " + ("rollover start --hub-ca-chain`" if coming else "install`")
-        )
+        then = "rollover start --hub-ca-chain" if coming else "install"
+        output.say(f"have it signed; then `fedgate ca {then} CHAIN`")
 
 
 @ca.command()

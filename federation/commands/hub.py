@@ -1,12 +1,13 @@
 """`fedgate hub`: run the hub."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
 
 from federation import paths
-from federation.commands.options import FILE, STATE
+from federation.commands.options import FILE, STATE, Duration
 from federation.commands.running import log_level_option
 from federation.registry.etcd.location import Location, endpoints_and_prefix
 from federation.settings import (
@@ -16,6 +17,7 @@ from federation.settings import (
     DEFAULT_VIP_RANGES,
     HubSettings,
 )
+from pki.lifetimes import Lifetimes
 
 
 class _Entry(TypedDict):
@@ -76,6 +78,34 @@ def _location(store: str | None, entry: _Entry) -> Location | None:
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
 @click.option(
+    "--issuing-ca-lifetime",
+    type=Duration(),
+    default="14d",
+    show_default=True,
+    help="How long the issuing CA of a cluster is good; renewed at half of it.",
+)
+@click.option(
+    "--hub-ca-lifetime",
+    type=Duration(),
+    default="90d",
+    show_default=True,
+    help="How long the hub CA is good; renewed at half of it.",
+)
+@click.option(
+    "--hub-cert-lifetime",
+    type=Duration(),
+    default="30d",
+    show_default=True,
+    help="How long the hub's own certificate is good; renewed at half of it.",
+)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="7d",
+    show_default=True,
+    help="Let a cluster in again for so long after its issuing CA has ended.",
+)
+@click.option(
     "--store",
     metavar="etcd://HOST[:PORT],.../PREFIX",
     help="Keep the registry on this etcd. [default: a file in the state folder]",
@@ -96,6 +126,10 @@ def hub(
     passphrase_file: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
+    issuing_ca_lifetime: timedelta,
+    hub_ca_lifetime: timedelta,
+    hub_cert_lifetime: timedelta,
+    grace: timedelta,
     store: str | None,
     **entry: Unpack[_Entry],
 ) -> None:
@@ -114,6 +148,8 @@ def hub(
         passphrase_file=passphrase_file,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
+        lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
+        grace=grace,
         store=_location(store, entry),
     )
     from federation.hub import run

@@ -104,11 +104,11 @@ def output_option(command: F) -> F:
     )(command)
 
 
-def admin_options(*sides: Side) -> Callable[[F], F]:
+def admin_options(*sides: Side, timeout: str = "10s") -> Callable[[F], F]:
     """`--hub` and `--agent` as far as they apply, `--timeout`, and what a hub on another machine needs."""
 
     def add(command: F) -> F:
-        command = _timeout(command)
+        command = _timeout(timeout)(command)
         if Side.AGENT in sides:
             command = _agent(command)
         if Side.HUB in sides:
@@ -149,15 +149,18 @@ def _keep(ctx: click.Context, param: click.Parameter, value: object) -> object:
     return value
 
 
-_timeout = click.option(
-    "--timeout",
-    type=Duration(),
-    default="10s",
-    show_default=True,
-    expose_value=False,
-    callback=_keep,
-    help="Give up on an answer after this.",
-)
+def _timeout(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--timeout",
+        type=Duration(),
+        default=default,
+        show_default=True,
+        expose_value=False,
+        callback=_keep,
+        help="Give up on an answer after this.",
+    )
+
+
 _agent = click.option(
     "--agent",
     envvar="FEDGATE_AGENT",

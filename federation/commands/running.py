@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from functools import reduce, wraps
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import click
 
 from federation import log, paths
-from federation.commands.options import FILE, STATE
+from federation.commands.options import FILE, STATE, Duration
 from federation.settings import DEFAULT_DNS_LISTEN, AgentSettings
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -48,6 +49,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         vip_ranges: tuple[str, ...],
         ads_listen: str | None,
         enrol_listen: str | None,
+        svid_lifetime: timedelta,
         **others: object,
     ) -> None:
         settings = AgentSettings(
@@ -58,11 +60,19 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             vip_ranges=vip_ranges,
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
+            svid_lifetime=svid_lifetime,
         )
         command(settings=settings, **others)
 
     options = [
         log_level_option,
+        click.option(
+            "--svid-lifetime",
+            type=Duration(),
+            default="1h",
+            show_default=True,
+            help="How long the certificates of workloads and gateways are good; renewed at half of it.",
+        ),
         click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
         click.option("--ads-listen", metavar="ADDRESS", help="Serve enrolled gateways here."),
         click.option(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +45,8 @@ class Fleet:
         self._logs = folder / "logs"
         self._processes: list[Process] = []
         self.drain_seconds = 1.0
+        self.svid_lifetime: timedelta | None = None
+        self.hub_options: tuple[str, ...] = ()
         self._logs.mkdir(parents=True)
 
     # --- where things are ---
@@ -87,6 +90,7 @@ class Fleet:
         address, ports = self.world.hub_address, self.world.ports
         options = ["--state", str(self.hub_state), "--advertise", at(address, ports.hub)]
         options += ["--listen", at(address, ports.hub), "--sync-listen", at(address, ports.sync)]
+        options += self.hub_options
         hub = self._fedgate("hub", self.world.hub, ["hub", *options])
         self._wait_ready("hub", self.hub_state, hub)
         return hub
@@ -157,6 +161,8 @@ class Fleet:
         options = ["--state", str(self.agent_state(site)), "--source", str(self._source_file(site))]
         options += [word for address in site.name_servers for word in ("--dns-listen", address)]
         options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
+        if self.svid_lifetime is not None:
+            options += ["--svid-lifetime", f"{self.svid_lifetime.total_seconds():g}s"]
         if len(site.fronts) > 1:
             inside, ports = site.dns[0], site.ports
             options += ["--ads-listen", at(inside, ports.ads), "--enrol-listen", at(inside, ports.enrol)]

@@ -6,6 +6,7 @@ from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
 from federation.demo.hub_loss import show_hub_loss
+from federation.demo.rotation import show_rotation
 from federation.demo.scenario import Report, show_calls
 from federation.demo.stage import Stage
 from federation.demo.world import Shape
@@ -15,6 +16,7 @@ SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "failover": show_failover,
     "hub-loss": show_hub_loss,
     "gateway-restart": show_gateway_restart,
+    "rotation": show_rotation,
 }
 
 SHAPES = {"failover": Shape(edge=True), "gateway-restart": Shape(gateways=2)}

@@ -1,11 +1,13 @@
 """Who is in the clusterset: joining, being there, leaving."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from clusters.model import ClusterName
-from federation.errors import ClusterExists, UnknownCluster
+from federation.errors import ClusterExists, IssuanceDenied, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
@@ -18,6 +20,14 @@ from federation.registry.records import (
 )
 from federation.registry.store import LeaseId
 from federation.registry.tokens import admit
+from pki.authority import from_pem, to_pem
+from pki.bundle import fingerprint_of
+from pki.csr import VerifiedCsr
+from pki.lifetimes import GRACE
+from pki.rotation import Validity
+
+MAX_ANCHORS: Final = 64
+"""A cluster has one issuing CA, two while it changes, and more only if it is told to change all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,8 @@ class Members:
             raise ClusterExists(request.cluster)
         return token, held, cluster
 
+    # --- its issuing CAs
+
     async def set_anchors(self, name: ClusterName, anchors: tuple[str, ...]) -> ClusterRecord:
         """Replace the issuing CAs by which the cluster's SVIDs are known."""
 
@@ -90,6 +102,67 @@ class Members:
             held = await self._read(name)
             record = replace(_active(name, held), anchors=anchors)
             return Plan(record, [held.put(record)], [held.unchanged])
+
+        return await self._ledger.transact(f"anchors of cluster {name}", plan)
+
+    async def add_anchor(
+        self,
+        name: ClusterName,
+        key: VerifiedCsr,
+        admitted: Callable[[ClusterRecord], None],
+        sign: Callable[[], Awaitable[tuple[str, ...]]],
+        now: datetime,
+        grace: timedelta = GRACE,
+    ) -> tuple[tuple[str, ...], bool]:
+        """Have an issuing CA signed for *key* and write it down; gives its chain, PEM, and whether it is new.
+
+        What has been signed for *key* before is given again. *admitted* raises for a record by which the
+        caller is not let in; it is asked of the very record that is replaced. Anchors that ended more than
+        *grace* ago go: their keys do not even prove any more whose they were.
+        """
+        signed: tuple[str, ...] = ()
+
+        async def plan() -> Plan[tuple[tuple[str, ...], bool]]:
+            nonlocal signed
+            held = await self._read(name)
+            record = _active(name, held)
+            admitted(record)
+            for chain in record.anchors:
+                certificates = from_pem(chain)
+                if certificates[0].public_key() == key:
+                    if not Validity.of(certificates[0]).covers(now):
+                        reason = f"its issuing CA was valid until {certificates[0].not_valid_after_utc}"
+                        raise IssuanceDenied("key-used", f"this key had its time: {reason}", "make a new key")
+                    return Plan((tuple(to_pem([c]) for c in certificates), False))
+            kept = tuple(chain for chain in record.anchors if _ends(chain) + grace > now)
+            if len(kept) >= MAX_ANCHORS:
+                reason = f"{name} has {MAX_ANCHORS} issuing CAs"
+                raise IssuanceDenied(
+                    "too-many-anchors", reason, "wait until what the oldest signed has ended"
+                )
+            signed = signed or await sign()
+            anchors = (*kept, "".join(signed))
+            return Plan((signed, True), [held.put(replace(record, anchors=anchors))], [held.unchanged])
+
+        return await self._ledger.transact(f"issuing CA of cluster {name}", plan)
+
+    async def retire_anchor(
+        self, name: ClusterName, fingerprint: str, admitted: Callable[[ClusterRecord], None]
+    ) -> ClusterRecord:
+        """Take away the anchor with the SHA-256 *fingerprint*, in hex; one that is gone already is no error.
+
+        *admitted* raises if the caller would not be let in any more by the record without it.
+        """
+
+        async def plan() -> Plan[ClusterRecord]:
+            held = await self._read(name)
+            record = _active(name, held)
+            left = tuple(chain for chain in record.anchors if fingerprint_of(chain) != fingerprint)
+            after = replace(record, anchors=left)
+            admitted(after)
+            if left == record.anchors:
+                return Plan(record)
+            return Plan(after, [held.put(after)], [held.unchanged])
 
         return await self._ledger.transact(f"anchors of cluster {name}", plan)
 
@@ -178,3 +251,8 @@ def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
     if held.record is None or held.record.state is not ClusterState.ACTIVE:
         raise UnknownCluster(name)
     return held.record
+
+
+def _ends(chain: str) -> datetime:
+    """When the first certificate of *chain*, PEM, ends."""
+    return from_pem(chain)[0].not_valid_after_utc

@@ -20,7 +20,7 @@ from federation.registry.records import ProofRecord, RolloverRecord
 from federation.registry.store import MAX_OPERATIONS
 from federation.rollover.phases import Phase
 from pki.authority import from_pem
-from pki.succession import fingerprint
+from pki.bundle import fingerprint
 
 
 def told(

@@ -55,7 +55,7 @@ def prepare(vault: Vault, given: Given, domain: str, now: datetime) -> tuple[Rol
         authority = given.root or new_root(domain, KeySigner.generate(), now)
         signer, root = KeySigner.generate(), authority.certificate
         check_root(root, now)
-        hub_ca = authority.subordinate(profile.hub_ca(domain), signer, now)
+        hub_ca = authority.subordinate(profile.hub_ca(domain, vault.lifetimes.hub_ca), signer, now)
         if isinstance(authority.signer, KeySigner):
             files[ROOT_KEY] = vault.sealed(authority.signer)
     if spki_sha256(root) == spki_sha256(old):

@@ -23,9 +23,9 @@ from federation.roots import Roots
 from gateway.rpc import TlsMaterial
 from pki import keystore
 from pki.authority import from_pem
+from pki.bundle import fingerprint
 from pki.errors import PkiError
 from pki.spiffe import hub_id
-from pki.succession import fingerprint
 
 log = Log(__name__)
 

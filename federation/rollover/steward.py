@@ -31,9 +31,9 @@ from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
 from federation.rollover.preparing import Given, prepare, request_next
 from federation.rollover.trusting import Trusting
 from pki.authority import describe, from_pem
+from pki.bundle import fingerprint
 from pki.errors import PkiError
 from pki.spiffe import hub_id
-from pki.succession import fingerprint
 
 log = Log(__name__)
 
@@ -56,6 +56,11 @@ class Steward:
     own_addresses: tuple[str, ...] = ()
     rollover: RolloverRecord | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Held while a step is taken: whoever changes the authority for another reason takes it too."""
+        return self._lock
 
     # --- how it stands
 

@@ -26,6 +26,7 @@ from pki.profile import HUB_DNS_NAME
 WELCOME_DEADLINE: Final = 10.0
 _FIRST_DELAY: Final = 0.25
 _LONGEST_DELAY: Final = 5.0
+_RENEWED: Final = "renewed"
 
 _OPTIONS: Final = (
     *KEEPALIVE,
@@ -82,14 +83,20 @@ class SyncClient:
         self._now = now
         self._pause = pause
         self._chance = chance
+        self._renewed = asyncio.Event()
         self.state = Latest(LinkState(False, self._addresses[0], now(), reason="not connected yet"))
+
+    def renew(self) -> None:
+        """Connect anew, with the certificate that there is now: a hub does not know the old one for ever."""
+        self._renewed.set()
 
     async def run(self) -> NoReturn:
         """Connect, and again whenever the link breaks, each time to the next address."""
         failures = 0
         while True:
             for address in self._addresses:
-                why = await self._linked(address)
+                while (why := await self._linked(address)).code == _RENEWED:
+                    log.debug("hub connected anew", address=address)
                 failures = 1 if self.state.value.connected else failures + 1
                 self._down(address, why)
                 await self._pause(retry_delay(failures, self._chance()))
@@ -108,6 +115,7 @@ class SyncClient:
         return SyncRefused("closed", "the hub closed the connection")
 
     async def _connect(self, address: str) -> None:
+        self._renewed.clear()
         credentials = channel_credentials(self._material())
         async with grpc.aio.secure_channel(address, credentials, options=_OPTIONS) as channel:
             call: _Call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
@@ -120,7 +128,16 @@ class SyncClient:
 
             await self._greet(address, incoming, send)
             link = Link(self._session.catalogue, records.FROM_AGENTS, self._takes)
-            await exchange(link, self._session, incoming, send)
+            talking = asyncio.ensure_future(exchange(link, self._session, incoming, send))
+            renewed = asyncio.ensure_future(self._renewed.wait())
+            try:
+                await asyncio.wait([talking, renewed], return_when=asyncio.FIRST_COMPLETED)
+                if talking.done():
+                    await talking
+                elif renewed.done():
+                    raise SyncRefused(_RENEWED, "this side connects anew")
+            finally:
+                await _ended(talking, renewed)
 
     async def _greet(
         self, address: str, incoming: AsyncIterator[Frame], send: Callable[[Frame], Awaitable[None]]
@@ -159,6 +176,13 @@ class SyncClient:
         if before.connected or before.code != why.code:
             log.warning("hub not connected", address=address, code=why.code, reason=why.reason)
         self.state.set(state)
+
+
+async def _ended(*tasks: asyncio.Task[object]) -> None:
+    """Cancel *tasks* and see them end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def retry_delay(failures: int, chance: float) -> float:

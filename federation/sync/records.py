@@ -10,7 +10,7 @@ import msgspec
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
-from clusters.reports import Probes
+from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
@@ -28,14 +28,18 @@ LEFT: Final = "left"
 # What a cluster's gateways have found out about others; the hub shows it and does not write it down.
 PROBES: Final = "fedgate.v1.Probes"
 
+# Which issuing CAs a cluster's gateways have acknowledged; likewise.
+ANCHORS: Final = "fedgate.v1.Anchors"
+_OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
+
 # Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
 TRUST: Final = "fedgate.v1.Trust"
 ROOTS: Final = "roots"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, TRUST)
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Trust
+Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -52,6 +56,8 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
+        case Anchors():
+            return record.gateway or _OF_THE_AGENT
         case Trust():
             return ROOTS
 

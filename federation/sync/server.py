@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import UTC, datetime
 from typing import Final
 
+import grpc
+
 from federation.errors import FederationError, SyncRefused
 from federation.log import Log
 from federation.sync import frames, records
@@ -56,9 +58,14 @@ class SyncServer:
         self._connections: dict[str, asyncio.Task[object]] = {}
         self._superseded: set[asyncio.Task[object]] = set()
 
-    def serving(self, listeners: Sequence[Listener]) -> AbstractAsyncContextManager[tuple[int, ...]]:
-        """Serve on *listeners* until the block is left; gives the port of each, 0 for a unix socket."""
-        return serving(SERVICE, METHOD, self._connect, listeners)
+    def serving(
+        self, listeners: Sequence[Listener], beside: Sequence[grpc.GenericRpcHandler] = ()
+    ) -> AbstractAsyncContextManager[tuple[int, ...]]:
+        """Serve on *listeners* until the block is left, with other services *beside*.
+
+        Gives the port of each, 0 for a unix socket.
+        """
+        return serving(SERVICE, METHOD, self._connect, listeners, beside)
 
     async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one connection; whoever is refused hears why before it ends."""

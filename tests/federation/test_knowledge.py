@@ -11,8 +11,8 @@ from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
 from federation.sync import records
-from pki import profile
 from pki.authority import to_pem
+from pki.lifetimes import ISSUING_CA_LIFETIME
 from pki.succession import cross_certificate
 from tests import builders
 from tests.authorities import NOW, Authorities
@@ -91,7 +91,7 @@ async def test_a_hub_ca_is_not_believed_as_an_issuing_ca(knowledge: Knowledge, p
 
 async def test_an_expired_issuing_ca_is_not_believed(pki: Authorities) -> None:
     received = Received(builders.federation(), {CLOUD: genuine(pki, CLOUD)})
-    later = NOW + profile.ISSUING_CA_LIFETIME * 2
+    later = NOW + ISSUING_CA_LIFETIME * 2
     knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: later)
     assert knowledge.view.members[CLOUD].anchors == ()
 

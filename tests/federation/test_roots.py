@@ -9,8 +9,9 @@ from clusters.model import Federation
 from federation.errors import ChangesRejected, FederationError
 from federation.roots import Roots, kept_in
 from pki.authority import from_pem, to_pem
+from pki.bundle import fingerprint
 from pki.errors import KeystoreError
-from pki.succession import cross_certificate, fingerprint
+from pki.succession import cross_certificate
 from tests import builders
 from tests.authorities import NOW, Authorities
 

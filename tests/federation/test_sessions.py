@@ -11,7 +11,9 @@ import pytest
 from clusters.errors import InvalidValue
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
 from clusters.reports import Probe, Probes
+from federation.anchoring import Anchoring
 from federation.audit import Audit
+from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
@@ -83,7 +85,17 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
 
     following = asyncio.create_task(follow())
     probing, audit = Probing(), builders.audit()
-    sessions = Sessions(registry, broadcast.catalogue, lambda: NOW, probing, Trusting(), audit)
+    doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
+    sessions = Sessions(
+        registry,
+        broadcast.catalogue,
+        lambda: NOW,
+        doorkeeper,
+        probing,
+        Anchoring(),
+        Trusting(),
+        audit,
+    )
     hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)

@@ -8,7 +8,7 @@ from federation.svids import Svids
 from pki.authority import from_pem
 from pki.bundle import check_svid
 from pki.errors import CannotIssue
-from pki.profile import ISSUING_CA_LIFETIME
+from pki.lifetimes import ISSUING_CA_LIFETIME
 from pki.spiffe import workload_id
 from tests.authorities import NOW, Authorities
 

@@ -32,6 +32,7 @@ from federation.api.http import ApiError
 from federation.api.join import Door, join_application
 from federation.fronts import Fronts
 from federation.hub_authority import HubAuthority, open_or_create
+from federation.identity import Identity
 from federation.registry import keyspace
 from federation.registry.ledger import everything
 from federation.registry.records import TokenRecord
@@ -175,11 +176,12 @@ class Agent:
         authority = pki.hub_ca.subordinate(profile.issuing_ca(TRUST_DOMAIN), signer, NOW)
         membership = Membership(ClusterName("west"), DOMAIN, TRUST_DOMAIN, ("192.0.2.1:7444",), ())
         self.identity = ClusterIdentity(membership, authority, signer, (pki.root.certificate,))
-        self.enrolment = Enrolment(self.identity, pki.roots, lambda: NOW, builders.audit())
+        self.enrolment = Enrolment(Identity(self.identity), pki.roots, lambda: NOW, builders.audit())
         self.reports: list[Report] = []
 
     async def open(self) -> None:
-        app = enrol_application(self.enrolment, self.identity, lambda: "192.0.2.1:7445", self._hear)
+        membership = self.identity.membership
+        app = enrol_application(self.enrolment, membership, lambda: "192.0.2.1:7445", self._hear)
         self.client = TestClient(TestServer(app))
         await self.client.start_server()
 

@@ -26,7 +26,9 @@ from clusters.model import (
     ServiceName,
 )
 from clusters.reports import Probe, Probes
+from federation.anchoring import Anchoring
 from federation.dns.zone import Zone
+from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused, UnreadableRecord
 from federation.knowledge import Knowledge, Learned
 from federation.last_view import LastView, Owners, Received, decode, encode
@@ -176,8 +178,16 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 20)
         self.probing = Probing()
+        doorkeeper = Doorkeeper(self.registry.members, "fed.example", lambda: NOW)
         self.sessions = Sessions(
-            self.registry, Catalogue(), lambda: NOW, self.probing, Trusting(), builders.audit()
+            self.registry,
+            Catalogue(),
+            lambda: NOW,
+            doorkeeper,
+            self.probing,
+            Anchoring(),
+            Trusting(),
+            builders.audit(),
         )
 
     async def open(self) -> None:

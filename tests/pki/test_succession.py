@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pki import profile
 from pki.authority import new_root, sign
-from pki.bundle import root_of
+from pki.bundle import fingerprint, root_of
 from pki.errors import CertificateRefused
 from pki.signer import KeySigner
-from pki.succession import accepted, bundle_hash, cross_certificate, fingerprint
+from pki.succession import accepted, bundle_hash, cross_certificate
 from tests.authorities import NOW, Authorities
 from tests.builders import DOMAIN
 from tests.pki.openssl import openssl_objection

@@ -11,6 +11,7 @@ from clusters.identity import ClusterIdentity, Membership
 from clusters.model import ClusterName
 from federation.api.enrol import Enrolment, EnrolmentTls
 from federation.api.http import application, served_on_tls
+from federation.identity import Identity
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
@@ -41,7 +42,7 @@ def identity(pki: Authorities) -> ClusterIdentity:
 
 @pytest.fixture(scope="module")
 def enrolment(pki: Authorities, identity: ClusterIdentity) -> Enrolment:
-    return Enrolment(identity, pki.roots, lambda: NOW, builders.audit())
+    return Enrolment(Identity(identity), pki.roots, lambda: NOW, builders.audit())
 
 
 def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:

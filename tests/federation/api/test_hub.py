@@ -13,10 +13,15 @@ from federation.probing import Probing
 from federation.registry.clusterset import Clusterset
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.rotating import Rotated
 from pki import keystore
 from tests import builders
 
 NOW = datetime.now(UTC)
+
+
+async def nothing_due(*, force: bool = False, dry_run: bool = False) -> Rotated:
+    return Rotated()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +39,16 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     keystore.write(tmp_path / "token", b"right\n")
     store = await SqliteStore.open(tmp_path / "registry.db")
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
-    hub = Hub(authority, Registry(store, 100), Clusterset(), Probing(), (), lambda: NOW, builders.audit())
+    hub = Hub(
+        authority,
+        Registry(store, 100),
+        Clusterset(),
+        Probing(),
+        (),
+        lambda: NOW,
+        nothing_due,
+        builders.audit(),
+    )
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
         reader, writer = await asyncio.open_connection(server.host, server.port)

@@ -23,7 +23,7 @@ from federation.registry.records import TokenRecord, TokenState
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from pki.errors import CannotUnseal, TokenAltered, TokenCut
-from pki.profile import HUB_CA_LIFETIME
+from pki.lifetimes import HUB_CA_LIFETIME
 from pki.tokens import Token, TokenKind, new_token, secret_hash
 from tests import builders
 from tests.authorities import NOW

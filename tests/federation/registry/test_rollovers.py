@@ -10,7 +10,8 @@ from federation.registry.records import ProofRecord, RolloverRecord
 from federation.registry.registry import Registry
 from federation.rollover.phases import Phase
 from pki.authority import to_pem
-from pki.succession import cross_certificate, fingerprint
+from pki.bundle import fingerprint
+from pki.succession import cross_certificate
 from tests import builders
 from tests.authorities import Authorities
 from tests.federation.registry.worlds import DAY, NOW

@@ -14,9 +14,9 @@ from clusters.trust import PROOF_PATH, PROVING_NAME, Proof, Proven
 from federation.api.http import off_the_loop
 from federation.rollover.prover import as_files
 from gateway.rpc import TlsMaterial
+from pki.bundle import fingerprint
 from pki.profile import HUB_DNS_NAME
 from pki.spiffe import hub_id, workload_id
-from pki.succession import fingerprint
 from tests.authorities import Authorities
 from tests.builders import DOMAIN
 from tests.federation.rollover.worlds import Agent, Hub, running, utc_now

@@ -1,0 +1,91 @@
+"""What an agent tells the hub of its gateways' anchors: which issuing CAs each has acknowledged.
+
+A gateway confirms versions of secrets. Which issuing CAs were in a version is known here, for as long as a
+gateway may still have that version.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clusters.model import MAX_GATEWAYS, ClusterName, ClusterView, Member
+from clusters.reports import Anchors, Phase
+from federation.fronts import Front
+from gateway import names, sds
+from gateway.ads import GatewayStatus
+from pki.bundle import fingerprint_of
+from pki.errors import PkiError
+
+Held = Mapping[str, str]
+"""The versions that a gateway has acknowledged, by the secret's name."""
+
+
+@dataclass(slots=True)
+class Acknowledged:
+    """Turns what gateways hold into what the hub is told. For one view after the other."""
+
+    _versions: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    _seen: Mapping[ClusterName, Member] | None = None
+    _own: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def follow(self, view: ClusterView) -> None:
+        """Learn which issuing CAs are in the newest version of each secret."""
+        if view.members is self._seen:
+            return
+        self._seen = view.members
+        self._own = {}
+        for name, member in sorted(view.members.items()):
+            secret = sds.anchors(member)
+            self._own[name] = tuple(_fingerprints(member.anchors))
+            self._versions[secret.name, secret.version] = self._own[name]
+
+    def told(
+        self, gateways: Iterable[GatewayStatus], fronts: Iterable[Front], *, own: bool
+    ) -> tuple[Anchors, ...]:
+        """What the hub is told: of gateways that are connected, of those that live without being so.
+
+        With *own* also of what a gateway would be given that asked now.
+        """
+        held: dict[str, Held | None] = {
+            _label(front.report.name, front.report.serves): None
+            for front in fronts
+            if not front.silent and front.report.phase is not Phase.ENDED
+        }
+        held |= {_label(status.spec.name, status.spec.roles): status.anchors for status in gateways}
+        self._forget([each for each in held.values() if each is not None])
+        some = [self.of(gateway, held[gateway]) for gateway in sorted(held)[:MAX_GATEWAYS]]
+        return (*((self.own(),) if own else ()), *some)
+
+    def own(self) -> Anchors:
+        """What a gateway would be given that asked now."""
+        return Anchors("", self._own)
+
+    def of(self, gateway: str, held: Held | None) -> Anchors:
+        """What *gateway* has acknowledged; without *held* it is there, and nobody knows what it has."""
+        if held is None:
+            return Anchors(gateway, dict.fromkeys(self._own, ()))
+        known: dict[str, tuple[str, ...]] = {}
+        for cluster in self._own:
+            secret = names.anchors(ClusterName(cluster))
+            if secret in held:
+                known[cluster] = self._versions.get((secret, held[secret]), ())
+        return Anchors(gateway, known)
+
+    def _forget(self, held: Iterable[Held]) -> None:
+        """Forget the versions that are not the newest and that nobody holds."""
+        used = {item for each in held for item in each.items()}
+        newest = set(self._own.values())
+        self._versions = {k: v for k, v in self._versions.items() if k in used or v in newest}
+
+
+def _label(name: str, roles: Iterable[str]) -> str:
+    """A gateway's name; of two that share it, in one role each, name and role."""
+    served = sorted(str(role) for role in roles)
+    return name if len(served) != 1 else f"{name}/{served[0]}"
+
+
+def _fingerprints(anchors: Iterable[str]) -> Iterable[str]:
+    for chain in sorted(anchors):
+        try:
+            yield fingerprint_of(chain)
+        except PkiError:
+            continue
