@@ -19,7 +19,7 @@ from federation.commands.options import STATE
 )
 @click.option(
     "--scenario",
-    type=click.Choice(["calls", "failover", "hub-loss", "gateway-restart", "rotation"]),
+    type=click.Choice(["calls", "failover", "hub-loss", "gateway-restart", "rotation", "root-rollover"]),
     default="calls",
     show_default=True,
     help="What to show: calls, or what becomes of a load of calls when something goes away.",

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -77,6 +78,23 @@ class Process:
         if (pid := self.pid) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It and its children stand still until the block is left.
+
+        A wrapper stands still with the program that it waits for, so it has to be woken up as well.
+        """
+        pid = self.pid
+        frozen = [] if pid is None else [pid, *children_of(pid)]
+        for each in frozen:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in (*frozen, self._popen.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGCONT)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it ends; raises `subprocess.TimeoutExpired`."""

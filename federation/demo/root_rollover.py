@@ -4,7 +4,6 @@ The hub is killed at each step and started again; it goes on where the registry 
 there is a third one, which is only an agent: that is stopped at first, and the rollover waits for it.
 """
 
-import signal
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -35,19 +34,18 @@ def show_root_rollover(fleet: Fleet, stage: Stage, report: Report) -> None:
         edge = fleet.join_bare(_HELD_BACK)
         step.says = f"{_HELD_BACK} has joined; it has an agent and nothing else"
     with load(fleet, stage, report, [(onprem, cloud), (cloud, onprem)]) as loads:
-        with stage.step("fedgate ca rollover start, and kill -9 of the hub") as step:
-            edge.signal(signal.SIGSTOP)
-            old = _signing(hub)
-            _take(hub, "start")
+        old = _signing(hub)
+        with edge.frozen():
+            with stage.step("fedgate ca rollover start, and kill -9 of the hub") as step:
+                _take(hub, "start")
+                _kill_hub(fleet)
+                _wait_for(loads, "all others are ready", lambda: _lagging(hub) == {_HELD_BACK})
+                step.says = "both clusters have proved that they trust the new root; the old one signs"
+            with stage.step("fedgate ca rollover resume") as step:
+                step.says = f"refused: {_refusal(hub, 'resume')}"
+        with stage.step("fedgate ca rollover resume, and kill -9 of the hub, before and after") as step:
             _kill_hub(fleet)
-            _wait_for(loads, "only the one that was held back lags", lambda: _lagging(hub) == {_HELD_BACK})
-            step.says = "both clusters have proved that they trust the new root; the old one signs"
-        with stage.step("fedgate ca rollover resume") as step:
-            step.says = f"refused: {_refusal(hub, 'resume')}"
-            edge.signal(signal.SIGCONT)
             _wait_for(loads, "everybody has proved it", lambda: _next(hub) == "switch")
-        with stage.step("fedgate ca rollover resume, and kill -9 of the hub") as step:
-            _kill_hub(fleet)
             _take(hub, "resume")
             _kill_hub(fleet)
             new = _signing(hub)

@@ -6,6 +6,7 @@ from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
 from federation.demo.hub_loss import show_hub_loss
+from federation.demo.root_rollover import show_root_rollover
 from federation.demo.rotation import show_rotation
 from federation.demo.scenario import Report, show_calls
 from federation.demo.stage import Stage
@@ -17,7 +18,12 @@ SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "hub-loss": show_hub_loss,
     "gateway-restart": show_gateway_restart,
     "rotation": show_rotation,
+    "root-rollover": show_root_rollover,
 }
 
-SHAPES = {"failover": Shape(edge=True), "gateway-restart": Shape(gateways=2)}
+SHAPES = {
+    "failover": Shape(edge=True),
+    "gateway-restart": Shape(gateways=2),
+    "root-rollover": Shape(gateways=2),
+}
 """The worlds of scenarios that need one of their own."""
