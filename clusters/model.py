@@ -18,6 +18,8 @@ from typing import NewType
 
 from clusters.errors import InvalidName, InvalidValue
 from clusters.health import HealthCheck
+from pki.errors import PkiError
+from pki.spiffe import federation_domain, trust_domain_of
 
 ClusterName = NewType("ClusterName", str)
 
@@ -410,6 +412,13 @@ class Member:
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
 
+    def __post_init__(self) -> None:
+        cluster, _, domain = self.trust_domain.partition(".")
+        try:
+            trust_domain_of(cluster, domain)
+        except PkiError as error:
+            raise InvalidValue("member's trust domain", self.trust_domain, str(error)) from error
+
 
 _network = lru_cache(maxsize=64)(ip_network)  # few ranges, asked for every address in them
 
@@ -472,6 +481,12 @@ class Federation:
     crosses: tuple[str, ...] = ()
     signing: str = ""
     prove_at: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            federation_domain(self.domain)
+        except PkiError as error:
+            raise InvalidValue("federation", self.domain, str(error)) from error
 
 
 # --- what an agent knows ----------------------------------------------------------------------

@@ -37,6 +37,9 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "audit": ("audit", "Show the audit record of the hub or the agent, and verify it."),
         "check": ("check", "Check that everything is as it should be."),
     },
+    "Keep": {
+        "store": ("store", "Move the registry from one store to another."),
+    },
     "Shell": {
         "completion": ("completion", "Print the script that completes commands in your shell."),
     },

@@ -96,6 +96,17 @@ class StoreUnusable(StoreError):
         self.hint = hint
 
 
+class StoreNotEmpty(StoreError):
+    """A registry was to be moved to where one is already."""
+
+    code = "store-not-empty"
+    hint = "name an empty one: another file, or another prefix"
+    exit_code = Exit.CONFLICT
+
+    def __init__(self) -> None:
+        super().__init__("the store to move to is not empty")
+
+
 class StoreClosed(StoreError):
     """The store was closed before or while it was asked."""
 

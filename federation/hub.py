@@ -31,6 +31,7 @@ from federation.own_address import is_wildcard, joined, own_address
 from federation.probing import Probing
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
+from federation.registry.moving import refuse_unfinished
 from federation.registry.registry import Registry
 from federation.registry.rollovers import told
 from federation.registry.sqlite import SqliteStore
@@ -73,6 +74,7 @@ async def _serve(settings: HubSettings) -> None:
         stack.enter_context(audit.kept())
         store = await _open_store(settings)
         stack.push_async_callback(store.close)
+        await refuse_unfinished(store)
         ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
         rollover = await registry.rollovers.get()

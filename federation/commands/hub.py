@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import click
 
 from federation import paths
 from federation.commands.options import FILE, STATE, Duration
 from federation.commands.running import log_level_option
-from federation.registry.etcd.location import Location, endpoints_and_prefix
+from federation.commands.store_options import Entry, entry_options, location
 from federation.settings import (
     DEFAULT_DOMAIN,
     DEFAULT_LISTEN,
@@ -18,33 +18,6 @@ from federation.settings import (
     HubSettings,
 )
 from pki.lifetimes import Lifetimes
-
-
-class _Entry(TypedDict):
-    """How an etcd is entered, as the options say."""
-
-    store_ca_file: Path | None
-    store_cert_file: Path | None
-    store_key_file: Path | None
-    store_user: str
-    store_password_file: Path | None
-
-
-def _location(store: str | None, entry: _Entry) -> Location | None:
-    if store is None:
-        if any(entry.values()):
-            raise click.UsageError("the other --store options need --store etcd://HOST,.../PREFIX")
-        return None
-    endpoints, prefix = endpoints_and_prefix(store)
-    return Location(
-        endpoints,
-        prefix,
-        entry["store_ca_file"],
-        entry["store_cert_file"],
-        entry["store_key_file"],
-        entry["store_user"],
-        entry["store_password_file"],
-    )
 
 
 @click.command()
@@ -110,11 +83,7 @@ def _location(store: str | None, entry: _Entry) -> Location | None:
     metavar="etcd://HOST[:PORT],.../PREFIX",
     help="Keep the registry on this etcd. [default: a file in the state folder]",
 )
-@click.option("--store-ca-file", type=FILE, help="The CA of etcd: with it the connection is TLS.")
-@click.option("--store-cert-file", type=FILE, help="The certificate that is shown to etcd.")
-@click.option("--store-key-file", type=FILE, help="Its key.")
-@click.option("--store-user", default="", metavar="NAME", help="Whom to be for etcd.")
-@click.option("--store-password-file", type=FILE, help="The password of that user.")
+@entry_options
 @log_level_option
 def hub(
     state: Path | None,
@@ -131,13 +100,15 @@ def hub(
     hub_cert_lifetime: timedelta,
     grace: timedelta,
     store: str | None,
-    **entry: Unpack[_Entry],
+    **entry: Unpack[Entry],
 ) -> None:
     """Run the hub: the control plane that all clusters share.
 
     The first start makes the root certificate and the registry. A restart loses nothing, and while
     the hub is away the clusters go on calling each other.
     """
+    if store is None and any(entry.values()):
+        raise click.UsageError("the other --store options need --store etcd://HOST,.../PREFIX")
     settings = HubSettings(
         state=state or paths.hub_state(),
         domain=domain,
@@ -150,7 +121,7 @@ def hub(
         admin_token_file=admin_token_file,
         lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
         grace=grace,
-        store=_location(store, entry),
+        store=location(store, entry) if store else None,
     )
     from federation.hub import run
 

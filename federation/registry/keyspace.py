@@ -24,6 +24,7 @@ FEDERATION = f"{ROOT}federation"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
+ALIVE = f"{ROOT}alive/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
 VIPS_NEXT = f"{ROOT}vips/next"
@@ -42,7 +43,7 @@ def status(name: ClusterName) -> str:
 
 def alive(name: ClusterName) -> str:
     """There while the member is connected."""
-    return f"{ROOT}alive/{name}"
+    return f"{ALIVE}{name}"
 
 
 def gateways(name: ClusterName) -> str:

@@ -57,6 +57,26 @@ def test_what_a_hub_knows_is_on_etcd(short_path: Path) -> None:
         assert [token["cluster"] for token in listed["tokens"]] == ["west"]
 
 
+@pytest.mark.slow
+def test_a_hub_moves_to_etcd_and_knows_what_it_knew(short_path: Path) -> None:
+    requirements.program("etcd")
+    with hub(short_path, ()):
+        assert fedgate(short_path, "token", "create", "west").returncode == 0
+        busy = fedgate(
+            short_path, "store", "migrate", f"sqlite:{short_path}/hub/registry.db", "etcd://127.0.0.1:1"
+        )
+        assert "another process has it open" in busy.stderr
+    with etcd(short_path) as (member,):
+        store = f"etcd://{member.endpoint}/fed"
+        moved = fedgate(short_path, "store", "migrate", f"sqlite:{short_path}/hub/registry.db", store)
+        assert (moved.returncode, moved.stdout) == (0, f"2 records moved to {store}\n")
+        again = fedgate(short_path, "store", "migrate", f"sqlite:{short_path}/hub/registry.db", store)
+        assert (again.returncode, "not empty" in again.stderr) == (7, True)
+        with hub(short_path, ("--store", store)):
+            listed = msgspec.json.decode(fedgate(short_path, "token", "list", "-o", "json").stdout)
+        assert [token["cluster"] for token in listed["tokens"]] == ["west"]
+
+
 def test_an_etcd_that_does_not_answer_is_said_in_a_line(short_path: Path) -> None:
     ended = fedgate(short_path, "hub", *LISTENING, "--store", "etcd://127.0.0.1:1/fed")
     assert (ended.returncode, ended.stdout) == (5, "")

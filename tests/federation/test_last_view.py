@@ -44,6 +44,20 @@ def test_a_damaged_file_is_named_with_what_to_do(cut: int) -> None:
     assert "move the file away" in refused.value.hint
 
 
+@pytest.mark.parametrize("domain", ["", "0.0.0.0", "Fed.example"])
+def test_a_federation_that_cannot_be_is_refused(domain: str) -> None:
+    spoilt = last_view.encode(LAST).replace(b'"fed.example"', f'"{domain}"'.encode())
+    with pytest.raises(UnreadableRecord, match="federation"):
+        last_view.decode(spoilt, "view.json")
+
+
+@pytest.mark.parametrize("domain", ["é", "cloud", "cloud.é", "a/b.fed.example"])
+def test_a_member_whose_trust_domain_cannot_be_is_refused(domain: str) -> None:
+    spoilt = last_view.encode(LAST).replace(b'"cloud.fed.example"', f'"{domain}"'.encode())
+    with pytest.raises(UnreadableRecord, match="trust domain"):
+        last_view.decode(spoilt, "view.json")
+
+
 def test_a_file_of_a_newer_schema_is_refused() -> None:
     newer = last_view.encode(LAST).replace(b'"schema":1', b'"schema":2')
     with pytest.raises(UnreadableRecord, match="schema 2"):

@@ -302,6 +302,7 @@ class Agent:
         self.zone.update(learned.view, learned.services)
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @hostile(60)
 @given(
     told=st.one_of(
@@ -335,6 +336,7 @@ LAST: Final = LastView(
 )
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @hostile(60)
 @given(documents((msgspec.json.decode(encode(LAST)),)))
 def test_a_view_that_a_disk_has_spoilt_is_refused_or_one_to_start_with(content: bytes) -> None:

@@ -1,14 +1,12 @@
 """What gateways do with too much: large bodies, many connections, peers that do not read. Two real Envoys."""
 
 import asyncio
+import socket
 import ssl
-import statistics
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,106 +17,13 @@ from gateway.watch import watch_limits
 from pki import profile
 from pki.authority import sign, to_pem
 from pki.spiffe import workload_id
-from tests.system.edits import Edit, replacing
-from tests.system.mesh import Cluster, Handler, Mesh, as_translated, connect, greet, mesh, until
+from tests.system import floods
+from tests.system.edits import replacing
+from tests.system.floods import END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, literal
+from tests.system.mesh import Cluster, Handler, Mesh, connect, greet, until
+from tests.system.strain import GIB, MIB, Line, dialled, grown, let_go, offered, resident, under_strain
 
 pytestmark = [pytest.mark.envoy, pytest.mark.slow]
-
-Line: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-MIB = 1 << 20
-GIB = 1 << 30
-
-
-def resident(cluster: Cluster) -> int:
-    """The memory of the cluster's Envoy, in bytes."""
-    assert cluster.process is not None
-    status = Path(f"/proc/{cluster.process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) << 10
-
-
-class Neighbour:
-    """Somebody who makes ordinary calls, one after the other, and notes what becomes of them."""
-
-    def __init__(self, to: tuple[str, int], source: str) -> None:
-        self._to, self._source = to, source
-        self.took: list[float] = []
-        self.failed: list[str] = []
-
-    @asynccontextmanager
-    async def calling(self) -> AsyncIterator["Neighbour"]:
-        """Call until the block is left."""
-        task = asyncio.create_task(self._call_again_and_again())
-        try:
-            yield self
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _call_again_and_again(self) -> None:
-        while True:
-            began = time.monotonic()
-            try:
-                async with asyncio.timeout(15):  # attackers are run by the same loop, and hold it up
-                    await self._call()
-            except (OSError, EOFError) as error:
-                self.failed.append(repr(error))
-            else:
-                self.took.append(time.monotonic() - began)
-            await asyncio.sleep(0.02)
-
-    async def _call(self) -> None:
-        reader, writer = await connect(self._to, self._source)
-        try:
-            await reader.readuntil(b"\n")
-            writer.write(b"hello\n")
-            if await reader.readuntil(b"\n") != b"hello\n":
-                raise EOFError("the answer is another's")
-        finally:
-            writer.close()
-
-    async def has_called(self, times: int) -> None:
-        """Wait until it has called so often, well or not, from now on."""
-        before = len(self.took) + len(self.failed)
-
-        async def often_enough() -> bool:
-            return len(self.took) + len(self.failed) >= before + times
-
-        await until(often_enough, what=f"{times} calls", timeout=30)
-
-    def noticed_nothing(self) -> None:
-        """No call failed, and there were some; nor did the usual one take long."""
-        assert self.failed == []
-        assert len(self.took) > 20
-        assert statistics.median(self.took) < 1
-
-
-@asynccontextmanager
-async def under_strain(
-    folder: Path, *, edit: Edit = as_translated, edit_bootstrap: Callable[[str], str] = str
-) -> AsyncIterator[tuple[Mesh, Neighbour]]:
-    """Two clusters, and a neighbour who calls from one to the other."""
-    async with mesh(folder, edit=edit, edit_bootstrap=edit_bootstrap) as built:
-        cloud, onprem = built["cloud"], built["onprem"]
-        port = await built.serve(cloud.address(3, 1), greet)
-        built.service("neighbour", {"cloud": [(cloud.address(3, 1), port)]})
-        built.caller("onprem", "neighbour", onprem.address(2, 1))
-        await onprem.settled()
-        await cloud.settled()
-        yield built, Neighbour(built.vip("onprem", "neighbour"), onprem.address(2, 1))
-
-
-async def offered(built: Mesh, name: str, handler: Handler, speaks: str = "") -> tuple[str, int]:
-    """A service in `cloud`; where it is called in `onprem`."""
-    cloud, onprem = built["cloud"], built["onprem"]
-    port = await built.serve(cloud.address(3, 2), handler)
-    built.service(name, {"cloud": [(cloud.address(3, 2), port)]}, speaks=speaks)
-    await onprem.settled()
-    await cloud.settled()
-    return built.vip("onprem", name)
-
 
 # --- large, slow, and many ------------------------------------------------------------------------
 
@@ -140,18 +45,6 @@ async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.write(CHUNK)
         await writer.drain()
     await reader.read()
-
-
-async def grown(clusters: Iterable[Cluster], act: Awaitable[None]) -> dict[str, int]:
-    """By how much each gateway's memory has ever been more than before, in MiB, while *act* went on."""
-    before = {cluster: resident(cluster) for cluster in clusters}
-    most = dict(before)
-    acting = asyncio.ensure_future(act)
-    while not acting.done():
-        await asyncio.wait([acting], timeout=0.1)
-        most = {cluster: max(most[cluster], resident(cluster)) for cluster in before}
-    await acting
-    return {cluster.name: most[cluster] - before[cluster] >> 20 for cluster in before}
 
 
 async def test_a_gigabyte_each_way_takes_little_memory_and_nobody_notices(tmp_path: Path) -> None:
@@ -197,10 +90,6 @@ async def endless_body(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     await endless(reader, writer)
 
 
-async def dialled(to: tuple[str, int], source: str, count: int) -> list[Line]:
-    return [await connect(to, source) for _ in range(count)]
-
-
 async def trickle(line: Line) -> None:
     """Read a KiB a second, and write one."""
     reader, writer = line
@@ -233,17 +122,6 @@ async def test_who_does_not_read_or_says_nothing_costs_others_nothing(tmp_path: 
         # 40 KiB for each that is idle, and some MiB for each that does not read.
         assert max(more.values()) < 500, more
         await let_go(built, lines)
-
-
-async def let_go(built: Mesh, lines: Iterable[Line]) -> None:
-    """Hang up on all *lines*, and wait until the egress has let go of them."""
-    for _, writer in lines:
-        writer.transport.abort()
-
-    async def none_left() -> bool:
-        return await built["onprem"].stat(r"^listener\.egress\.downstream_cx_active$") == 0
-
-    await until(none_left, what="the egress to let go")
 
 
 @pytest.mark.parametrize(("handler", "speaks"), [(endless, ""), (endless_body, "http")], ids=["L4", "L7"])
@@ -291,32 +169,6 @@ async def test_all_arrives_though_the_server_closes_and_the_caller_is_slow(tmp_p
 
 # --- a member that means harm ---------------------------------------------------------------------
 
-HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
-END_HEADERS = 4
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
-    """One frame of HTTP/2, as RFC 9113 has it."""
-    return len(body).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + body
-
-
-def literal(name: bytes, value: bytes, *, index: bool = False) -> bytes:
-    """One header of HPACK without Huffman's code, entered into the table of both ends if *index*."""
-    return (b"\x40" if index else b"\x00") + number(len(name), 7) + name + number(len(value), 7) + value
-
-
-def number(value: int, bits: int) -> bytes:
-    """HPACK's way to write a number."""
-    most = (1 << bits) - 1
-    if value < most:
-        return bytes((value,))
-    written, value = bytearray((most,)), value - most
-    while value > 127:
-        written.append(value & 127 | 128)
-        value >>= 7
-    return bytes((*written, value))
-
 
 def opening(authority: bytes) -> bytes:
     """The headers that ask for a tunnel."""
@@ -354,77 +206,33 @@ class Attacker:
         line[1].write(PREFACE + frame(SETTINGS, 0, 0, b""))
         return line
 
-    async def is_shut_out(self, attack: Iterable[bytes]) -> bool:
-        """Whether the ingress ends the connection over *attack*, of which nothing is read before."""
-        reader, writer = await self.connected()
-        try:
-            async with asyncio.timeout(20):
-                for part in attack:
-                    writer.write(part)
-                    await writer.drain()
-                while await reader.read(MIB):
-                    pass
-        except (ConnectionError, ssl.SSLError):
-            return True
-        except TimeoutError:
-            return False
-        finally:
-            writer.transport.abort()
-        return True
+    def connect(self) -> socket.socket:
+        """The same, for who waits on it."""
+        plain = socket.create_connection(self._to, 30)
+        connection = self._tls.wrap_socket(plain, server_hostname=self._name)
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        return connection
 
 
 AUTHORITY = b"neighbour.shop.svc.clusterset.local:%d"
 
 
-def resets(authority: bytes) -> Iterator[bytes]:
-    """Ask for a tunnel and take it back, again and again."""
-    for stream in range(1, 40_001, 2):
-        yield frame(HEADERS, END_HEADERS, stream, opening(authority))
-        yield frame(RST_STREAM, 0, stream, (8).to_bytes(4))
-
-
-def continuations() -> Iterator[bytes]:
-    """Headers that never end."""
-    yield frame(HEADERS, 0, 1, opening(b"x"))
-    for _ in range(20_000):
-        yield frame(CONTINUATION, 0, 1, literal(b"x-more", b"y" * 8_000))
-
-
-def bomb(authority: bytes) -> Iterator[bytes]:
-    """A long header that is entered once, and then said a thousand times in a byte each."""
-    long = literal(b"x-long", b"z" * 3_900, index=True)
-    for stream in range(1, 2_001, 2):
-        yield frame(HEADERS, END_HEADERS, stream, opening(authority) + long + b"\xbe" * 1_000)
-
-
-def giants() -> Iterator[bytes]:
-    """Names that are as long as a frame."""
-    for stream in range(1, 4_001, 2):
-        yield frame(HEADERS, END_HEADERS, stream, opening(b"a" * 16_000))
-
-
-def pings() -> Iterator[bytes]:
-    """Questions, to answers that nobody reads."""
-    for _ in range(3_000):
-        yield frame(PING, 0, 0, bytes(8)) * 100
-
-
 async def test_a_hostile_member_is_shut_out_and_nobody_notices(tmp_path: Path) -> None:
     async with under_strain(tmp_path) as (built, neighbour):
         attacker = Attacker(built, tmp_path)
-        authority = AUTHORITY % built.vip("onprem", "neighbour")[1]
+        head = opening(AUTHORITY % built.vip("onprem", "neighbour")[1])
         attacks = {
-            "resets": resets(authority),
-            "continuations": continuations(),
-            "bomb": bomb(authority),
-            "giants": giants(),
-            "pings": pings(),
+            "resets": floods.resets(head),
+            "continuations": floods.continuations(head),
+            "bomb": floods.bomb(head),
+            "giants": floods.giants(head, 1),
+            "pings": floods.pings(),
         }
 
         async def attack() -> None:
             async with neighbour.calling():
                 for name, parts in attacks.items():
-                    assert await attacker.is_shut_out(parts), name
+                    assert await floods.is_shut_out(attacker.connect, parts), name
                 await neighbour.has_called(30)
 
         more = await grown([built["cloud"]], attack())

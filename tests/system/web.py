@@ -4,7 +4,8 @@ The server tells HTTP/1 and HTTP/2 apart by how a connection begins. It answers 
 of it (`Seen`), in JSON; some paths are answered in other ways:
 
 - `/refuse` answers 417 to a caller that waits for `100 Continue`,
-- `/long` is answered with `LONG`, which buffers on the way hold, but not those of the caller,
+- `/long` is answered with `LONG`, which buffers on the way hold, but not those of the caller; in HTTP/2 with
+  as much of it as a stream's window takes,
 - `/until-the-end` is answered with `PAYLOAD`, whose length only the end of the connection tells.
 """
 
@@ -181,7 +182,10 @@ async def _serve_http2(
             elif isinstance(event, h2.events.StreamEnded):
                 seen = open_streams.pop(event.stream_id)
                 http.send_headers(event.stream_id, [(":status", "200")])
-                http.send_data(event.stream_id, seen.encode())
+                answer = seen.encode() if seen.target != "/long" else LONG[:900_000]
+                for start in range(0, len(answer), http.max_outbound_frame_size):
+                    part = answer[start : start + http.max_outbound_frame_size]
+                    http.send_data(event.stream_id, part)
                 http.send_headers(event.stream_id, [("x-trailing", "kept")], end_stream=True)
         writer.write(http.data_to_send())
         await writer.drain()
