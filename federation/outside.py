@@ -8,13 +8,16 @@ What is installed has to lead everybody to the root: a certificate is made below
 members will verify those that count.
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
 from federation.errors import RootDiffers
-from federation.hub_authority import HUB_CA, HUB_CA_KEY, ROOT, Vault
+from federation.hub_authority import HUB_CA, HUB_CA_KEY, ROOT, Vault, create_at_first
+from federation.settings import HubSettings
 from pki import keystore, profile
 from pki.authority import Authority, describe, from_pem, to_pem
 from pki.bundle import check_issuing_ca, check_root, check_svid
@@ -45,6 +48,38 @@ def install(vault: Vault, domain: str, chain_pem: str, now: datetime) -> Authori
     files = {ROOT: to_pem([root]).encode(), HUB_CA: to_pem(hub_ca.chain).encode()}
     keystore.write_all(vault.state, files)
     return hub_ca
+
+
+def begin(vault: Vault, settings: HubSettings, now: datetime, made: Callable[[], None]) -> None:
+    """Have at the first start what was brought along, or make it, and call *made*.
+
+    At a later start the root is what it has become: what was brought along first does not count any more.
+    """
+    if vault.has(ROOT):
+        return
+    if settings.hub_ca_chain is not None:
+        install(vault, settings.domain, settings.hub_ca_chain.read_text(), now)
+        made()
+        return
+    root = None
+    if settings.root_cert is not None and settings.root_key is not None:
+        root = _root_in(settings.root_cert, settings.root_key, now)
+    create_at_first(vault, settings.domain, now, made, root)
+
+
+def write_request(settings: HubSettings, to: Path) -> None:
+    """Ask for the hub CA of a hub that is to be started, in the file *to*."""
+    with keystore.exclusive(settings.state):
+        to.write_text(request(Vault(settings.state, settings.passphrase_file), settings.domain))
+
+
+def _root_in(certificate: Path, key: Path, now: datetime) -> Authority:
+    """The root in two files, of which the key's must be closed to others."""
+    (root, *more) = from_pem(certificate.read_bytes())
+    if more:
+        raise CertificateRefused(describe(root), f"{certificate} has more than one certificate")
+    check_root(root, now)
+    return Authority(root, (), KeySigner.from_pem(keystore.read(key)))
 
 
 def certified(

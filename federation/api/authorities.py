@@ -1,18 +1,23 @@
 """The part of the hub's admin API about its own authorities: what they are, and the rollover of the root."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from aiohttp import web
 from cryptography import x509
 
+from clusters.durations import short
+from federation.api.answers import Check
 from federation.api.http import ApiError, body_as, json_response
+from federation.hub_authority import HubAuthority
 from federation.rollover.parties import HUB
 from federation.rollover.phases import Party, Phase, outlook
 from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
 from pki.authority import Authority, describe, from_pem
 from pki.bundle import fingerprint, spki_sha256
+from pki.rotation import Validity, due, jitter_of, last_call
 from pki.signer import KeySigner
 
 
@@ -69,6 +74,18 @@ def add_authorities(steward: Steward, app: web.Application) -> None:
     app.router.add_get("/v1/ca", authorities)
     app.router.add_get("/v1/ca/rollover", rollover)
     app.router.add_post("/v1/ca/rollover", step)
+
+
+def hub_ca_check(authority: HubAuthority, now: datetime) -> Check:
+    """How long the hub CA is good. Where people have to have it renewed, they are told half-way."""
+    validity = Validity.of(authority.hub_ca.certificate)
+    detail = f"valid for {short(validity.not_after - now)} more"
+    if not authority.has_root_key and due(now, validity, jitter_of(authority.hub_ca.certificate)):
+        hint = "its root's key is not here: `fedgate ca csr`, have it signed, `fedgate ca install`"
+        return Check("hub CA", "warn", detail, hint)
+    if last_call(now, validity):
+        return Check("hub CA", "warn", detail, "it should have been renewed: the hub's log says why not")
+    return Check("hub CA", "ok", detail)
 
 
 async def _take(steward: Steward, asked: _Asked) -> None:

@@ -19,7 +19,7 @@ from clusters.trust import PROVING_NAME
 from federation.api.http import off_the_loop
 from federation.audit import Audit, described
 from federation.errors import FederationError, NoRollover, RolloverExists, RolloverLags, RolloverTooLate
-from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, Vault
+from federation.hub_authority import CERTIFICATE, KEY, ROOT_KEY, HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
 from federation.outside import install, request
@@ -190,6 +190,7 @@ class Steward:
         """Bring files and certificate to where the rollover is; the authority is there already."""
         self.rollover = rollover
         await off_the_loop(lambda: arrange(self.vault, rollover))
+        self.authority.has_root_key = self.vault.has(ROOT_KEY)
         self.certificate.follow()
 
     async def prove(self, party: str, root: str) -> None:
