@@ -64,7 +64,7 @@ class TracedFleet(Fleet):
     def _fedgate(self, name: str, machine: Machine, words: Sequence[str]) -> Process:
         if words[0] not in ("hub", "join"):
             return super()._fedgate(name, machine, words)
-        return self._start(name, machine, [sys.executable, "-P", traced.__file__, str(self.trace), *words])
+        return self.start(name, machine, [sys.executable, "-P", traced.__file__, str(self.trace), *words])
 
 
 def _measure(report: Report, services: int, long: bool, times: int) -> None:

@@ -33,8 +33,8 @@ from clusters.decoding import UNDECODABLE
 from clusters.errors import IdentityUnusable, JoinRefused
 from clusters.identity import refuse_newer
 from clusters.join import TIMEOUT
-from clusters.pinned import Server, open_known, open_pinned
-from clusters.reports import REPORT_PATH, Report, ReportAnswer
+from clusters.pinned import Connection, Server, open_known, open_pinned
+from clusters.reports import NOTICE_PATH, REPORT_PATH, Notice, NoticeAsked, Report, ReportAnswer
 from pki import keystore
 from pki.authority import from_pem, to_pem
 from pki.bundle import check_svid
@@ -128,12 +128,22 @@ def renew(state: Path, *, timeout: float = TIMEOUT, clock: Callable[[], datetime
 
 def report(state: Path, how: Report, *, timeout: float = TIMEOUT) -> ReportAnswer:
     """Tell the agent how the gateway is that enrolled in *state*; its certificate says which one it is."""
+    with contextlib.closing(_connected(state, timeout)) as connection:
+        return connection.post(REPORT_PATH, how, ReportAnswer)
+
+
+def notice(state: Path, seen: str, *, timeout: float) -> Notice:
+    """Ask the agent for the notice after the one *seen*, as the gateway that enrolled in *state*."""
+    with contextlib.closing(_connected(state, timeout)) as connection:
+        return connection.post(NOTICE_PATH, NoticeAsked(seen), Notice)
+
+
+def _connected(state: Path, timeout: float) -> Connection:
+    """Connect to the agent by the certificate that is in *state*."""
     enrolled = load_enrolment(state)
     roots = from_pem(keystore.read(enrolled.roots_file))
     agent = _agent(enrolled.enrolment.trust_domain, enrolled.enrolment.agent)
-    connection = open_known(agent, roots, (enrolled.chain_file, enrolled.key_file), timeout)
-    with contextlib.closing(connection):
-        return connection.post(REPORT_PATH, how, ReportAnswer)
+    return open_known(agent, roots, (enrolled.chain_file, enrolled.key_file), timeout)
 
 
 def load_enrolment(state: Path) -> Enrolled:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 
 REPORT_PATH: Final = "/v1/report"
+NOTICE_PATH: Final = "/v1/notice"
 EVERY: Final = 1.0
 """Seconds between two reports of a gateway."""
 
@@ -62,6 +63,7 @@ class Report(msgspec.Struct, frozen=True):
 
     `vip_ranges` are those that lead to it; none means all. `restarts` is how often its Envoy had to be
     started again, and `last_end` how it ended the last time. `probes` is what it has found out about others.
+    `cannot_sever` says why open connections of those that are shut out cannot be ended there, if so.
     `roots` is the hash of the roots that a gateway on another machine has on its disk.
     """
 
@@ -73,6 +75,7 @@ class Report(msgspec.Struct, frozen=True):
     last_end: str = ""
     roles: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
+    cannot_sever: str = ""
     roots: _Word = ""
 
     @property
@@ -95,3 +98,20 @@ class ReportAnswer(msgspec.Struct, frozen=True):
 
     settle_seconds: float = 0.0
     roots: _Word = ""
+
+
+class NoticeAsked(msgspec.Struct, frozen=True):
+    """Asks for the newest notice: the answer comes when that is not the one *seen*, or after a while."""
+
+    seen: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What whoever runs an Envoy is to know beside what the Envoy is told: whose open connections to end.
+
+    `barred` are addresses of workloads that nobody is to be any more. `version` is another one whenever they
+    are, and whenever a cluster or its gateways come or go: Envoy then says itself to whom it has no way now.
+    """
+
+    version: str = ""
+    barred: tuple[str, ...] = ()

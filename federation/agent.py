@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -17,8 +18,9 @@ from cryptography import x509
 
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
-from clusters.model import ClusterView, Federation, Offer, VipRange
-from clusters.reports import EVERY, Phase, Report, ReportAnswer
+from clusters.latest import Latest
+from clusters.model import ClusterView, Federation, Offer, VipRange, Workload
+from clusters.reports import EVERY, Notice, Phase, Report, ReportAnswer
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
@@ -27,6 +29,7 @@ from federation.agent_anchors import Acknowledged
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
+from federation.api.notices import notice_of
 from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
@@ -42,6 +45,7 @@ from federation.log import Log
 from federation.own_address import reached_at
 from federation.programming import Programmes
 from federation.renewal import Renewal
+from federation.revocations import Revocations
 from federation.rollover.prover import Prover
 from federation.roots import Roots, kept_in
 from federation.settings import AgentSettings
@@ -55,7 +59,7 @@ from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
 from pki.bundle import root_of
-from pki.spiffe import agent_id
+from pki.spiffe import SpiffeId, agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
@@ -78,6 +82,7 @@ class Agent:
         self.left = False
         self.zone = Zone()
         self.published = Catalogue()
+        self.notices = Latest(Notice())
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -121,7 +126,11 @@ class Agent:
         self._settled = time.monotonic() + _SETTLES
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
+        self.revocations = Revocations(settings.state, membership.trust_domain)
+        self._svid_store.refuse(self.revocations.ids)
+        self._workloads: tuple[Workload, ...] = ()
         self.zone.update(self.view, self.view.imports)
+        self.notices.set(notice_of(self.view))
         self.knowledge.follow(self._followed)
         self.prover.follow()
         if last:
@@ -201,6 +210,13 @@ class Agent:
             )
         return self.enrolment.create(name, role, ttl, (reached_at(self._settings.enrol_listen),))
 
+    def revoke(self, spiffe_id: SpiffeId, *, undo: bool = False) -> None:
+        """Make a workload of this cluster nobody, or take that back; raises NotOurWorkload or NotFound."""
+        (self.revocations.undo if undo else self.revocations.revoke)(spiffe_id)
+        self._svid_store.refuse(self.revocations.ids)
+        workloads = self.revocations.admitted(self._workloads)
+        self.knowledge.offer(replace(self.view.offer, workloads=workloads))
+
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""
         if not self.link.connected:
@@ -228,7 +244,9 @@ class Agent:
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
-        self.knowledge.offer(self._checker.follow(offer))
+        self._workloads = offer.workloads
+        admitted = replace(offer, workloads=self.revocations.admitted(offer.workloads))
+        self.knowledge.offer(self._checker.follow(admitted))
         self._offered.set()
 
     def material(self) -> TlsMaterial:
@@ -258,6 +276,7 @@ class Agent:
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
         self.programmes.follow(learned.view)
+        self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
         self._publish(learned)
 

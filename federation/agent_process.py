@@ -135,7 +135,11 @@ async def _served_elsewhere(
             await stack.enter_async_context(agent.ads.serving([listener]))
         if settings.enrol_listen:
             face = enrol_application(
-                agent.enrolment, identity.membership, lambda: settings.ads_listen or "", agent.hear
+                agent.enrolment,
+                identity.membership,
+                lambda: settings.ads_listen or "",
+                agent.hear,
+                agent.notices,
             )
             tls = EnrolmentTls(settings.state, agent.material_abroad)
             await stack.enter_async_context(

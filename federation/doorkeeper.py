@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from clusters.model import ClusterName
-from federation.errors import SyncRefused, UnknownCluster
+from federation.errors import ClusterEvicted, SyncRefused, UnknownCluster
 from federation.registry.members import Members
 from federation.registry.records import ClusterRecord
 from gateway.rpc import Peer
@@ -38,6 +38,8 @@ class Doorkeeper:
         """What the registry says of *cluster*, which must be a member."""
         try:
             return await self._members.get(cluster)
+        except ClusterEvicted as error:
+            raise evicted(cluster) from error
         except UnknownCluster as error:
             raise SyncRefused("not-a-member", str(error), "join again with a new token") from error
 
@@ -54,3 +56,9 @@ class Doorkeeper:
             ) from error
         if proven != agent_id(record.trust_domain):
             raise SyncRefused("not-an-agent", f"{proven} is not the agent of {record.name}")
+
+
+def evicted(cluster: ClusterName) -> SyncRefused:
+    """What an agent is told whose cluster was shut out."""
+    error = ClusterEvicted(cluster)
+    return SyncRefused(error.code, str(error), error.hint)

@@ -12,6 +12,9 @@ FederationError
 ├── TokenRefused             a join token that does not open the door; `code` says why
 ├── ClusterExists            a join under a name that is taken
 ├── UnknownCluster           a cluster that is not in the set
+│   └── ClusterEvicted       one that was shut out
+├── NotEvicted               a cluster that was to be readmitted, and was never shut out
+├── NotOurWorkload           an identity that is no workload's of this cluster
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -217,6 +220,42 @@ class UnknownCluster(FederationError):
     def __init__(self, cluster: str) -> None:
         super().__init__(f"cluster {cluster} is not in the clusterset")
         self.cluster = cluster
+
+
+class ClusterEvicted(UnknownCluster):
+    """A cluster that was shut out of the set."""
+
+    code = "evicted"
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, cluster: str) -> None:
+        FederationError.__init__(self, f"cluster {cluster} was evicted from the clusterset")
+        self.cluster = cluster
+        self.hint = f"`fedgate clusters readmit {cluster}` at the hub lets it join again, with a new token"
+
+
+class NotEvicted(FederationError):
+    """A cluster that was to be readmitted, and was never shut out."""
+
+    code = "not-evicted"
+    exit_code = Exit.CONFLICT
+    hint = "`fedgate clusters` shows how each cluster stands"
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} was not evicted")
+        self.cluster = cluster
+
+
+class NotOurWorkload(FederationError):
+    """An identity that was to be revoked here, and is no workload's of this cluster."""
+
+    code = "not-our-workload"
+    exit_code = Exit.USAGE
+
+    def __init__(self, spiffe_id: str, trust_domain: str) -> None:
+        super().__init__(f"{spiffe_id} is no workload of this cluster")
+        self.spiffe_id = spiffe_id
+        self.hint = f"want spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME; others are revoked at their agents"
 
 
 class UnknownToken(FederationError):

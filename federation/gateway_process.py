@@ -14,6 +14,7 @@ from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
+from federation.severing import Ask, Severing, from_agent_beside, from_agent_elsewhere
 from gateway import machine
 from gateway.bootstrap import Agent, UnixAgent, admin_socket
 from gateway.limits import LEAST_MEMORY
@@ -73,7 +74,8 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
         lookout = Lookout(admin_socket(folder), utc_now)
         tell = to_agent_elsewhere(enrolled, renew) if enrolled and renew else _to_agent_here(asked)
         told = Reporter(tell, first_report(whole.spec, behaviour), lookout.look)
-        with captured(whole.spec, behaviour), told as reporter:
+        severing = Severing(_ask(asked, enrolled), lambda: told.envoy, lookout)
+        with captured(whole.spec, behaviour), severing, told as reporter:
             run(whole, reporter)
 
 
@@ -93,6 +95,12 @@ def first_report(spec: GatewaySpec, behaviour: Behaviour) -> Report:
 
 def _to_agent_here(asked: Asked) -> Tell:
     return to_agent_beside(local_agent(asked.agent).with_name(paths.ADMIN_SOCKET))
+
+
+def _ask(asked: Asked, enrolled: Enrolled | None) -> Ask:
+    if enrolled is not None:
+        return from_agent_elsewhere(enrolled)
+    return from_agent_beside(local_agent(asked.agent).with_name(paths.ADMIN_SOCKET))
 
 
 def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, folder: Path) -> ProxySettings:

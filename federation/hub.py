@@ -1,7 +1,7 @@
 """The hub, put together: authorities, registry, joins, the members' streams, administration."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from federation.api.hub import Hub, hub_application
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
 from federation.audit import Audit
-from federation.doorkeeper import Doorkeeper
+from federation.doorkeeper import Doorkeeper, evicted
 from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.hub_upkeep import HubUpkeep
@@ -45,7 +45,7 @@ from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
 from gateway.rpc import TlsListener
 from pki import keystore
-from pki.spiffe import hub_id
+from pki.spiffe import agent_id, hub_id
 
 if TYPE_CHECKING:
     from federation.registry.etcd.store import EtcdStore
@@ -125,9 +125,16 @@ async def _serve(settings: HubSettings) -> None:
             where = host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
-        await stop.run(
-            _follow(changes, broadcast), _tidy(registry), upkeep.run(), steward.run(), store.tend()
-        )
+
+        def follow(change: Change) -> None:
+            broadcast.follow(change)
+            for record in mirror.clusterset.evicted:
+                if record.name in change.clusters:
+                    sync.end(str(agent_id(record.trust_domain)), evicted(record.name))
+                    probing.forget(record.name)
+                    anchoring.forget(record.name)
+
+        await stop.run(_follow(changes, follow), _tidy(registry), upkeep.run(), steward.run(), store.tend())
 
 
 async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
@@ -139,9 +146,9 @@ async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
     return await EtcdStore.open(settings.store)
 
 
-async def _follow(changes: AsyncIterator[Change], broadcast: Broadcast) -> None:
+async def _follow(changes: AsyncIterator[Change], follow: Callable[[Change], None]) -> None:
     async for change in changes:
-        broadcast.follow(change)
+        follow(change)
 
 
 async def _tidy(registry: Registry) -> None:

@@ -15,7 +15,8 @@ from clusters.reports import EVERY, Phase, Probe, Report, ReportAnswer
 from federation.client import Admin, endpoint
 from federation.errors import FederationError
 from federation.log import Log
-from gateway.errors import EnvoyFailed
+from gateway.errors import CannotSever, EnvoyFailed
+from gateway.sever import check_allowed
 from pki import keystore
 from pki.authority import from_pem
 from pki.errors import PkiError
@@ -63,6 +64,7 @@ class Reporter:
     """Says how a gateway is, as a `gateway.proxy.Witness`; an agent that does not hear is told again.
 
     *look* gives what it has found out about other gateways, or raises EnvoyFailed; only while Envoy is up.
+    `envoy` is the process id of the Envoy that is up.
     """
 
     def __init__(self, tell: Tell, first: Report, look: Look = tuple) -> None:
@@ -72,6 +74,7 @@ class Reporter:
         self._one_at_a_time = Lock()
         self._due, self._stop = Event(), Event()
         self._heard = True
+        self.envoy: int | None = None
 
     def __enter__(self) -> "Reporter":
         """Report from now on, in a thread: nothing that the agent does may hold Envoy's supervisor up."""
@@ -84,12 +87,15 @@ class Reporter:
         self._report = replace_phase(self._report, Phase.ENDED)
         self._say()
 
-    def up(self) -> None:
-        """Envoy takes calls."""
-        self._change(replace_phase(self._report, Phase.UP))
+    def up(self, pid: int) -> None:
+        """Envoy, the process *pid*, takes calls."""
+        self.envoy = pid
+        up = replace_phase(self._report, Phase.UP)
+        self._change(msgspec.structs.replace(up, cannot_sever=_cannot_sever(pid)))
 
     def failed(self, restarts: int, how: str) -> None:
         """Envoy has ended by itself, for the *restarts*-th time, and is started again."""
+        self.envoy = None
         self._change(
             msgspec.structs.replace(self._report, phase=Phase.FAILED, restarts=restarts, last_end=how)
         )
@@ -134,6 +140,16 @@ class Reporter:
         except EnvoyFailed as error:
             log.debug("no probes to report", reason=str(error))
             return ()
+
+
+def _cannot_sever(pid: int) -> str:
+    """Why open connections of the Envoy *pid* cannot be ended by us; empty if they can."""
+    try:
+        check_allowed(pid)
+    except CannotSever as error:
+        log.warning("connections cannot be ended", reason=error.reason, hint=error.hint)
+        return error.reason
+    return ""
 
 
 def replace_phase(report: Report, phase: Phase) -> Report:

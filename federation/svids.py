@@ -50,13 +50,17 @@ class Svids:
         self._jitter = jitter
         self._minted = minted
         self._held: dict[SpiffeId, Svid] = {}
+        self._refused: frozenset[SpiffeId] = frozenset()
         self._outdated: set[SpiffeId] = set()
 
     def get(self, spiffe_id: SpiffeId, now: datetime) -> Svid:
         """The SVID of *spiffe_id*, minted if there is none or it is due.
 
-        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised.
+        One that is due and cannot be renewed is used to its end; after that CannotIssue is raised. For who is
+        refused it is raised at once.
         """
+        if spiffe_id in self._refused:
+            raise CannotIssue(self._authority.certificate.subject.rfc4514_string(), f"{spiffe_id} is revoked")
         held = self._held.get(spiffe_id)
         if held is not None and spiffe_id not in self._outdated and not due(now, held.validity, held.jitter):
             return held
@@ -70,6 +74,12 @@ class Svids:
         self._outdated.discard(spiffe_id)
         self._minted(minted)
         return minted
+
+    def refuse(self, ids: frozenset[SpiffeId]) -> None:
+        """Have nothing for *ids*, and for nobody else any more, until told otherwise."""
+        self._refused = ids
+        for spiffe_id in ids & self._held.keys():
+            del self._held[spiffe_id]
 
     def issue_by(self, authority: Authority) -> None:
         """Have *authority* sign what is minted from now on; what there is, is used until it is due."""

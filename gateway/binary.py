@@ -44,10 +44,11 @@ def _wheel() -> Path | None:
 def arguments(envoy: Path, bootstrap: Path, *, concurrency: int | None = None) -> list[str]:
     """The command line of a gateway.
 
-    What is drained is drained at once: a cluster that is shut out must not talk on for ten minutes.
+    What is drained is ended at once: a cluster that is shut out must not talk on. Nothing else is: listeners
+    change in what drains nobody, and a gateway that ends waits for its calls by itself.
     """
     argv = [str(envoy), "--config-path", str(bootstrap), "--disable-hot-restart"]
-    argv += ["--drain-time-s", "1", "--drain-strategy", "immediate", "--log-level", "warning"]
+    argv += ["--drain-time-s", "0", "--drain-strategy", "immediate", "--log-level", "warning"]
     argv += ["--component-log-level", "misc:error"]  # it calls the matcher of addresses unfinished, each time
     argv += ["--file-flush-interval-msec", "100"]  # the log of calls is read while they go on
     if concurrency is not None:

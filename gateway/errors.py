@@ -6,6 +6,7 @@ GatewayError
 ├── GatewayRefused       a gateway that shall have no configuration
 ├── CannotListen         an address or socket that cannot be served on
 ├── CaptureRefused       rules of the packet filter that were not taken
+├── CannotSever          open connections of an Envoy that we may not end
 ├── EnvoyNotFound        no Envoy binary on this machine
 └── EnvoyFailed          an Envoy that refused its configuration, or that does not stay up
 """
@@ -68,6 +69,16 @@ class CaptureRefused(GatewayError):
         super().__init__(f"cannot redirect calls to the gateway: {reason}")
         self.reason = reason
         self.hint = hint or self.hint
+
+
+class CannotSever(GatewayError):
+    """Open connections of an Envoy that we may not end: the kernel, or a container's rules, forbid it."""
+
+    hint = "a container needs SYS_PTRACE for it; elsewhere kernel.yama.ptrace_scope must be 0 or 1"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"open connections of an evicted cluster cannot be ended here: {reason}")
+        self.reason = reason
 
 
 class EnvoyNotFound(GatewayError):

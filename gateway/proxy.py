@@ -67,8 +67,8 @@ class ProxySettings:
 class Witness(Protocol):
     """Whoever is to know how the gateway is."""
 
-    def up(self) -> None:
-        """Envoy takes calls."""
+    def up(self, pid: int) -> None:
+        """Envoy, the process *pid*, takes calls."""
 
     def failed(self, restarts: int, how: str) -> None:
         """Envoy has ended by itself, for the *restarts*-th time, and is started again."""
@@ -80,7 +80,7 @@ class Witness(Protocol):
 class Nobody:
     """A witness that does nothing."""
 
-    def up(self) -> None:
+    def up(self, pid: int) -> None:
         """So what."""
 
     def failed(self, restarts: int, how: str) -> None:
@@ -129,7 +129,7 @@ async def supervise(
         started = loop.time()
         async with _started(command) as process:
             _log(logging.INFO, "gateway started", gateway=settings.spec.name, pid=process.pid)
-            await _first_of(process.wait(), stop.wait(), _told_when_up(settings, witness))
+            await _first_of(process.wait(), stop.wait(), _told_when_up(settings, witness, process.pid))
             if process.returncode is None:
                 await _drain(settings, process, hurry or asyncio.Event(), witness)
                 return
@@ -149,12 +149,12 @@ async def supervise(
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _told_when_up(settings: ProxySettings, witness: Witness) -> None:
+async def _told_when_up(settings: ProxySettings, witness: Witness, pid: int) -> None:
     """Tell the witness when Envoy takes calls, and everybody when it hits a limit; never returns."""
     async with Admin(admin_socket(settings.folder)) as admin:
         while not await admin.is_live():  # noqa: ASYNC110 (Envoy tells nobody)
             await asyncio.sleep(_POLL)
-        witness.up()
+        witness.up(pid)
         await watch_limits(admin, settings.spec.name)
 
 

@@ -10,8 +10,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
+from clusters.latest import Latest
 from clusters.model import ClusterView
-from clusters.reports import Report, ReportAnswer
+from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from federation.agent_upkeep import Upkeep
 from federation.api.answers import Check, endpoints_document, services_document
@@ -20,6 +21,7 @@ from federation.api.gateways import gateways_document
 from federation.api.health import add_health
 from federation.api.http import ApiError, actor_of, application, body_as, json_response
 from federation.api.metrics import counters, gauge, gauges
+from federation.api.notices import add_notices
 from federation.api.rotate import add_rotate, issuing_ca_check
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
@@ -27,12 +29,16 @@ from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.reporting import ADMIN_PATH
+from federation.revocations import Revocations
+from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
 from gateway.ads import GatewayStatus
 from gateway.delta import Standing
+from gateway.errors import CannotSever
 from gateway.kinds import SHORT
 from gateway.view import contested
+from pki.spiffe import SpiffeId
 from pki.tokens import Token
 
 _SHOWN: Final = 3
@@ -49,6 +55,11 @@ class Agent(Protocol):
     def reading(self) -> Reading: ...
     @property
     def ready(self) -> bool: ...
+    @property
+    def notices(self) -> Latest[Notice]: ...
+    @property
+    def revocations(self) -> Revocations: ...
+    def revoke(self, spiffe_id: SpiffeId, *, undo: bool = False) -> None: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def fronts(self) -> tuple[Front, ...]: ...
     @property
@@ -77,6 +88,11 @@ class _NewToken(msgspec.Struct):
     name: str
     role: str = "both"
     ttl_seconds: int = 900
+
+
+class _Revocation(msgspec.Struct):
+    spiffe_id: str
+    undo: bool = False
 
 
 def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[], None]) -> web.Application:
@@ -109,7 +125,17 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response(agent.hear(await body_as(request, Report)))
 
     async def certs(_: web.Request) -> web.StreamResponse:
-        return json_response({"certs": [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]})
+        held = [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]
+        return json_response({"certs": held + [_revoked(each) for each in sorted(agent.revocations.ids)]})
+
+    async def revoke(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, _Revocation)
+        spiffe_id = SpiffeId.parse(asked.spiffe_id)
+        agent.revoke(spiffe_id, undo=asked.undo)
+        done = "reinstated" if asked.undo else "revoked"
+        audit.record(done, str(spiffe_id), actor=actor_of(request))
+        cannot = [f.report.name for f in agent.fronts() if f.report.cannot_sever]
+        return json_response({"spiffe_id": str(spiffe_id), "state": done, "calls_stay_open_at": cannot})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
@@ -141,8 +167,10 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/gateways", gateways)
     app.router.add_get("/v1/certs", certs)
+    app.router.add_post("/v1/certs/revoke", revoke)
     app.router.add_post("/v1/gateway-tokens", create_token)
     app.router.add_post(ADMIN_PATH, report)
+    add_notices(app, NOTICES_PATH, agent.notices)
     app.router.add_post("/v1/leave", leave)
     app.router.add_get("/v1/check", check)
     add_rotate(app, agent.upkeep.rotate)
@@ -186,6 +214,19 @@ def _cert(svid: Svid, now: datetime) -> dict[str, object]:
     }
 
 
+def _revoked(spiffe_id: SpiffeId) -> dict[str, object]:
+    """A workload that has no certificate any more, and gets none."""
+    return {
+        "spiffe_id": str(spiffe_id),
+        "kind": "workload",
+        "serial": "",
+        "not_before": None,
+        "not_after": None,
+        "renews_at": None,
+        "state": "revoked",
+    }
+
+
 def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     view, link, reading = agent.view, agent.link, agent.reading
@@ -216,6 +257,10 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check(
             "gateway", verdict, detail, "" if verdict == "ok" else "the last good version stays in use"
         )
+    for front in agent.fronts():
+        if why := front.report.cannot_sever:
+            detail = f"{front.report.name} cannot end open connections of clusters that are evicted: {why}"
+            yield Check("gateway", "warn", detail, CannotSever.hint)
     if not agent.gateways():
         yield Check("gateways", "warn", "none is connected", "run one with `fedgate gateways run`")
     for member in view.members.values():

@@ -26,7 +26,8 @@ from clusters.admission import (
     RenewRequest,
 )
 from clusters.identity import Membership
-from clusters.reports import REPORT_PATH, Report, ReportAnswer
+from clusters.latest import Latest
+from clusters.reports import NOTICE_PATH, REPORT_PATH, Notice, Report, ReportAnswer
 from federation.api.http import (
     ApiError,
     actor_of,
@@ -37,6 +38,7 @@ from federation.api.http import (
     switching,
     tls_context,
 )
+from federation.api.notices import add_notices
 from federation.audit import Audit, described
 from federation.identity import Identity
 from federation.log import Log
@@ -94,11 +96,16 @@ class Enrolment:
         return self._roots.each
 
     def create(self, name: str, role: str, ttl: timedelta, addresses: tuple[str, ...]) -> Token:
-        """Make a token with which gateway *name* may enrol in *role*, once."""
+        """Make a token with which gateway *name* may enrol in *role*, once.
+
+        Those that were used are remembered until they expire, to say so, unless there are very many.
+        """
         now = self._now()
         trust_domain = self._identity.membership.trust_domain
         gateway_id(trust_domain, role, name)
         self._issued = {i: issued for i, issued in self._issued.items() if issued.expires > now}
+        if len(self._issued) >= _MAX_TOKENS:
+            self._issued = {i: issued for i, issued in self._issued.items() if not issued.used}
         if len(self._issued) >= _MAX_TOKENS:
             raise ApiError(
                 409, "too-many-tokens", f"{_MAX_TOKENS} tokens are unused", "wait until they expire"
@@ -209,6 +216,7 @@ def enrol_application(
     membership: Membership,
     ads: Callable[[], str],
     hear: Callable[[Report], ReportAnswer],
+    notices: Latest[Notice],
 ) -> web.Application:
     """The face itself; *ads* says where an enrolled gateway finds its configuration."""
 
@@ -237,6 +245,7 @@ def enrol_application(
     app.router.add_post(ENROL_PATH, enrol)
     app.router.add_post(RENEW_PATH, renew)
     app.router.add_post(REPORT_PATH, report)
+    add_notices(app, NOTICE_PATH, notices, lambda asker: enrolment.gateway(client_certificate(asker)))
     return app
 
 

@@ -16,6 +16,7 @@ from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
+from federation.api.eviction import Watched
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -24,18 +25,19 @@ from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
 from federation.hub_authority import HubAuthority
+from federation.log import Log
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
-from federation.registry.records import TokenRecord
+from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
 
+log = Log(__name__)
+
 _LONGEST_TTL = timedelta(days=7)
-_ASKED_FOR = (
-    0.5  # of its life, from when on people are asked to have the hub CA renewed who must do it by hand
-)
+_LONGEST_WAIT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Hub:
     def ready(self) -> bool:
         """Whether the registry has been read."""
         return self.clusterset.federation is not None
+
+
+class _Eviction(msgspec.Struct):
+    wait_seconds: float = 0.0
 
 
 class _NewToken(msgspec.Struct):
@@ -77,7 +83,24 @@ def hub_application(
     """
 
     async def clusters(_: web.Request) -> web.StreamResponse:
-        return json_response({"clusters": [_cluster(hub, name) for name in hub.clusterset.clusters]})
+        members = [_cluster(hub, name) for name in hub.clusterset.clusters]
+        return json_response({"clusters": members + [_evicted(hub, gone) for gone in hub.clusterset.evicted]})
+
+    async def evict(request: web.Request) -> web.StreamResponse:
+        asked, name = await body_as(request, _Eviction), cluster_name(request.match_info["name"])
+        watched = Watched.before(name, hub.probing, hub.clusterset)
+        record = await hub.registry.members.evict(name, hub.now())
+        log.warning("cluster evicted", cluster=name)
+        hub.audit.record("evicted", name, actor=actor_of(request))
+        gateways = await watched.let_go(hub.probing, min(asked.wait_seconds, _LONGEST_WAIT))
+        return json_response({**_evicted(hub, record), "let_go": gateways, "away": watched.away})
+
+    async def readmit(request: web.Request) -> web.StreamResponse:
+        name = cluster_name(request.match_info["name"])
+        await hub.registry.members.readmit(name, hub.now())
+        log.info("cluster may join again", cluster=name)
+        hub.audit.record("readmitted", name, actor=actor_of(request))
+        return json_response({"name": name, "state": "readmitted"})
 
     async def services(_: web.Request) -> web.StreamResponse:
         imports = hub.clusterset.imports()
@@ -109,6 +132,8 @@ def hub_application(
     if token_file is not None:
         app.middlewares.append(_bearer(token_file))
     app.router.add_get("/v1/clusters", clusters)
+    app.router.add_post("/v1/clusters/{name}/evict", evict)
+    app.router.add_post("/v1/clusters/{name}/readmit", readmit)
     app.router.add_get("/v1/services", services)
     app.router.add_post("/v1/tokens", create_token)
     app.router.add_get("/v1/tokens", tokens)
@@ -178,6 +203,28 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+    }
+
+
+def _evicted(hub: Hub, record: ClusterRecord) -> dict[str, object]:
+    """A cluster that was shut out: what there is to say of a member, with nothing that counts any more.
+
+    `ca_expires` is until when a gateway believes it that has not heard of it.
+    """
+    status = hub.clusterset.status(record.name)
+    return {
+        "name": record.name,
+        "state": record.state,
+        "services": 0,
+        "gateways": 0,
+        "last_seen": status.last_seen if status else None,
+        "ca_expires": _ca_expires(record.anchors),
+        "version": status.version if status else "",
+        "connected": False,
+        "trust_domain": record.trust_domain,
+        "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
+        "probes": [],
+        "evicted_at": record.evicted_at,
     }
 
 

@@ -1,13 +1,19 @@
 """`fedgate ca`: the hub's own authorities, and the rollover of the root."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from clusters.model import cluster_name
 from federation.commands.answers import items, record, records
+from federation.commands.consent import ask
 from federation.commands.options import FILE, DefaultGroup, Side, admin_options, hub, output_option
 from federation.output import Format, Output
 from federation.table import Json, Record, Table, plain, text, when
+
+F = TypeVar("F", bound=Callable[..., object])
 
 AUTHORITIES = Table(
     "authorities",
@@ -107,6 +113,13 @@ def rollover() -> None:
     """
 
 
+def _skip(command: F) -> F:
+    """`--skip CLUSTER`, as often as need be, and `--yes`."""
+    command = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
+    text = "Go on without this cluster: it is evicted. Repeatable."
+    return click.option("--skip", multiple=True, metavar="CLUSTER", help=text)(command)
+
+
 @rollover.command("status")
 @admin_options(Side.HUB)
 @output_option
@@ -146,18 +159,22 @@ def start(
 
 @rollover.command()
 @click.option("--auto", is_flag=True, help="Take each step as soon as it may be taken, from now on.")
+@_skip
 @admin_options(Side.HUB)
 @output_option
-def resume(auto: bool, output: Output) -> None:
+def resume(auto: bool, skip: tuple[str, ...], yes: bool, output: Output) -> None:
     """Have the new root sign, once everybody has proved to trust it."""
+    _evict(skip, yes)
     _show(_step("resume", auto=auto), output)
 
 
 @rollover.command()
+@_skip
 @admin_options(Side.HUB)
 @output_option
-def finish(output: Output) -> None:
+def finish(skip: tuple[str, ...], yes: bool, output: Output) -> None:
     """Retire the old root, once nothing of it is left."""
+    _evict(skip, yes)
     _show(_step("finish"), output)
 
 
@@ -171,6 +188,16 @@ def abort(output: Output) -> None:
 
 def _lines(value: Json) -> list[str]:
     return value.splitlines() if isinstance(value, str) else []
+
+
+def _evict(clusters: tuple[str, ...], yes: bool) -> None:
+    """Shut *clusters* out of the clusterset, if that is really wanted."""
+    names = [cluster_name(name) for name in clusters]
+    if names and not yes:
+        shut = ", ".join(names)
+        ask(f"Shut {shut} out of the clusterset, and cut its calls?", f"{shut} would be shut out")
+    for name in names:
+        hub().post(f"/v1/clusters/{name}/evict", {})
 
 
 def _step(step: str, **given: Json) -> Record:

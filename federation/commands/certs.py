@@ -1,8 +1,8 @@
-"""`fedgate certs`: the certificates that this cluster's agent holds."""
+"""`fedgate certs`: the certificates that this cluster's agent holds, and taking a workload's away."""
 
 import click
 
-from federation.commands.answers import records
+from federation.commands.answers import items, records
 from federation.commands.options import DefaultGroup, Side, admin_options, agent, output_option
 from federation.output import Output
 from federation.table import Table, plain, text, when
@@ -38,3 +38,24 @@ def certs() -> None:
 def list_certs(output: Output) -> None:
     """List the certificates, and when each is renewed."""
     output.records(records(agent().get("/v1/certs"), "certs"), TABLE)
+
+
+@certs.command()
+@click.argument("spiffe_id", metavar="SPIFFE-ID")
+@click.option("--undo", is_flag=True, help="Let the workload be who it was again.")
+@admin_options(Side.AGENT)
+@output_option
+def revoke(spiffe_id: str, undo: bool, output: Output) -> None:
+    """Take the certificate of a workload of this cluster away, and give it no other.
+
+    Nobody calls from its addresses any more: new calls are refused at once, and open ones are ended. It stays
+    so, also after a restart, until --undo.
+    """
+    answer = agent().post("/v1/certs/revoke", {"spiffe_id": spiffe_id, "undo": undo})
+    if output.for_machines:
+        output.document(answer)
+        return
+    output.lines([f"{spiffe_id} {text(answer.get('state'))}"])
+    if not undo and (stay := items(answer.get("calls_stay_open_at"))):
+        gateways = ", ".join(map(text, stay))
+        output.say(f"connections that are open now stay open at {gateways}; `fedgate check` says why")

@@ -1,12 +1,18 @@
-"""`fedgate clusters`: the clusters of the set."""
+"""`fedgate clusters`: the clusters of the set, and shutting one out of it."""
+
+import time
+from datetime import timedelta
 
 import click
 
+from clusters.model import cluster_name
 from federation.commands.answers import items, named, record, records
-from federation.commands.options import DefaultGroup, Side, admin_options, hub, output_option
+from federation.commands.consent import ask
+from federation.commands.options import DefaultGroup, Duration, Side, admin_options, hub, output_option
 from federation.commands.probes import probes_column
+from federation.errors import Exit
 from federation.output import Format, Output
-from federation.table import Column, Table, counted, plain, when
+from federation.table import Column, Table, counted, plain, text, when
 
 TABLE = Table(
     "clusters",
@@ -43,7 +49,10 @@ PROBES = Table(
 
 @click.group(cls=DefaultGroup)
 def clusters() -> None:
-    """Show the clusters of the set."""
+    """Show the clusters of the set.
+
+    And shut one out, or let it join again.
+    """
 
 
 @clusters.command("list")
@@ -65,3 +74,62 @@ def show(name: str, output: Output) -> None:
     if cluster.get("probes") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(cluster["probes"])], PROBES)
+
+
+@clusters.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--wait", type=Duration(), default="5s", show_default=True, help="Wait so long for gateways to let go."
+)
+@admin_options(Side.HUB)
+@output_option
+def evict(name: str, yes: bool, wait: timedelta, output: Output) -> int:
+    """Shut the cluster NAME out of the clusterset, now, whether or not it answers.
+
+    Nobody believes its certificates from now on, open connections from and to it are ended, its services
+    disappear, and its agent and its join tokens are refused. It cannot come back before `readmit`, and then
+    only by a new token: whoever has its keys has nothing.
+
+    Says at how many gateways that call others it has no way left, and exits with 6 if some have not said so.
+    """
+    name = cluster_name(name)
+    if not yes:
+        ask(
+            f"Shut {name} out of the clusterset, and cut its calls?",
+            f"{name} would be shut out of the clusterset",
+        )
+    began = time.monotonic()
+    answer = hub(wait).post(f"/v1/clusters/{name}/evict", {"wait_seconds": wait.total_seconds()})
+    gateways, away = [record(each) for each in items(answer.get("let_go"))], items(answer.get("away"))
+    done = [gateway for gateway in gateways if not gateway.get("reason")]
+    if output.for_machines:
+        output.document(answer)
+    else:
+        count = f"{len(done)} gateway{'' if len(done) == 1 else 's'}"
+        output.lines([f"{name} evicted at {count} in {time.monotonic() - began:.1f} s"])
+        for gateway in gateways:
+            if reason := text(gateway.get("reason", "")).strip("-"):
+                output.say(f"{text(gateway.get('cluster'))}'s {text(gateway.get('gateway'))}: {reason}")
+        if away:
+            until = text(answer.get("ca_expires"))
+            clusters_away = ", ".join(map(text, away))
+            output.say(
+                f"not connected: {clusters_away}; until they hear of it they believe {name}, to {until}"
+            )
+    return Exit.OK if len(done) == len(gateways) and not away else Exit.TIMED_OUT
+
+
+@clusters.command()
+@click.argument("name")
+@admin_options(Side.HUB)
+@output_option
+def readmit(name: str, output: Output) -> None:
+    """Let a cluster join under the NAME of one that was evicted. It needs a new token, and gets new keys."""
+    name = cluster_name(name)
+    answer = hub().post(f"/v1/clusters/{name}/readmit", {})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines([f"{name} may join again"])
+        output.say(f"`fedgate token create {name}` makes the token for it; it joins with --rejoin")

@@ -118,9 +118,9 @@ def admin_options(*sides: Side, timeout: str = "10s") -> Callable[[F], F]:
     return add
 
 
-def hub() -> Admin:
-    """The hub that was named, or this machine's."""
-    return _admin(Side.HUB)
+def hub(wait: timedelta = timedelta()) -> Admin:
+    """The hub that was named, or this machine's; *wait* is what its answer may take longer than others."""
+    return _admin(Side.HUB, wait)
 
 
 def agent() -> Admin:
@@ -213,7 +213,7 @@ def _socket(side: Side) -> Path:
     return paths.admin_socket(paths.hub_state() if side is Side.HUB else paths.agent_state())
 
 
-def _admin(side: Side) -> Admin:
+def _admin(side: Side, wait: timedelta = timedelta()) -> Admin:
     timeout, named = _value("timeout"), _value(side)
     token_file, ca_file = _value("admin_token_file"), _value("ca_file")
     where = endpoint(
@@ -222,4 +222,5 @@ def _admin(side: Side) -> Admin:
         token_file if isinstance(token_file, Path) else None,
         ca_file if isinstance(ca_file, Path) else None,
     )
-    return Admin(where, timeout.total_seconds() if isinstance(timeout, timedelta) else 10.0)
+    patience = wait + (timeout if isinstance(timeout, timedelta) else timedelta(seconds=10))
+    return Admin(where, patience.total_seconds())

@@ -79,9 +79,9 @@ class Fleet:
         """The program that was started last under *name*: `hub`, `onprem-agent`, `cloud-http`…"""
         return next(process for process in reversed(self._processes) if process.name == name)
 
-    def calls_log(self, site: Site) -> Path:
-        """Where the load on *site*'s caller writes its calls."""
-        return self._logs / f"{site.cluster}-load.jsonl"
+    def calls_log(self, caller: Site, callee: Site) -> Path:
+        """Where the load on *caller*'s workload writes its calls to *callee*."""
+        return self._logs / f"{caller.cluster}-{callee.cluster}{_LOAD}.jsonl"
 
     # --- starting ---
 
@@ -98,7 +98,7 @@ class Fleet:
     def start_samples(self, site: Site) -> list[Process]:
         """Start the services that *site* runs."""
         return [
-            self._start(
+            self.start(
                 f"{site.cluster}-{kind}",
                 site.server,
                 [*PYTHON, "federation.demo.samples", kind, "--name", site.answers_as]
@@ -131,12 +131,13 @@ class Fleet:
         self._wait_ready("agent", state, agent)
         return agent
 
-    def join(self, site: Site, token: Path) -> Process:
-        """Join *site*, and wait until its agent is ready."""
+    def join(self, site: Site, token: Path, *, rejoin: bool = False) -> Process:
+        """Join *site*, and wait until its agent is ready; *rejoin* replaces what it was before."""
         self._source_file(site).write_text(
             yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None)
         )
         words = ["join", "--token-file", str(token), *self._agent_options(site)]
+        words += ["--rejoin"] if rejoin else []
         agent = self._fedgate(f"{site.cluster}-agent", site.gateway, words)
         self._wait_ready("agent", self.agent_state(site), agent)
         return agent
@@ -152,16 +153,21 @@ class Fleet:
         self._wait_ready("agent", self.agent_state(site), agent)
         return agent
 
-    def start_load(self, caller: Site, callee: Site, kept_seconds: float, new: float) -> Process:
-        """Have *caller*'s workload call *callee*'s service without end, in all protocols."""
+    def start_load(
+        self, caller: Site, callee: Site, *, kept_seconds: float, new: float, kept: float = 10.0
+    ) -> Process:
+        """Have *caller*'s workload call *callee*'s service without end, in all protocols.
+
+        It opens *new* connections a second, and makes *kept* calls a second on each that is kept.
+        """
         ports = callee.ports
-        options = ["--server", caller.name_servers[0], "--log", str(self.calls_log(caller))]
+        options = ["--server", caller.name_servers[0], "--log", str(self.calls_log(caller, callee))]
         options += ["--http", str(ports.http), "--grpc", str(ports.grpc), "--tcp", str(ports.tcp)]
-        options += ["--life", f"{kept_seconds:g}", "--new", f"{new:g}"]
+        options += ["--life", f"{kept_seconds:g}", "--new", f"{new:g}", "--kept", f"{kept:g}"]
         families = sorted({"6" if ":" in address else "4" for address in caller.callers})
         options += [word for family in families for word in ("--family", family)]
         argv = [*PYTHON, "federation.demo.load", callee.service.dns_name, *options]
-        return self._start(f"{caller.cluster}{_LOAD}", caller.caller, argv)
+        return self.start(f"{caller.cluster}-{callee.cluster}{_LOAD}", caller.caller, argv)
 
     def kill(self, process: Process) -> None:
         """End *process* as a power cut would; from then on it is nobody to blame."""
@@ -293,9 +299,10 @@ class Fleet:
         self.wait_for(f"{process.name} was ready", partial(_is_ready, admin), [process])
 
     def _fedgate(self, name: str, machine: Machine, words: Sequence[str]) -> Process:
-        return self._start(name, machine, [*FEDGATE, *words])
+        return self.start(name, machine, [*FEDGATE, *words])
 
-    def _start(self, name: str, machine: Machine, argv: Sequence[str]) -> Process:
+    def start(self, name: str, machine: Machine, argv: Sequence[str]) -> Process:
+        """Start a program on *machine*, and leave it running."""
         process = machine.start(argv, log=self._logs / f"{name}.log", name=name, environment=environment())
         self._processes.append(process)
         return process

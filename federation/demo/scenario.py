@@ -28,6 +28,7 @@ class Report:
     join_to_first_call: float | None = None
     calls: list[Call] = field(default_factory=list)
     load: Tally | None = None
+    figures: dict[str, object] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     finished: bool = False
 
@@ -47,6 +48,7 @@ class Report:
             "seconds": round(seconds, 2),
             "join_to_first_call_seconds": None if first is None else round(first, 2),
             "calls": [made.record() for made in self.calls],
+            **self.figures,
             **(self.load.document() | {"problems": self.problems} if self.load else {}),
         }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from federation.demo.evict import show_evict
 from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
@@ -17,13 +18,15 @@ SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "failover": show_failover,
     "hub-loss": show_hub_loss,
     "gateway-restart": show_gateway_restart,
+    "evict": show_evict,
     "rotation": show_rotation,
     "root-rollover": show_root_rollover,
 }
 
 SHAPES = {
-    "failover": Shape(edge=True),
+    "failover": Shape(edge=True, alike=True),
     "gateway-restart": Shape(gateways=2),
+    "evict": Shape(edge=True),
     "root-rollover": Shape(gateways=2),
 }
 """The worlds of scenarios that need one of their own."""

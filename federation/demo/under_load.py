@@ -84,8 +84,8 @@ def load(
     stage.heading("Callers call without end, in all protocols; nobody tries again")
     loads = Loads(
         fleet,
-        [fleet.start_load(caller, callee, kept_seconds, new) for caller, callee in pairs],
-        [fleet.calls_log(caller) for caller, _ in pairs],
+        [fleet.start_load(*pair, kept_seconds=kept_seconds, new=new) for pair in pairs],
+        [fleet.calls_log(*pair) for pair in pairs],
     )
     yield loads
     with stage.step("the callers end") as step:

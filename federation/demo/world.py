@@ -50,11 +50,12 @@ class Ports:
 class Shape:
     """What is not the same in every scenario: how many gateways a cluster has, whether there is an `edge`.
 
-    The edge is a third site, of callers alone; the others then run the same service, the cloud's.
+    The edge is a third site, of callers alone. Sites that are *alike* run the same service, the cloud's.
     """
 
     gateways: int = 1
     edge: bool = False
+    alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ _EDGE: Final = _Who("edge", "kiosk", "catalog", "north", serves=False)
 
 
 def _onprem(shape: Shape) -> _Who:
-    return _Who("onprem", "frontend", "catalog" if shape.edge else "orders", "south")
+    return _Who("onprem", "frontend", "catalog" if shape.alike else "orders", "south")
 
 
 def _site_in(lab: Lab, ports: Ports, who: _Who, number: int, gateways: int) -> Site:

@@ -87,6 +87,12 @@ class Clusterset:
         return tuple(sorted(name for name in self._clusters if self._counts(name)))
 
     @property
+    def evicted(self) -> tuple[ClusterRecord, ...]:
+        """The clusters that were shut out, by name."""
+        records = (record for _, record in sorted(self._clusters.items()))
+        return tuple(record for record in records if record.state is ClusterState.EVICTED)
+
+    @property
     def services(self) -> tuple[ServiceName, ...]:
         """All services that some member exports, by name."""
         return tuple(sorted(name for name in self._exports if self._exporters(name)))

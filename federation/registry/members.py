@@ -1,4 +1,4 @@
-"""Who is in the clusterset: joining, being there, leaving."""
+"""Who is in the clusterset: joining, being there, leaving, being shut out."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.model import ClusterName
-from federation.errors import ClusterExists, IssuanceDenied, UnknownCluster
+from federation.errors import ClusterEvicted, ClusterExists, IssuanceDenied, NotEvicted, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
@@ -19,7 +19,7 @@ from federation.registry.records import (
     TokenRecord,
 )
 from federation.registry.store import LeaseId
-from federation.registry.tokens import admit
+from federation.registry.tokens import Tokens, admit
 from pki.authority import from_pem, to_pem
 from pki.bundle import fingerprint_of
 from pki.csr import VerifiedCsr
@@ -43,9 +43,10 @@ class JoinRequest:
 class Members:
     """The clusters of the registry."""
 
-    def __init__(self, ledger: Ledger, offers: Offers) -> None:
+    def __init__(self, ledger: Ledger, offers: Offers, tokens: Tokens) -> None:
         self._ledger = ledger
         self._offers = offers
+        self._tokens = tokens
 
     async def list(self) -> list[ClusterRecord]:
         """All members, by name."""
@@ -53,7 +54,7 @@ class Members:
         return [h.record for h in held if h.record and h.record.state is ClusterState.ACTIVE]
 
     async def get(self, name: ClusterName) -> ClusterRecord:
-        """One member; `UnknownCluster` when it is none."""
+        """One member; `UnknownCluster` when it is none, `ClusterEvicted` when it was shut out."""
         return _active(name, await self._read(name))
 
     # --- joining
@@ -89,6 +90,8 @@ class Members:
         if cluster.record and cluster.record.state is ClusterState.LEAVING:
             await self._sweep(request.cluster, now)
             return await self._admitted(request, now)
+        if cluster.record and cluster.record.state is ClusterState.EVICTED:
+            raise ClusterEvicted(request.cluster)
         if cluster.record and not request.rejoin:
             raise ClusterExists(request.cluster)
         return token, held, cluster
@@ -215,6 +218,8 @@ class Members:
             held = await self._read(name)
             if held.record is None:
                 raise UnknownCluster(name)
+            if held.record.state is ClusterState.EVICTED:  # else it could free its name by leaving
+                raise ClusterEvicted(name)
             leaving = replace(held.record, state=ClusterState.LEAVING)
             return Plan(None, [held.put(leaving)], [held.unchanged])
 
@@ -226,6 +231,46 @@ class Members:
         for held in await self._ledger.list(keyspace.CLUSTERS, ClusterRecord):
             if held.record and held.record.state is ClusterState.LEAVING:
                 await self._sweep(held.record.name, now)
+
+    # --- being shut out
+
+    async def evict(self, name: ClusterName, now: datetime) -> ClusterRecord:
+        """Shut the cluster out, whether or not it answers. Doing it again changes nothing.
+
+        It is no member from now on, none of its tokens is good, and its name is barred. What it offered stays
+        written down, without effect. `UnknownCluster` when it is no member.
+        """
+
+        async def plan() -> Plan[ClusterRecord]:
+            held = await self._read(name)
+            if held.record and held.record.state is ClusterState.EVICTED:
+                return Plan(held.record)
+            evicted = replace(_active(name, held), state=ClusterState.EVICTED, evicted_at=now)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            return Plan(evicted, [held.put(evicted), alive.delete()], [held.unchanged])
+
+        evicted = await self._ledger.transact(f"eviction of cluster {name}", plan)
+        await self._tokens.revoke_all(name, now)
+        return evicted
+
+    async def readmit(self, name: ClusterName, now: datetime) -> None:
+        """Let the name of an evicted cluster be joined under again, by a new token.
+
+        What the old cluster had is swept up: neither its issuing CAs nor its tokens open anything again.
+        """
+        await self._tokens.revoke_all(name, now)  # again: an eviction may have been cut short
+
+        async def plan() -> Plan[None]:
+            held = await self._read(name)
+            if held.record is None or held.record.state is ClusterState.LEAVING:
+                raise UnknownCluster(name)
+            if held.record.state is not ClusterState.EVICTED:
+                raise NotEvicted(name)
+            leaving = replace(held.record, state=ClusterState.LEAVING)
+            return Plan(None, [held.put(leaving)], [held.unchanged])
+
+        await self._ledger.transact(f"readmission of cluster {name}", plan)
+        await self._sweep(name, now)
 
     async def _sweep(self, name: ClusterName, now: datetime) -> None:
         """The cluster's own record goes last, so that a sweep that is cut short is taken up again."""
@@ -248,6 +293,8 @@ class Members:
 
 def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
     """The record of a member; `UnknownCluster` when it is none, or is leaving."""
+    if held.record and held.record.state is ClusterState.EVICTED:
+        raise ClusterEvicted(name)
     if held.record is None or held.record.state is not ClusterState.ACTIVE:
         raise UnknownCluster(name)
     return held.record

@@ -20,6 +20,8 @@ class ClusterState(StrEnum):
     ACTIVE = "active"
     LEAVING = "leaving"
     """It is out already; its records are being swept up."""
+    EVICTED = "evicted"
+    """It was shut out, and nobody may join under its name until that is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class ClusterRecord:
     anchors: tuple[str, ...]
     joined_at: Instant
     state: ClusterState = ClusterState.ACTIVE
+    evicted_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

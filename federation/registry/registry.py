@@ -28,7 +28,7 @@ class Registry:
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
         self.offers = Offers(self._ledger, capacity)
-        self.members = Members(self._ledger, self.offers)
+        self.members = Members(self._ledger, self.offers, self.tokens)
         self.rollovers = Rollovers(self._ledger)
 
     async def federation(self) -> Federation | None:

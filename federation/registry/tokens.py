@@ -1,15 +1,16 @@
 """Join tokens at the hub: made once, used once, known by a hash."""
 
 import hmac
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from clusters.model import ClusterName
-from federation.errors import Contention, TokenRefused, UnknownToken
+from federation.errors import ClusterEvicted, Contention, TokenRefused, UnknownToken
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.ledger import Ledger, Plan
-from federation.registry.records import TokenRecord
+from federation.registry.records import ClusterRecord, ClusterState, TokenRecord, TokenState
 from federation.registry.store import Put, absent
 
 KEPT = timedelta(days=30)
@@ -23,9 +24,16 @@ class Tokens:
         self._ledger = ledger
 
     async def add(self, token: TokenRecord) -> None:
-        """Write down a new token; one that is there already is never written over."""
+        """Write down a new token; one that is there already is never written over.
+
+        `ClusterEvicted` when its cluster was shut out.
+        """
         key = keyspace.token(token.id)
-        if not (await self._ledger.store.commit([Put(key, encode(token))], [absent(key)])).succeeded:
+        cluster = await self._ledger.read(keyspace.cluster(token.cluster), ClusterRecord)
+        if cluster.record and cluster.record.state is ClusterState.EVICTED:
+            raise ClusterEvicted(token.cluster)
+        when = [absent(key), cluster.unchanged]
+        if not (await self._ledger.store.commit([Put(key, encode(token))], when)).succeeded:
             raise Contention(f"join token {token.id}")
 
     async def list(self) -> list[TokenRecord]:
@@ -53,6 +61,13 @@ class Tokens:
             return Plan(revoked, [held.put(revoked)], [held.unchanged])
 
         return await self._ledger.transact(f"revocation of token {token_id}", plan)
+
+    async def revoke_all(self, cluster: ClusterName, now: datetime) -> None:
+        """Make every unused token for *cluster* open no door any more."""
+        for token in await self.list():
+            if token.cluster == cluster and token.state(now) is TokenState.UNUSED:
+                with suppress(TokenRefused, UnknownToken):  # it was used, or forgotten, meanwhile
+                    await self.revoke(token.id, now)
 
     async def forget(self, now: datetime) -> None:
         """Drop the tokens that ended long ago."""

@@ -56,7 +56,7 @@ class SyncServer:
         self._now = now
         self._hello_deadline = hello_deadline
         self._connections: dict[str, asyncio.Task[object]] = {}
-        self._superseded: set[asyncio.Task[object]] = set()
+        self._endings: dict[asyncio.Task[object], SyncRefused] = {}
 
     def serving(
         self, listeners: Sequence[Listener], beside: Sequence[grpc.GenericRpcHandler] = ()
@@ -66,6 +66,13 @@ class SyncServer:
         Gives the port of each, 0 for a unix socket.
         """
         return serving(SERVICE, METHOD, self._connect, listeners, beside)
+
+    def end(self, who: str, why: SyncRefused) -> None:
+        """Hang up on the agent whose SPIFFE ID is *who*, if it is connected, and tell it *why*."""
+        task = self._connections.get(who)
+        if task is not None and task not in self._endings:
+            self._endings[task] = why
+            task.cancel()
 
     async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one connection; whoever is refused hears why before it ends."""
@@ -118,20 +125,18 @@ class SyncServer:
         who = str(peer.spiffe_id or peer.address)
         task = _current_task()
         while (former := self._connections.get(who)) is not None:
-            if former not in self._superseded:
-                self._superseded.add(former)
-                former.cancel()
+            self.end(who, SyncRefused("superseded", "another connection of this agent has taken over"))
             await asyncio.wait([former])
         self._connections[who] = task
         try:
             yield
         except asyncio.CancelledError:
-            if task in self._superseded:
-                raise SyncRefused("superseded", "another connection of this agent has taken over") from None
+            if (why := self._endings.get(task)) is not None:
+                raise why from None
             raise
         finally:
             del self._connections[who]
-            self._superseded.discard(task)
+            self._endings.pop(task, None)
 
 
 def _current_task() -> asyncio.Task[object]:

@@ -11,12 +11,14 @@ from federation.lifecycle import keep_what_stays
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Other tests may have run something of it in this process."""
+    """Other tests may have run something of it in this process, and collections may come by themselves."""
     before = tuple(gc.callbacks)
     gc.callbacks.clear()
+    gc.disable()
     gc.unfreeze()
     yield
     gc.callbacks[:] = before
+    gc.enable()
     gc.unfreeze()
 
 

@@ -1,5 +1,6 @@
 """How a gateway tells its agent how it is."""
 
+import os
 import threading
 from datetime import UTC, datetime
 
@@ -63,7 +64,7 @@ def test_what_it_has_found_out_is_told_while_envoy_is_up() -> None:
     agent = Agent()
     with reporter(agent, lambda: (ALIVE,)) as told:
         assert agent.until(Phase.STARTING).probes == ()
-        told.up()
+        told.up(os.getpid())
         assert agent.until(Phase.UP).probes == (ALIVE,)
     assert agent.heard[-1].probes == ()
 
@@ -71,7 +72,7 @@ def test_what_it_has_found_out_is_told_while_envoy_is_up() -> None:
 def test_an_envoy_that_says_nothing_of_others_does_not_keep_the_gateway_from_telling_how_it_is() -> None:
     agent = Agent()
     with reporter(agent, nothing) as told:
-        told.up()
+        told.up(os.getpid())
         assert agent.until(Phase.UP).probes == ()
 
 
@@ -82,7 +83,7 @@ def test_an_agent_that_hears_nothing_is_told_again_and_the_log_hears_of_it_once(
     agent.deaf = True
     with caplog.at_level("INFO"), reporter(agent) as told:
         for _ in range(3):
-            told.up()
+            told.up(os.getpid())
         agent.deaf = False
         agent.until(Phase.UP)
     said = [record.message for record in caplog.records]

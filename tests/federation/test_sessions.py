@@ -193,6 +193,21 @@ async def test_a_cluster_that_never_joined_is_refused(hub: Hub) -> None:
     assert await refused(hub, hub.peer(east), Hello(east, NOW)) == "not-a-member"
 
 
+async def test_an_evicted_cluster_is_refused_and_told_what_to_do(hub: Hub) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        await hub.registry.members.evict(ONPREM, NOW)
+        for kind, name in ((records.EXPORT, str(CART)), (records.LEAVE, ONPREM)):
+            with pytest.raises(SyncRefused) as said_no:
+                await session.accept(kind, {name: b"{}"})
+            assert said_no.value.code == "evicted"
+    await until(lambda: hub.published(records.MEMBER) == {CLOUD})
+    await until(lambda: hub.published(records.IMPORT) == set())
+    with pytest.raises(SyncRefused, match="onprem was evicted") as refused:
+        await hub.sessions.admit(hub.peer(ONPREM), Hello(ONPREM, NOW))
+    assert "readmit onprem" in refused.value.hint
+
+
 async def test_after_a_rejoin_the_former_agent_is_refused(hub: Hub) -> None:
     former = hub.peer(ONPREM)
     hub.pki = Authorities()

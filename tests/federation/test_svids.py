@@ -41,6 +41,17 @@ def test_an_svid_is_kept_for_half_of_its_life_and_then_replaced(svids: Svids) ->
     assert svids.get(WEB, NOW + HOUR * 0.6).serial != first.serial
 
 
+def test_who_is_refused_has_no_svid_until_that_is_taken_back(svids: Svids) -> None:
+    cart = workload_id(TRUST_DOMAIN, "shop", "cart")
+    first, other = svids.get(WEB, NOW), svids.get(cart, NOW)
+    svids.refuse(frozenset({WEB}))
+    with pytest.raises(CannotIssue, match="sa/web is revoked"):
+        svids.get(WEB, NOW)
+    assert svids.all() == (other,)
+    svids.refuse(frozenset())
+    assert svids.get(WEB, NOW).serial != first.serial
+
+
 def test_an_svid_that_cannot_be_renewed_is_used_to_its_end(svids: Svids) -> None:
     late = NOW + ISSUING_CA_LIFETIME - HOUR * 0.5
     last = svids.get(WEB, late)

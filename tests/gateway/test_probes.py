@@ -102,6 +102,22 @@ def test_envoy_is_asked_for_gateways_alone(short_path: Path) -> None:
     assert asked == ["/clusters?format=json&filter=%5Egw%5C%7C%5B%5E%2C%5D%2B%24"]
 
 
+def test_gateways_are_gone_when_envoy_has_no_way_to_their_cluster_any_more(short_path: Path) -> None:
+    lookout = Lookout(short_path / "a.sock", lambda: NOW)
+    cloud, edge = [host("192.0.2.20"), host("192.0.2.21")], [host("192.0.2.30")]
+    for said, gone in (
+        (answer(gw_cloud=cloud, gw_edge=edge), set()),
+        (answer(gw_cloud=cloud[:1], gw_edge=[]), set()),
+        (answer(gw_edge=edge), {"192.0.2.20:15008", "192.0.2.21:15008"}),
+        (answer(gw_cloud=cloud), {"192.0.2.30:15008"}),
+        (answer(gw_onprem=cloud), {"192.0.2.30:15008"}),
+    ):
+        with envoy(short_path / "a.sock", 200, said):
+            lookout.look()
+        assert lookout.gone == gone
+        (short_path / "a.sock").unlink()
+
+
 def test_an_envoy_that_is_not_there_or_not_well_is_an_error(short_path: Path) -> None:
     lookout = Lookout(short_path / "a.sock", lambda: NOW)
     with pytest.raises(EnvoyFailed, match="no answer"):

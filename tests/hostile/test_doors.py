@@ -23,9 +23,10 @@ from clusters.decoding import UNDECODABLE
 from clusters.errors import JoinRefused
 from clusters.identity import ClusterIdentity, Membership
 from clusters.join import Joined, join_over
+from clusters.latest import Latest
 from clusters.model import ClusterName, VipRange
 from clusters.pinned import Connection, Server
-from clusters.reports import REPORT_PATH, Phase, Report, ReportAnswer
+from clusters.reports import REPORT_PATH, Notice, Phase, Report, ReportAnswer
 from federation.api.enrol import Enrolment, enrol_application
 from federation.api.gateways import gateways_document
 from federation.api.http import ApiError
@@ -181,7 +182,8 @@ class Agent:
 
     async def open(self) -> None:
         membership = self.identity.membership
-        app = enrol_application(self.enrolment, membership, lambda: "192.0.2.1:7445", self._hear)
+        notices = Latest(Notice())
+        app = enrol_application(self.enrolment, membership, lambda: "192.0.2.1:1", self._hear, notices)
         self.client = TestClient(TestServer(app))
         await self.client.start_server()
 

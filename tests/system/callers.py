@@ -299,6 +299,35 @@ class Steady:
             raise ConnectionError("cut")
 
 
+_open: dict[str, socket.socket] = {}
+
+
+def keep(key: str, name: str, port: int, source: str) -> str:
+    """Call from *source*, and keep the connection under *key*; the peer that the server sees."""
+    _open[key] = socket.create_connection((name, port), _TIMEOUT, (source, 0))
+    return goes_on(key)
+
+
+def goes_on(key: str) -> str:
+    """Say a line on the connection *key*; the answer, which is empty if it has ended."""
+    try:
+        _open[key].sendall(b"\n")
+        return _open[key].makefile().readline().strip()
+    except OSError:
+        return ""
+
+
+def ends(key: str, within: float) -> bool:
+    """Whether the connection *key*, on which nothing is said, ends in time."""
+    _open[key].settimeout(within)
+    try:
+        return not _open[key].recv(1)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
 _steady: list[Steady] = []
 
 
@@ -330,6 +359,9 @@ CALLS = {
         flood_names,
         begin,
         end,
+        keep,
+        goes_on,
+        ends,
     )
 }
 

@@ -130,9 +130,9 @@ class Cluster:
         host.start([*redis, "--protected-mode", "no"], log=logs / f"{self.name}-redis.log")
         return ready
 
-    def join(self) -> None:
-        """Join the clusterset, and run the agent."""
-        self._agent = self.fleet.join(self.site, self.fleet.make_token(self.site))
+    def join(self, *, rejoin: bool = False) -> None:
+        """Join the clusterset, and run the agent; *rejoin* with a state that has joined before."""
+        self._agent = self.fleet.join(self.site, self.fleet.make_token(self.site), rejoin=rejoin)
         self.write(self.source)
 
     def start_agent(self, *options: str) -> None:

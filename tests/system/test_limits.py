@@ -274,7 +274,8 @@ async def watched(
             said = [getattr(record, "fields", {}) for record in caplog.records]
             return any(limit in str(fields.get("limit")) for fields in said)
 
-        await until(in_the_log, what=f"the log to say {limit}")
+        # It is one busy process that fills a gateway: servers, callers and neighbours are all in this one.
+        await until(in_the_log, what=f"the log to say {limit}", timeout=60)
 
     watching = asyncio.create_task(watch_limits(cluster.admin, cluster.spec.name, every=0.1))
     try:

@@ -2,23 +2,27 @@
 
 import asyncio
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from clusters.admission import EnrolRequest
 from clusters.identity import ClusterIdentity, Membership
 from clusters.model import ClusterName
 from federation.api.enrol import Enrolment, EnrolmentTls
-from federation.api.http import application, served_on_tls
+from federation.api.http import ApiError, application, served_on_tls
 from federation.identity import Identity
 from gateway.errors import GatewayRefused
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec, Role
 from pki import profile
 from pki.authority import Authority, to_pem
+from pki.csr import make_csr
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, agent_id, gateway_id, workload_id
+from pki.tokens import Token
 from tests import builders
 from tests.authorities import NOW, Authorities
 
@@ -53,6 +57,22 @@ def shown(authority: Authority, spiffe_id: SpiffeId) -> Peer:
 
 def test_an_enrolled_gateway_is_let_in(enrolment: Enrolment, identity: ClusterIdentity) -> None:
     enrolment.check(shown(identity.authority, GATEWAY), SPEC)
+
+
+def test_there_may_be_a_thousand_tokens_that_nobody_has_used(
+    pki: Authorities, identity: ClusterIdentity
+) -> None:
+    enrolment = Enrolment(Identity(identity), pki.roots, lambda: NOW, builders.audit())
+
+    def make() -> Token:
+        return enrolment.create("gw-1", "both", timedelta(hours=1), ("192.0.2.1:7446",))
+
+    first, *_ = [make() for _ in range(1000)]
+    with pytest.raises(ApiError, match="1000 tokens are unused"):
+        make()
+    csr = make_csr(ec.generate_private_key(ec.SECP256R1()))
+    enrolment.redeem(EnrolRequest(first.id, first.secret, "gw-1", "both", csr))
+    make()
 
 
 @pytest.mark.parametrize(

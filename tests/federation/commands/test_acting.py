@@ -229,6 +229,75 @@ def test_gateways_rules_prints_what_an_administrator_loads_and_removes(fedgate: 
     assert fedgate("gateways", "rules", "--name", "gw-1", "--remove").out == removal("gw-1")
 
 
+# --- shutting out ---
+
+
+def test_evicting_takes_a_yes(hub: FakeAdmin, fedgate: Fedgate, stdin: io.StringIO) -> None:
+    done = {"cluster": "east", "gateway": "gw-1", "reason": ""}
+    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west", "let_go": [done], "away": []}
+    ended = fedgate("clusters", "evict", "west")
+    assert (ended.code, hub.asked) == (2, [])
+    assert "west would be shut out" in ended.err
+    ended = fedgate("clusters", "evict", "west", "--yes", "--wait", "2s")
+    assert ended.code == 0
+    assert ended.out.startswith("west evicted at 1 gateway in 0.")
+    assert hub.asked[0].body == {"wait_seconds": 2.0}
+
+
+def test_who_has_not_let_go_of_an_evicted_cluster_is_named(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    slow = {"cluster": "east", "gateway": "gw-1", "reason": "it has not said so yet"}
+    done = {"cluster": "north", "gateway": "gw-2", "reason": ""}
+    hub.answers["POST /v1/clusters/west/evict"] = {
+        "name": "west",
+        "let_go": [slow, done],
+        "away": ["south"],
+        "ca_expires": "2026-12-01T00:00:00Z",
+    }
+    ended = fedgate("clusters", "evict", "west", "--yes")
+    assert ended.code == 6
+    assert "evicted at 1 gateway" in ended.out
+    assert "east's gw-1: it has not said so yet" in ended.err
+    assert "south" in ended.err
+    assert "2026-12-01" in ended.err
+    assert "gw-2" not in ended.err
+
+
+def test_readmitting_says_what_to_do_next(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["POST /v1/clusters/west/readmit"] = {"name": "west", "state": "readmitted"}
+    ended = fedgate("clusters", "readmit", "west")
+    assert ended.out == "west may join again\n"
+    assert "fedgate token create west" in ended.err
+
+
+@pytest.mark.parametrize("command", ["evict", "readmit"])
+def test_a_name_that_no_cluster_has_is_not_sent_anywhere(
+    hub: FakeAdmin, fedgate: Fedgate, command: str
+) -> None:
+    assert fedgate("clusters", command, "../tokens").code == 2
+    assert hub.asked == []
+
+
+WEB = "spiffe://west.fed.example/ns/shop/sa/web"
+
+
+def test_a_workload_is_revoked_and_where_its_calls_stay_open_is_said(
+    agent: FakeAdmin, fedgate: Fedgate
+) -> None:
+    answer = {"spiffe_id": WEB, "state": "revoked", "calls_stay_open_at": []}
+    agent.answers["POST /v1/certs/revoke"] = answer
+    ended = fedgate("certs", "revoke", WEB)
+    assert (ended.out, ended.err) == (f"{WEB} revoked\n", "")
+    agent.answers["POST /v1/certs/revoke"] = answer | {"calls_stay_open_at": ["gw-1"]}
+    assert "stay open at gw-1" in fedgate("certs", "revoke", WEB).err
+    assert agent.asked[0].body == {"spiffe_id": WEB, "undo": False}
+
+
+def test_a_revocation_is_undone(agent: FakeAdmin, fedgate: Fedgate) -> None:
+    agent.answers["POST /v1/certs/revoke"] = {"spiffe_id": WEB, "state": "reinstated"}
+    assert fedgate("certs", "revoke", WEB, "--undo").out == f"{WEB} reinstated\n"
+    assert agent.asked[0].body == {"spiffe_id": WEB, "undo": True}
+
+
 # --- leaving ---
 
 

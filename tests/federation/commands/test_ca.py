@@ -106,3 +106,12 @@ def test_a_new_root_comes_with_its_key_or_with_what_it_has_certified_and_not_wit
     assert hub.asked == [Asked("POST", PATH, body)]
     both = fedgate("ca", "rollover", "start", "--root-cert", file, "--root-key", file, "--hub-ca-chain", file)
     assert both.code == 2
+
+
+def test_a_cluster_that_is_skipped_is_evicted_after_a_question(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west"}
+    hub.answers[f"POST {PATH}"] = SPREADING
+    asked = fedgate("ca", "rollover", "resume", "--skip", "west")
+    assert (asked.code != 0, hub.asked) == (True, [])
+    fedgate("ca", "rollover", "resume", "--skip", "west", "--yes")
+    assert [asked.target for asked in hub.asked] == ["/v1/clusters/west/evict", PATH]

@@ -83,12 +83,14 @@ class Hub(Side):
         self.refusal: SyncRefused | None = None
         self.sessions: list[str] = []
         self.hello_deadline = 5.0
+        self.server: SyncServer | None = None
 
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
         server = SyncServer(
             self._session_for, admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
         )
+        self.server = server
         listener = TlsListener(f"127.0.0.1:{port}", lambda: self.tls)
         async with server.serving([listener]) as (bound,):
             yield f"127.0.0.1:{bound}"
@@ -277,6 +279,21 @@ async def test_a_second_connection_of_an_agent_ends_the_first_before_it_begins(
             await heard(second)
             assert hub.sessions[1:] == ["-west", hub.sessions[0]]
             assert await last(first) == Bye("superseded", "another connection of this agent has taken over")
+
+
+async def test_an_agent_is_hung_up_on_and_told_why_and_others_are_not(
+    hub: Hub, authorities: Authorities
+) -> None:
+    async with hub.serving() as address, spoken(address, authorities) as theirs:
+        await theirs.write(frames.encode(Hello(WEST, datetime.now(UTC))))
+        await heard(theirs)
+        server = hub.server
+        assert server
+        server.end("spiffe://east.fed.example/agent", SyncRefused("evicted", "east was evicted"))
+        for _ in range(2):
+            server.end("spiffe://west.fed.example/agent", SyncRefused("evicted", "west was evicted"))
+        assert await last(theirs) == Bye("evicted", "west was evicted")
+        assert hub.sessions[1:] == ["-west"]
 
 
 async def test_who_is_refused_ends_nobodys_connection(hub: Hub, authorities: Authorities) -> None:
