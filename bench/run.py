@@ -15,7 +15,7 @@ from typing import Final
 
 import uvloop
 
-from bench import change, dns, growth, measure, start, traffic
+from bench import change, dns, growth, issuance, measure, start, traffic
 from bench.report import Report
 from federation.errors import NamespacesUnavailable
 
@@ -27,6 +27,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "change": change.measure_changes,
     "dns": dns.measure_dns,
     "growth": growth.measure_growth,
+    "issuance": issuance.measure_issuance,
     "start": start.measure_start,
     "tls": growth.measure_tls,
     "traffic": traffic.measure_traffic,

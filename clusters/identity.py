@@ -6,7 +6,7 @@
     roots.pem       the federation's roots
     next.key, next.pem, retiring.json    while the issuing CA changes: see `clusters.succession`
 
-All are 0600, and all are replaced together or not at all.
+All are 0600, and all are replaced together or not at all. The key is sealed if the agent has a passphrase.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from clusters.model import ClusterName, VipRange, cluster_name
 from pki import keystore
 from pki.authority import Authority, from_pem, to_pem
 from pki.errors import PkiError
+from pki.sealing import UNSEALED, Seal
 from pki.signer import KeySigner
 
 MEMBERSHIP_FILE: Final = "agent.json"
@@ -61,6 +62,7 @@ class ClusterIdentity:
     authority: Authority
     signer: KeySigner
     roots: tuple[x509.Certificate, ...]
+    seal: Seal = UNSEALED
 
     def save(self, state: Path) -> None:
         """Make this the identity in *state*; what was under way for another one there is over."""
@@ -69,7 +71,7 @@ class ClusterIdentity:
         keystore.write_all(
             state,
             {
-                KEY_FILE: self.signer.private_pem(),
+                KEY_FILE: self.seal.closed(self.signer.private_pem()),
                 CHAIN_FILE: to_pem(self.authority.chain).encode(),
                 ROOTS_FILE: to_pem(self.roots).encode(),
                 MEMBERSHIP_FILE: _encode(self.membership),
@@ -77,11 +79,11 @@ class ClusterIdentity:
         )
 
 
-def load_identity(state: Path) -> ClusterIdentity:
-    """Read the identity in *state*."""
+def load_identity(state: Path, seal: Seal = UNSEALED) -> ClusterIdentity:
+    """Read the identity in *state*, whose key *seal* opens."""
     membership = load_membership(state)
     try:
-        signer = KeySigner.from_pem(keystore.read(state / KEY_FILE))
+        signer = KeySigner.from_pem(seal.read(state / KEY_FILE))
         certificate, *above = from_pem(keystore.read(state / CHAIN_FILE))
         roots = from_pem(keystore.read(state / ROOTS_FILE))
         authority = Authority(certificate, tuple(above), signer)
@@ -89,7 +91,7 @@ def load_identity(state: Path) -> ClusterIdentity:
         raise IdentityUnusable(state, f"{Path(error.filename).name} is missing", _JOIN_AGAIN) from error
     except PkiError as error:
         raise IdentityUnusable(state, str(error), error.hint or _JOIN_AGAIN) from error
-    return ClusterIdentity(membership, authority, signer, roots)
+    return ClusterIdentity(membership, authority, signer, roots, seal)
 
 
 def load_membership(state: Path) -> Membership:

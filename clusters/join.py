@@ -6,7 +6,7 @@ here and stays here, and what the hub answers is checked up to the pinned root b
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -31,6 +31,7 @@ from pki.bundle import check_issuing_ca
 from pki.csr import make_csr
 from pki.errors import PkiError
 from pki.profile import HUB_DNS_NAME
+from pki.sealing import UNSEALED, Seal
 from pki.signer import KeySigner
 from pki.spiffe import hub_id, trust_domain_of
 from pki.tokens import Token, TokenKind, host_and_port, parse_token
@@ -60,8 +61,9 @@ def join(
     timeout: float = TIMEOUT,
     version: str | None = None,
     clock: Callable[[], datetime] = utc_now,
+    seal: Seal = UNSEALED,
 ) -> Joined:
-    """Join with the token in *line*, and keep the new identity in *state*.
+    """Join with the token in *line*, and keep the new identity in *state*, its key under *seal*.
 
     Nothing is kept of a join that fails. An identity that is there already is replaced only if *rejoin*
     says so, and never by that of another cluster.
@@ -72,8 +74,9 @@ def join(
         hub = Server("hub", hub_id(token.trust_domain), token.addresses, HUB_DNS_NAME)
         with contextlib.closing(open_pinned(hub, token.pins, timeout, clock)) as connection:
             joined = join_over(connection, token, rejoin, version or version_of("fedgate"), clock)
-        joined.identity.save(state)
-    return joined
+        identity = replace(joined.identity, seal=seal)
+        identity.save(state)
+    return replace(joined, identity=identity)
 
 
 def _check_state(state: Path, cluster: str, rejoin: bool) -> None:

@@ -50,7 +50,7 @@ class Retiring(msgspec.Struct, frozen=True):
 def load_successor(state: Path, active: ClusterIdentity) -> Successor | None:
     """The successor in *state*, if there is one; remains of a change and what cannot be read are removed."""
     try:
-        signer = KeySigner.from_pem(keystore.read(state / NEXT_KEY_FILE))
+        signer = KeySigner.from_pem(active.seal.read(state / NEXT_KEY_FILE))
         if signer.public_key() == active.signer.public_key():
             drop_successor(state)
             return None
@@ -63,10 +63,13 @@ def load_successor(state: Path, active: ClusterIdentity) -> Successor | None:
     return Successor(signer, chain)
 
 
-def begin(state: Path, signer: KeySigner) -> Successor:
-    """Keep the key of the next issuing CA, before anybody is asked to certify it."""
+def begin(state: Path, signer: KeySigner, closed: bytes) -> Successor:
+    """Keep the key of the next issuing CA, before anybody is asked to certify it.
+
+    *closed* is the key as it goes to the disk: sealed, if keys are.
+    """
     (state / NEXT_CHAIN_FILE).unlink(missing_ok=True)
-    keystore.write(state / NEXT_KEY_FILE, signer.private_pem())
+    keystore.write(state / NEXT_KEY_FILE, closed)
     return Successor(signer)
 
 
@@ -89,7 +92,7 @@ def switch(
     first, *above = successor.chain
     authority = Authority(first, tuple(above), successor.signer)
     files = {
-        KEY_FILE: successor.signer.private_pem(),
+        KEY_FILE: keystore.read(state / NEXT_KEY_FILE),  # as it is: sealing it once more would take 0.4 s
         CHAIN_FILE: to_pem(successor.chain).encode(),
         RETIRING_FILE: msgspec.json.encode(tuple(retiring)),
     }

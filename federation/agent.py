@@ -24,7 +24,7 @@ from clusters.reports import EVERY, Notice, Phase, Report, ReportAnswer
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
-from federation import last_view
+from federation import inventory, last_view
 from federation.agent_anchors import Acknowledged
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -38,6 +38,7 @@ from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
 from federation.identity import Identity
+from federation.inventory import Held
 from federation.issuance.client import HubIssuance
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import LastView, Received
@@ -198,6 +199,15 @@ class Agent:
     def svids(self) -> tuple[Svid, ...]:
         """The SVIDs that may be in use."""
         return self._svid_store.all()
+
+    def certificates(self) -> tuple[Held, ...]:
+        """All that it holds: roots, its issuing CA with what is above, and the SVIDs."""
+        above = zip(self.identity.authority.chain, ("issuing CA", "hub CA"), strict=False)
+        return (
+            *(inventory.of(root, "root") for root in self.roots.certificates),
+            *(inventory.of(certificate, kind, self._membership.cluster) for certificate, kind in above),
+            *map(inventory.of_svid, self.svids()),
+        )
 
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token:
         """Make a token for a gateway on another machine; an error if there is nowhere to enrol."""

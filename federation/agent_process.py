@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import uvloop
 
-from clusters.identity import ClusterIdentity, forget_identity, load_identity
+from clusters.clock import utc_now
+from clusters.identity import KEY_FILE, NEXT_KEY_FILE, ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
 from clusters.sources.file import Reading, watch
-from federation import handover, last_view, paths
+from federation import handover, last_view, paths, secret_files
 from federation.agent import Agent
 from federation.api.agent import Facts, agent_application
 from federation.api.enrol import EnrolmentTls, enrol_application
@@ -26,10 +28,13 @@ from federation.dns.server import DnsServer
 from federation.handover import Heir, Legacy
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.minting.service import Minting
+from federation.minting.workers import Workers
 from federation.settings import AgentSettings, host_port
 from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
 from pki.errors import PkiError
+from pki.sealing import Seal
 from pki.spiffe import agent_id
 
 log = Log(__name__)
@@ -48,10 +53,27 @@ def run(settings: AgentSettings, *, take_over: bool = False) -> None:
     if take_over:
         with handover.asked(settings.state) as heir:
             if heir is not None:
-                uvloop.run(_serve(settings, load_identity(settings.state), heir.estate.lock, heir))
+                identity = _identity(settings)
+                uvloop.run(_serve(settings, identity, heir.estate.lock, heir))
                 return
     with keystore.exclusive(settings.state) as lock:
-        uvloop.run(_serve(settings, load_identity(settings.state), lock))
+        identity = _identity(settings)
+        _seal_keys(settings.state, identity.seal)
+        uvloop.run(_serve(settings, identity, lock))
+
+
+def _identity(settings: AgentSettings) -> ClusterIdentity:
+    """Who this cluster is, if nobody else could have its keys."""
+    secret_files.check(settings.state)
+    return load_identity(settings.state, Seal(settings.passphrase))
+
+
+def _seal_keys(state: Path, seal: Seal) -> None:
+    """Seal the keys that lie open, if there is a passphrase now."""
+    for path in (state / KEY_FILE, state / NEXT_KEY_FILE):
+        if path.exists() and seal.is_due(path):
+            keystore.write(path, seal.closed(keystore.read(path)))
+            log.info("key sealed", path=path)
 
 
 async def _serve(
@@ -79,7 +101,14 @@ async def _serve(
         await stack.enter_async_context(agent.ads.serving([beside]))
         if heir is None:
             stack.enter_context(audit.kept())
-        admin = agent_application(agent, _facts(settings, identity, dns), audit, stop.tell)
+        workers = Workers(
+            lambda: agent.identity.authority, identity.membership.trust_domain, settings.svid_lifetime
+        )
+        minting = Minting(workers, agent.revocations.objection, audit, utc_now)
+        signing = UnixListener(paths.issuance_socket(settings.state), replace=heir is not None)
+        await stack.enter_async_context(workers.ended())
+        await stack.enter_async_context(minting.serving(signing))
+        admin = agent_application(agent, _facts(settings, identity, dns, minting), audit, stop.tell)
         await stack.enter_async_context(served_on_socket(admin, paths.admin_socket(settings.state)))
         waiting = await stack.enter_async_context(legacy.listening())
         if heir is None:
@@ -112,7 +141,8 @@ async def _alone(
     async with AsyncExitStack() as stack:
         if heir is not None:
             await heir.take()
-            agent.roots.certificates = load_identity(settings.state).roots
+            kept = await asyncio.to_thread(load_identity, settings.state, identity.seal)
+            agent.roots.certificates = kept.roots
             stack.enter_context(audit.kept())
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         agent.owns_disk = lambda: not legacy.frozen
@@ -177,10 +207,11 @@ def _signs_with(identity: ClusterIdentity) -> dict[str, str]:
     return {"version": version("fedgate"), "issuing_ca": f"{certificate.serial_number:x}"}
 
 
-def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer) -> Facts:
+def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer, minting: Minting) -> Facts:
     return Facts(
         identity.membership.trust_domain,
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
         dns,
+        minting.tally,
     )

@@ -38,6 +38,10 @@ FederationError
 ├── RolloverLost             the new root's files are not those of the rollover in the registry
 ├── HandoverFailed           one agent could not take over from another
 ├── AuditBroken              an audit record that was changed after it was written
+├── IssuanceRefused          SVIDs that were asked for and are not given
+├── WorkerLost               a signing process that ended before it had answered
+├── PassphraseUnclear        a passphrase that is empty, or two that differ
+├── SecretsExposed           a state folder whose secrets others could use
 ├── AuditBusy                an audit record that another process writes
 ├── NotJoined                an agent without an identity: it has not joined
 ├── NotFound                 what a command was asked about is not there
@@ -546,6 +550,56 @@ class AuditBroken(FederationError):
         self.file = file
         self.line = line
         self.reason = reason
+
+
+class PassphraseUnclear(FederationError):
+    """A passphrase that is empty, or two that differ. Says where they come from, and never what they are."""
+
+    code = "passphrase-unclear"
+    exit_code = Exit.USAGE
+    hint = (
+        "give one: by --passphrase-file, FEDGATE_PASSPHRASE_FILE, FEDGATE_PASSPHRASE or a systemd credential"
+    )
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SecretsExposed(FederationError):
+    """A state folder whose secrets others could use; the hint is the command to run."""
+
+    code = "secrets-exposed"
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(f"secrets that are not secret: {reason}")
+        self.reason = reason
+        self.hint = hint
+
+
+class IssuanceRefused(FederationError):
+    """SVIDs that were asked for and are not given; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class WorkerLost(FederationError):
+    """A signing process that ended before it had answered."""
+
+    code = "worker-lost"
+    hint = "ask again: another one is started"
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"the signing process {pid} has ended")
+        self.pid = pid
 
 
 class AuditBusy(FederationError):

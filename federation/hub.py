@@ -11,7 +11,7 @@ import uvloop
 
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
-from federation import paths
+from federation import paths, secret_files
 from federation.anchoring import Anchoring
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
@@ -61,13 +61,14 @@ def run(settings: HubSettings) -> None:
     use_all_descriptors()
     keep_what_stays()
     with keystore.exclusive(settings.state):
+        secret_files.check(settings.state)
         uvloop.run(_serve(settings))
 
 
 async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
-    vault = Vault(state, settings.passphrase_file, settings.lifetimes)
+    vault = Vault(state, settings.passphrase, settings.lifetimes)
     begin(vault, settings, utc_now(), _first_start)
     advertised = _advertised(settings)
     addresses = tuple(joined(host, port) for host, port in advertised)

@@ -21,10 +21,11 @@ from pki.csr import VerifiedCsr
 from pki.errors import CannotIssue
 from pki.lifetimes import Lifetimes
 from pki.rotation import Validity, due, jitter_of
+from pki.sealing import Seal
 from pki.signer import KeySigner
 from pki.spiffe import trust_domain_of
 
-_UNSEAL_KEY: Final = "unseal.key"
+UNSEAL_KEY: Final = "unseal.key"
 ROOT: Final = "root.pem"
 ROOT_KEY: Final = "root.key.sealed"
 HUB_CA: Final = "hub-ca.pem"
@@ -120,16 +121,16 @@ class Vault:
     """
 
     state: Path
-    passphrase_file: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
 
     def sealed(self, signer: KeySigner) -> bytes:
         """What to keep of a key."""
-        return keystore.seal(signer.private_pem(), self._passphrase())
+        return self._seal().closed(signer.private_pem())
 
     def signer(self, name: str) -> KeySigner:
         """The key in the file *name*."""
-        return KeySigner.from_pem(keystore.unseal(keystore.read(self.state / name), self._passphrase()))
+        return KeySigner.from_pem(self._seal().read(self.state / name))
 
     def certificates(self, name: str) -> tuple[x509.Certificate, ...]:
         """The certificates in the file *name*."""
@@ -144,24 +145,29 @@ class Vault:
         own, *above = self.certificates(certificate)
         return Authority(own, tuple(above), self.signer(key))
 
-    def _passphrase(self) -> bytes:
-        if self.passphrase_file is not None:
-            return keystore.read(self.passphrase_file).strip()
-        own = self.state / _UNSEAL_KEY
+    def _seal(self) -> Seal:
+        if self.passphrase is not None:
+            return Seal(self.passphrase)
+        own = self.state / UNSEAL_KEY
         if not own.exists():
-            keystore.write(own, secrets.token_hex(32).encode())
-        return keystore.read(own)
+            keystore.write(own, new_unseal_key())
+        return Seal(keystore.read(own))
+
+
+def new_unseal_key() -> bytes:
+    """A passphrase of our own, for a hub that was given none."""
+    return secrets.token_hex(32).encode()
 
 
 def open_or_create(
-    state: Path, domain: str, passphrase_file: Path | None, now: datetime, made: Callable[[], None]
+    state: Path, domain: str, passphrase: bytes | None, now: datetime, made: Callable[[], None]
 ) -> HubAuthority:
     """Open the authorities in *state*; at the first start make them, and call *made*.
 
     Half-way through its life the hub CA is certified anew, with the same key, so that what it signed
     stays good. Raises WrongFederation if they are those of another domain.
     """
-    vault = Vault(state, passphrase_file)
+    vault = Vault(state, passphrase)
     create_at_first(vault, domain, now, made)
     return open_authority(vault, domain, now)
 

@@ -70,7 +70,7 @@ def begin(vault: Vault, settings: HubSettings, now: datetime, made: Callable[[],
 def write_request(settings: HubSettings, to: Path) -> None:
     """Ask for the hub CA of a hub that is to be started, in the file *to*."""
     with keystore.exclusive(settings.state):
-        to.write_text(request(Vault(settings.state, settings.passphrase_file), settings.domain))
+        to.write_text(request(Vault(settings.state, settings.passphrase), settings.domain))
 
 
 def _root_in(certificate: Path, key: Path, now: datetime) -> Authority:

@@ -7,6 +7,7 @@ from pathlib import Path
 ADMIN_SOCKET = "admin.sock"
 ADS_SOCKET = "ads.sock"
 HANDOVER_SOCKET = "handover.sock"
+ISSUANCE_SOCKET = "issuance.sock"
 
 
 def home(environ: Mapping[str, str], uid: int) -> Path:
@@ -43,6 +44,11 @@ def admin_socket(state: Path) -> Path:
 def ads_socket(state: Path) -> Path:
     """Where the agent whose state is *state* serves the gateways of its own machine."""
     return state / ADS_SOCKET
+
+
+def issuance_socket(state: Path) -> Path:
+    """Where the agent whose state is *state* signs SVIDs for who may use the socket."""
+    return state / ISSUANCE_SOCKET
 
 
 def handover_socket(state: Path) -> Path:

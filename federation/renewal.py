@@ -180,7 +180,11 @@ class Renewal:
         """Have a key certified: the one that was asked for before, if its answer never came."""
         held = self._successor
         if held is None or held.chain:
-            held = self._successor = succession.begin(self._state, KeySigner.generate())
+            signer = KeySigner.generate()
+            closed = await asyncio.to_thread(self._identity.kept.seal.closed, signer.private_pem())
+            if self._frozen():
+                raise HubAway("another agent takes over meanwhile")
+            held = self._successor = succession.begin(self._state, signer, closed)
         csr, now = make_csr(held.signer.key), self._now()
         ask = self._hub.renew if self.active.covers(now) else self._hub.reattest
         try:

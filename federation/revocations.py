@@ -47,6 +47,11 @@ class Revocations:
             raise NotFound("revoked workload", str(spiffe_id), map(str, self.ids))
         self._keep(self.ids - {spiffe_id})
 
+    def objection(self, spiffe_id: str) -> str:
+        """Say why *spiffe_id* is given no certificate, or nothing."""
+        revoked = any(str(each) == spiffe_id for each in self.ids)
+        return f"{spiffe_id} was revoked" if revoked else ""
+
     def admitted(self, workloads: Iterable[Workload]) -> tuple[Workload, ...]:
         """Those of *workloads* that are somebody, with the addresses that nobody revoked has claimed."""
         known = tuple(workloads)

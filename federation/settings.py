@@ -76,7 +76,7 @@ class HubSettings:
     sync_listen: str = DEFAULT_SYNC_LISTEN
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
-    passphrase_file: Path | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     root_cert: Path | None = None
     root_key: Path | None = None
     hub_ca_chain: Path | None = None
@@ -120,6 +120,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ _GOOD = frozenset(
 )
 _BAD = frozenset(
     {"fail", "nack", "failed", "lost", "refused", "broken", "evicted", "disconnected", "unread", "nxdomain"}
-    | {"down"}
+    | {"down", "expired"}
 )
 _GREEN, _YELLOW, _RED, _RESET = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _GAP = 3

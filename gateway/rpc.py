@@ -135,6 +135,21 @@ async def serving(
             remove_own(path, identity)
 
 
+@asynccontextmanager
+async def answering(
+    handler: grpc.GenericRpcHandler, listener: UnixListener, *, at_once: int
+) -> AsyncIterator[None]:
+    """Have *handler* answer unary calls on *listener* until the block is left, so many of them at once."""
+    server = grpc.aio.server(handlers=[handler], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=at_once)
+    identity = _listen_unix(server, listener)
+    try:
+        await server.start()
+        yield
+    finally:
+        await server.stop(grace=None)
+        remove_own(listener.path, identity)
+
+
 class Outlet:
     """Where a call's messages go out, one after the other.
 

@@ -20,7 +20,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
     UpstreamTlsContext,
 )
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
-from google.protobuf.wrappers_pb2 import BoolValue
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from clusters.model import Member
 from gateway import names
@@ -28,6 +28,8 @@ from gateway.messages import ADS, Json, transport_socket, untyped
 from gateway.spec import Role
 
 _SELECTORS = "envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config"
+# Envoy does not ask an anchor for its path length: an issuing CA could have authorities below it.
+_LEAF_AND_ANCHOR = UInt32Value(value=1)
 _MAPPERS = "envoy.extensions.transport_sockets.tls.cert_mappers.filter_state_override.v3.Config"
 
 
@@ -82,7 +84,9 @@ def _common(member: Member, peers: Sequence[str]) -> CommonTlsContext:
         ),
         alpn_protocols=["h2"],
         combined_validation_context=CommonTlsContext.CombinedCertificateValidationContext(
-            default_validation_context=CertificateValidationContext(match_typed_subject_alt_names=matchers),
+            default_validation_context=CertificateValidationContext(
+                match_typed_subject_alt_names=matchers, max_verify_depth=_LEAF_AND_ANCHOR
+            ),
             validation_context_sds_secret_config=SdsSecretConfig(
                 name=names.anchors(member.name), sds_config=ADS
             ),

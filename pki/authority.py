@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography import x509
@@ -17,6 +18,7 @@ from pki.signer import Signer
 from pki.spiffe import SpiffeId
 
 _KEY_ID_IN_SUBJECT: Final = 8
+_BOTH_ENDS: Final = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 """What a certificate may be for. Only roots from outside have RSA keys."""
@@ -137,13 +139,10 @@ def _objection(issuer: x509.Certificate, profile: Profile, now: datetime) -> str
     begins, ends = issuer.not_valid_before_utc, issuer.not_valid_after_utc
     if not begins <= now < ends:
         return f"it is valid from {begins} to {ends}, and now is {now}"
-    extensions = issuer.extensions
-    below = extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    below, constraints = _limits(issuer)
     if profile.is_ca and below is not None and (profile.path_length or 0) >= below:
         return f"its path length is {below}"
-    try:
-        constraints = extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
+    if constraints is None:
         return ""
     for name in profile.names:
         if not isinstance(name, x509.UniformResourceIdentifier):
@@ -151,6 +150,16 @@ def _objection(issuer: x509.Certificate, profile: Profile, now: datetime) -> str
         if constraints != profiles.constraints_for(SpiffeId.parse(name.value).trust_domain):
             return f"its name constraints do not permit {name.value}"
     return ""
+
+
+@lru_cache(maxsize=64)
+def _limits(issuer: x509.Certificate) -> tuple[int | None, x509.NameConstraints | None]:
+    """Path length and name constraints of an authority, if it has any."""
+    below = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    try:
+        return below, issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return below, None
 
 
 def subject_of(profile: Profile, public_key: PublicKey) -> x509.Name:
@@ -172,13 +181,14 @@ def _extensions(
     yield x509.SubjectKeyIdentifier.from_public_key(public_key), False
     yield x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False
     if not profile.is_ca:
-        yield x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), False
+        yield _BOTH_ENDS, False
     if profile.names:
         yield x509.SubjectAlternativeName(profile.names), not profile.subject
     if profile.constraints:
         yield profile.constraints, True
 
 
+@lru_cache(maxsize=2)
 def key_usage(*, is_ca: bool) -> x509.KeyUsage:
     """What a key is for: an authority's signs certificates, everybody else's signs handshakes."""
     return x509.KeyUsage(

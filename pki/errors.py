@@ -112,8 +112,10 @@ class StateBusy(KeystoreError):
 class CannotUnseal(KeystoreError):
     """A sealed secret and a passphrase that do not belong together, or a damaged secret."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"cannot unseal: {reason}")
+    hint = "give the passphrase that it was sealed with; `fedgate seal` changes it"
+
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        super().__init__(f"cannot unseal{f' {path}' if path else ''}: {reason}")
         self.reason = reason
 
 

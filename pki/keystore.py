@@ -112,6 +112,11 @@ def seal(plaintext: bytes, passphrase: bytes) -> bytes:
     return header + AESGCM(key).encrypt(nonce, plaintext, header)
 
 
+def is_sealed(content: bytes) -> bool:
+    """Whether *content* is what `seal` gave."""
+    return content.startswith(_MAGIC)
+
+
 def unseal(sealed: bytes, passphrase: bytes) -> bytes:
     """Undo `seal`."""
     if len(sealed) < _HEADER.size or not sealed.startswith(_MAGIC):

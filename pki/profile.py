@@ -10,6 +10,7 @@ root           10 years   everybody's, may be kept offline
 import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -80,6 +81,7 @@ def svid(spiffe_id: SpiffeId, lifetime: timedelta = SVID_LIFETIME) -> Profile:
     return Profile(lifetime, names=(x509.UniformResourceIdentifier(str(spiffe_id)),))
 
 
+@lru_cache(maxsize=256)
 def constraints_for(trust_domain: str) -> x509.NameConstraints:
     """Allow URIs whose host is *trust_domain* and nothing else that a verifier looks at.
 

@@ -14,6 +14,7 @@ from clusters.latest import Latest
 from clusters.model import ClusterView
 from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
+from federation import inventory
 from federation.agent_upkeep import Upkeep
 from federation.api.answers import Check, endpoints_document, services_document
 from federation.api.audit import add_audit, audit_checks
@@ -28,6 +29,7 @@ from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
+from federation.inventory import Held
 from federation.reporting import ADMIN_PATH
 from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
@@ -67,6 +69,7 @@ class Agent(Protocol):
     @property
     def checks_made(self) -> Mapping[str, int]: ...
     def svids(self) -> tuple[Svid, ...]: ...
+    def certificates(self) -> tuple[Held, ...]: ...
     def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
     async def leave(self) -> None: ...
@@ -82,6 +85,8 @@ class Facts:
     source: str
     forwards_to: tuple[str, ...]
     dns: DnsServer
+    asked_for: Mapping[str, int]
+    """How many SVIDs were issued by the issuance socket, and denied."""
 
 
 class _NewToken(msgspec.Struct):
@@ -125,7 +130,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response(agent.hear(await body_as(request, Report)))
 
     async def certs(_: web.Request) -> web.StreamResponse:
-        held = [_cert(svid, datetime.now(UTC)) for svid in agent.svids()]
+        now = datetime.now(UTC)
+        held = [each.document(now) for each in agent.certificates()]
         return json_response({"certs": held + [_revoked(each) for each in sorted(agent.revocations.ids)]})
 
     async def revoke(request: web.Request) -> web.StreamResponse:
@@ -159,7 +165,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         return json_response({"cluster": agent.view.home, "left": True})
 
     async def check(_: web.Request) -> web.StreamResponse:
-        return json_response({"checks": [*_checks(agent, facts), *audit_checks(audit)]})
+        held = inventory.checks(agent.certificates(), datetime.now(UTC))
+        return json_response({"checks": [*_checks(agent, facts), *held, *audit_checks(audit)]})
 
     app = application()
     app.router.add_get("/v1/status", status)
@@ -202,23 +209,12 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
     }
 
 
-def _cert(svid: Svid, now: datetime) -> dict[str, object]:
-    return {
-        "spiffe_id": str(svid.spiffe_id),
-        "kind": svid.spiffe_id.path.split("/")[1].replace("ns", "workload"),
-        "serial": f"{svid.serial:x}",
-        "not_before": svid.validity.not_before,
-        "not_after": svid.validity.not_after,
-        "renews_at": svid.renew_at,
-        "state": "valid" if svid.validity.covers(now) else "expired",
-    }
-
-
 def _revoked(spiffe_id: SpiffeId) -> dict[str, object]:
     """A workload that has no certificate any more, and gets none."""
     return {
         "spiffe_id": str(spiffe_id),
         "kind": "workload",
+        "cluster": "",
         "serial": "",
         "not_before": None,
         "not_after": None,
@@ -283,6 +279,9 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     yield gauge("fedgate_agent_svid_expiry_seconds", "When the first SVID ends, Unix time.", expiry)
     ends = agent.upkeep.renewal.active.not_after.timestamp()
     yield gauge("fedgate_agent_issuing_ca_expiry_seconds", "When the issuing CA ends, Unix time.", ends)
+    text = "SVIDs that were asked for by the issuance socket."
+    yield counters("fedgate_agent_issuance_svids", text, "outcome", facts.asked_for)
+    yield from inventory.metrics(agent.certificates())
     synced = [((g.spec.name,), float(g.standing is Standing.SYNCED)) for g in gateways]
     text = "Whether a gateway has all that it is to have."
     yield gauges("fedgate_gateway_synced", text, ("gateway",), synced)

@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
+from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
@@ -24,7 +25,8 @@ from federation.api.rotate import Rotate, add_rotate
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
-from federation.hub_authority import HubAuthority
+from federation.hub_authority import CERTIFICATE, HubAuthority
+from federation.inventory import Held
 from federation.log import Log
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
@@ -125,6 +127,9 @@ def hub_application(
         view = _view(hub, _member(hub, query.get("from", "")))
         return json_response(resolve(view, query.get("name", ""), query.get("type") or None).document())
 
+    async def certs(_: web.Request) -> web.StreamResponse:
+        return json_response({"certs": [held.document(hub.now()) for held in _held(hub)]})
+
     async def check(_: web.Request) -> web.StreamResponse:
         return json_response({"checks": list(_checks(hub))})
 
@@ -139,6 +144,7 @@ def hub_application(
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
+    app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
     add_rotate(app, hub.rotate)
     for add in more:
@@ -204,6 +210,14 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
     }
+
+
+def _held(hub: Hub) -> tuple[Held, ...]:
+    """What the hub holds, and what the clusters have from it."""
+    (own, *_) = from_pem(keystore.read(hub.audit.folder / CERTIFICATE))
+    records = map(hub.clusterset.record, hub.clusterset.clusters)
+    anchors = [(record.name, chain) for record in records if record for chain in record.anchors]
+    return tuple(inventory.of_hub(hub.authority, own, anchors))
 
 
 def _evicted(hub: Hub, record: ClusterRecord) -> dict[str, object]:
@@ -274,6 +288,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
     yield hub_ca_check(hub.authority, hub.now())
+    yield from inventory.checks(_held(hub), hub.now())
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
@@ -316,5 +331,6 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
+    yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()
     yield gauge("fedgate_hub_ca_expiry_seconds", "When the hub CA ends, Unix time.", ends)

@@ -1,17 +1,29 @@
-"""`fedgate certs`: the certificates that this cluster's agent holds, and taking a workload's away."""
+"""`fedgate certs`: the certificates that the agent or the hub holds, and taking a workload's away."""
+
+from datetime import timedelta
 
 import click
 
-from federation.commands.answers import items, records
-from federation.commands.options import DefaultGroup, Side, admin_options, agent, output_option
+from clusters.durations import moment
+from federation.commands.answers import items, named, records
+from federation.commands.options import (
+    DefaultGroup,
+    Duration,
+    Side,
+    admin_options,
+    agent,
+    either,
+    output_option,
+)
 from federation.output import Output
 from federation.table import Table, plain, text, when
 
 TABLE = Table(
     "certs",
     (
-        plain("SPIFFE-ID", "spiffe_id", flexible=True),
+        plain("NAME", "spiffe_id", flexible=True),
         plain("KIND", "kind"),
+        plain("CLUSTER", "cluster", wide=True),
         plain("STATE", "state", state=True),
         when("EXPIRES", "not_after"),
         when("RENEWS", "renews_at"),
@@ -26,18 +38,39 @@ TABLE = Table(
 
 @click.group(cls=DefaultGroup)
 def certs() -> None:
-    """Show the certificates that the agent holds.
+    """Show the certificates that the agent or the hub holds.
 
     Their keys are never shown.
     """
 
 
 @certs.command("list")
-@admin_options(Side.AGENT)
+@click.option("--expiring", type=Duration(), help="Only those that end within this, or have ended.")
+@admin_options(Side.HUB, Side.AGENT)
 @output_option
-def list_certs(output: Output) -> None:
-    """List the certificates, and when each is renewed."""
-    output.records(records(agent().get("/v1/certs"), "certs"), TABLE)
+def list_certs(expiring: timedelta | None, output: Output) -> None:
+    """List the certificates, and when each is renewed.
+
+    The agent's are its SVIDs and its issuing CA. With --hub: root, hub CA, the hub's own, and the
+    issuing CA of each cluster.
+    """
+    held = records(either(Side.AGENT).get("/v1/certs"), "certs")
+    if expiring is not None:
+        until = output.now() + expiring
+        held = [
+            cert for cert in held if isinstance(end := cert.get("not_after"), str) and moment(end) <= until
+        ]
+    output.records(held, TABLE)
+
+
+@certs.command()
+@click.argument("name")
+@admin_options(Side.HUB, Side.AGENT)
+@output_option
+def inspect(name: str, output: Output) -> None:
+    """Show all there is to say of the certificate NAME: its SPIFFE ID or subject."""
+    held = records(either(Side.AGENT).get("/v1/certs"), "certs")
+    output.record(named("certificate", name, held, TABLE.name), TABLE)
 
 
 @certs.command()

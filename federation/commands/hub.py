@@ -45,8 +45,7 @@ from pki.lifetimes import Lifetimes
 @click.option(
     "--passphrase-file",
     type=FILE,
-    envvar="FEDGATE_PASSPHRASE_FILE",
-    help="Seals the root key at rest.",
+    help="Seals the keys of root and hub CA at rest.",
 )
 @click.option("--root-cert", type=FILE, help="First start: use this root, PEM, instead of a new one.")
 @click.option("--root-key", type=FILE, help="First start: its key, PEM; the hub seals it.")
@@ -123,6 +122,8 @@ def hub(
     The first start makes the root certificate and the registry. A restart loses nothing, and while
     the hub is away the clusters go on calling each other.
     """
+    from federation.passphrases import given
+
     if store is None and any(entry.values()):
         raise click.UsageError("the other --store options need --store etcd://HOST,.../PREFIX")
     settings = HubSettings(
@@ -132,7 +133,7 @@ def hub(
         sync_listen=sync_listen,
         advertise=advertise,
         vip_ranges=vip_ranges or DEFAULT_VIP_RANGES,
-        passphrase_file=passphrase_file,
+        passphrase=given(passphrase_file),
         root_cert=root_cert,
         root_key=root_key,
         hub_ca_chain=hub_ca_chain,

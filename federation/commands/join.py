@@ -13,6 +13,7 @@ from federation.commands.running import agent_options
 from federation.commands.secret_input import read_token
 from federation.paths import agent_state
 from federation.settings import AgentSettings
+from pki.sealing import Seal
 from pki.tokens import TokenKind
 
 
@@ -42,7 +43,8 @@ def join(
     if settings.source:
         load(settings.source)  # what is wrong in there is said before the token is spent
     line = read_token(TokenKind.JOIN, arguments, token_file)
-    joined = join_clusterset(line, settings.state, rejoin=rejoin, timeout=timeout.total_seconds())
+    seal, seconds = Seal(settings.passphrase), timeout.total_seconds()
+    joined = join_clusterset(line, settings.state, rejoin=rejoin, timeout=seconds, seal=seal)
     membership = joined.identity.membership
     click.echo(f"{membership.cluster} has joined {membership.domain} through {joined.hub}", err=True)
     if joined.warning:

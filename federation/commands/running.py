@@ -49,9 +49,12 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         vip_ranges: tuple[str, ...],
         ads_listen: str | None,
         enrol_listen: str | None,
+        passphrase_file: Path | None,
         svid_lifetime: timedelta,
         **others: object,
     ) -> None:
+        from federation.passphrases import given
+
         settings = AgentSettings(
             state=state or paths.agent_state(),
             source=source,
@@ -60,12 +63,14 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             vip_ranges=vip_ranges,
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
+            passphrase=given(passphrase_file),
             svid_lifetime=svid_lifetime,
         )
         command(settings=settings, **others)
 
     options = [
         log_level_option,
+        click.option("--passphrase-file", type=FILE, help="Seals the issuing CA's key at rest."),
         click.option(
             "--svid-lifetime",
             type=Duration(),

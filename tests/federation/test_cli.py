@@ -57,9 +57,9 @@ def test_every_command_and_subcommand_has_help(name: str, fedgate: Fedgate) -> N
 
 
 def test_a_mistyped_command_is_answered_by_the_one_that_was_meant(fedgate: Fedgate) -> None:
-    ended = fedgate("clustres")
+    ended = fedgate("clusterz")
     assert ended.code == 2
-    assert ended.err == "error: No such command 'clustres'.\nhint: did you mean clusters?\n"
+    assert ended.err == "error: No such command 'clusterz'.\nhint: did you mean clusters?\n"
 
 
 def test_a_mistyped_option_is_answered_by_the_one_that_was_meant(fedgate: Fedgate) -> None:

@@ -31,6 +31,12 @@ def test_who_was_revoked_is_kept_until_it_is_undone(tmp_path: Path) -> None:
         again.undo(WEB)
 
 
+def test_a_revoked_workload_is_given_no_certificate_and_others_are(tmp_path: Path) -> None:
+    made = revoked(tmp_path, WEB)
+    assert made.objection(str(WEB)) == f"{WEB} was revoked"
+    assert made.objection(str(CART)) == ""
+
+
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     revoked(tmp_path, WEB)
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600

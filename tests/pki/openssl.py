@@ -12,7 +12,11 @@ from tests import requirements
 
 
 def openssl_objection(
-    directory: Path, chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime
+    directory: Path,
+    chain: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    now: datetime,
+    purpose: str = "",
 ) -> str:
     """Say why `openssl verify` refuses *chain* at *now*, or nothing. Anchors need not be self-signed."""
     leaf, above, trusted = directory / "leaf.pem", directory / "above.pem", directory / "trusted.pem"
@@ -28,6 +32,7 @@ def openssl_objection(
         str(int(now.timestamp())),
     ]
     argv += ["-CAfile", str(trusted)]
+    argv += ["-purpose", purpose] if purpose else []
     argv += ["-untrusted", str(above)] if len(chain) > 1 else []
     done = subprocess.run([*argv, str(leaf)], capture_output=True, text=True, timeout=20, check=False)
     return "" if done.returncode == 0 else done.stderr.strip() or done.stdout.strip() or "refused"

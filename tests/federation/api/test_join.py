@@ -217,18 +217,14 @@ async def test_an_issuing_ca_is_bound_to_its_cluster(hub: Hub, tmp_path: Path) -
 
 
 def test_authorities_are_opened_again_and_not_with_another_passphrase_or_domain(tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.touch(mode=0o600)
-    secret.write_text("correct horse\n")
-    made = []
+    secret, made = b"correct horse", []
     first = open_or_create(tmp_path, "fed.example", secret, NOW, lambda: made.append(1))
     again = open_or_create(tmp_path, "fed.example", secret, NOW, lambda: made.append(1))
     assert (first.pins, made) == (again.pins, [1])
     with pytest.raises(WrongFederation):
         open_or_create(tmp_path, "other.example", secret, NOW, lambda: None)
-    secret.write_text("wrong\n")
     with pytest.raises(CannotUnseal):
-        open_or_create(tmp_path, "fed.example", secret, NOW, lambda: None)
+        open_or_create(tmp_path, "fed.example", b"wrong", NOW, lambda: None)
 
 
 def test_half_way_the_hub_ca_is_certified_anew_with_the_same_key(tmp_path: Path) -> None:

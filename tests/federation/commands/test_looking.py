@@ -492,3 +492,17 @@ def test_the_audit_record_is_asked_of_the_hub(hub: FakeAdmin, fedgate: Fedgate) 
         "/v1/audit/verify?head=cd",
         "/v1/audit?action=issued&most=1000",
     ]
+
+
+def test_certificates_that_end_soon_are_picked_out_and_one_is_shown_in_full(
+    hub: FakeAdmin, fedgate: Fedgate
+) -> None:
+    held: list[Record] = [
+        {"spiffe_id": name, "kind": "hub", "state": "valid", "not_after": ago(minutes=-left)}
+        for name, left in (("a", 5), ("b", 50))
+    ]
+    hub.answers["GET /v1/certs"] = {"certs": held}
+    assert fedgate("certs", "--expiring", "10m", "-o", "name").out.split() == ["a"]
+    assert fedgate("certs", "list", "-o", "name").out.split() == ["a", "b"]
+    assert "NAME:" in fedgate("certs", "inspect", "b").out
+    assert fedgate("certs", "inspect", "c").code == 3

@@ -1,0 +1,49 @@
+"""Another passphrase for all keys of a state folder at once, while no hub or agent runs on it."""
+
+from pathlib import Path
+from typing import Final
+
+from clusters.identity import KEY_FILE, NEXT_KEY_FILE
+from federation.errors import NotFound, PassphraseUnclear
+from federation.hub_authority import UNSEAL_KEY, new_unseal_key
+from pki import keystore
+from pki.sealing import Seal
+
+_OF_HUB: Final = "*.sealed"
+_OF_AGENT: Final = (KEY_FILE, NEXT_KEY_FILE)
+
+
+def sealed_anew(state: Path, old: bytes | None, new: bytes | None) -> tuple[str, ...]:
+    """Seal the keys in *state*, which *old* opens, with *new*; says which.
+
+    A hub without *new* seals with a passphrase of its own, and an agent leaves its key open. CannotUnseal if
+    *old* is not the one; then, and whenever this is interrupted, everything is as it was or all is done.
+    """
+    if new == b"":
+        raise PassphraseUnclear("the new passphrase is empty")
+    with keystore.exclusive(state):
+        if of_hub := sorted(path.name for path in state.glob(_OF_HUB)):
+            return _hub(state, of_hub, old, new)
+        of_agent = [name for name in _OF_AGENT if (state / name).exists()]
+        if not of_agent:
+            raise NotFound("key", str(state))
+        return _replaced(state, of_agent, Seal(old), Seal(new), {})
+
+
+def _hub(state: Path, names: list[str], old: bytes | None, new: bytes | None) -> tuple[str, ...]:
+    own = state / UNSEAL_KEY
+    before = Seal(old if old is not None or not own.exists() else keystore.read(own))
+    if new is None:
+        made = new_unseal_key()
+        return _replaced(state, names, before, Seal(made), {own.name: made})
+    done = _replaced(state, names, before, Seal(new), {})
+    own.unlink(missing_ok=True)
+    return done
+
+
+def _replaced(
+    state: Path, names: list[str], old: Seal, new: Seal, beside: dict[str, bytes]
+) -> tuple[str, ...]:
+    sealed = {name: new.closed(old.read(state / name)) for name in names}
+    keystore.write_all(state, {**sealed, **beside})
+    return tuple(names)
