@@ -14,6 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
+from clusters import keyring
 from clusters.admission import (
     JOIN_PATH,
     JoinAnswer,
@@ -74,6 +75,7 @@ def join(
         hub = Server("hub", hub_id(token.trust_domain), token.addresses, HUB_DNS_NAME)
         with contextlib.closing(open_pinned(hub, token.pins, timeout, clock)) as connection:
             joined = join_over(connection, token, rejoin, version or version_of("fedgate"), clock)
+        keyring.forget(state)  # of whoever had this state before
         identity = replace(joined.identity, seal=seal)
         identity.save(state)
     return replace(joined, identity=identity)

@@ -16,8 +16,11 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NewType
 
+from clusters.attestation import UnixSelector
 from clusters.errors import InvalidName, InvalidValue
+from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
+from clusters.jwt_key import JwtKey
 from pki.errors import PkiError
 from pki.spiffe import federation_domain, trust_domain_of
 
@@ -283,11 +286,15 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Someone who calls: a service account of a namespace, and the addresses it calls from."""
+    """Someone who calls: a service account of a namespace, and the addresses it calls from.
+
+    `unix` is what its processes on the agent's machine are known by, if they may ask the agent for its SVID.
+    """
 
     namespace: str
     name: str
     addresses: tuple[str, ...] = ()
+    unix: UnixSelector | None = None
 
     def __post_init__(self) -> None:
         label("namespace", self.namespace)
@@ -404,13 +411,15 @@ class Import:
 class Member:
     """A cluster of the set as the others see it.
 
-    `anchors` are its issuing CAs, PEM, each followed by what leads up to the root.
+    `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
+    which its JWT-SVIDs are known.
     """
 
     name: ClusterName
     trust_domain: str
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
+    jwt_keys: tuple[JwtKey, ...] = ()
 
     def __post_init__(self) -> None:
         cluster, _, domain = self.trust_domain.partition(".")
@@ -497,7 +506,8 @@ class ClusterView:
     """The clusterset as seen from *home*: enough to answer DNS and to program every gateway of it.
 
     `vip_ranges` are the federation's unless this cluster has ranges of its own. `handed_on` is when an
-    address of this cluster last passed from one workload to another, if one has.
+    address of this cluster last passed from one workload to another, if one has. `trusts` are the trust
+    domains outside that are believed, by name.
     """
 
     home: ClusterName
@@ -507,6 +517,7 @@ class ClusterView:
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     handed_on: datetime | None = None
+    trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""

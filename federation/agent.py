@@ -6,15 +6,12 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Final
-
-from cryptography import x509
 
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
@@ -25,7 +22,7 @@ from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
 from federation import inventory, last_view
-from federation.agent_anchors import Acknowledged
+from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
 from federation.api.http import ApiError
@@ -55,18 +52,20 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.workload.identities import Identities
+from federation.workload.keyring import Keyring
+from federation.workload.server import TICK, WorkloadApi
+from federation.workload.tokens import Tokens
 from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
-from pki.bundle import root_of
 from pki.errors import KeystoreError
 from pki.spiffe import SpiffeId, agent_id
 from pki.tokens import Token
 
 log = Log(__name__)
 
-_SETTLES: Final = 5.0  # in which gateways find the way back to an agent that was started again
 _SAVE_TICK: Final = 0.5
 _MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
 _SAVE_PAUSE: Final = 0.001
@@ -110,8 +109,12 @@ class Agent:
         )
         self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
-        self._anchors_moved = asyncio.Event()
-        self.ads = Ads(self._catalogue_for, moved=self._anchors_moved.set)
+        self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
+        self.ads = Ads(self._catalogue_for, moved=self.anchors.moved)
+        self._audit = audit
+        self._keyring = Keyring(settings.state)
+        self._publish_jwt_keys()
+        self.workloads = self._workload_api(membership.trust_domain)
         self.prover = Prover(
             settings.state,
             self.roots,
@@ -124,8 +127,6 @@ class Agent:
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
         self.upkeep = self._upkeep(audit)
-        self._acknowledged = Acknowledged()
-        self._settled = time.monotonic() + _SETTLES
         self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
         self.revocations = Revocations(settings.state, membership.trust_domain)
@@ -137,6 +138,13 @@ class Agent:
         self.prover.follow()
         if last:
             self._offer(last.offer)
+
+    def _workload_api(self, trust_domain: str) -> WorkloadApi:
+        identities = Identities(lambda: self.view, trust_domain, self._svid_store, utc_now)
+        return WorkloadApi(
+            identities,
+            Tokens(lambda: self.view, trust_domain, identities, lambda: self._keyring.keys, utc_now),
+        )
 
     def _upkeep(self, audit: Audit) -> Upkeep:
         """The renewals of this agent."""
@@ -150,7 +158,7 @@ class Agent:
             audit,
             svid_lifetime=self._settings.svid_lifetime,
             frozen=lambda: not self.owns_disk(),
-            wanted=self._leads_to_the_signing_root,
+            wanted=lambda chain: self.roots.lead(chain, self.view.federation.signing),
         )
         return Upkeep(
             renewal,
@@ -159,13 +167,9 @@ class Agent:
             self._own_svid,
             self.sync.renew,
             self.gateways,
+            self.knowledge.reconsider,
             utc_now,
         )
-
-    def _leads_to_the_signing_root(self, chain: Sequence[x509.Certificate]) -> bool:
-        """Whether *chain* is of the root that signs now; while there is only one root, every chain is."""
-        signing = self.roots.named(self.view.federation.signing)
-        return signing is None or root_of(chain, [signing]) is not None
 
     # --- what the admin API asks
 
@@ -294,6 +298,7 @@ class Agent:
         self.programmes.follow(learned.view)
         self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
         self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
+        self.workloads.follow()
         self._publish(learned)
 
     def _publish(self, learned: Learned) -> None:
@@ -368,18 +373,20 @@ class Agent:
         await self._offered.wait()
         await self.sync.run()
 
-    async def tell_anchors(self) -> None:
-        """Keep the hub told of which issuing CAs each gateway has acknowledged."""
+    async def tend_jwt_keys(self) -> None:
+        """Have JWT keys that are good, and everybody know them, for ever."""
+        self._keyring.reload()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
-                    await self._anchors_moved.wait()
-            self._anchors_moved.clear()
-            self._acknowledged.follow(self.view)
-            settled = time.monotonic() >= self._settled
-            told = self._acknowledged.told(self.gateways(), self._fronts.all(), own=settled)
-            self.published.replace(records.ANCHORS, {a.name: a for a in map(records.encode, told)})
-            self.knowledge.reconsider()
+            if await self._keyring.tend():
+                kept = ", ".join(key.key_id for key in self._keyring.keys)
+                self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
+                self._publish_jwt_keys()
+                self.workloads.follow()
+            await asyncio.sleep(TICK)
+
+    def _publish_jwt_keys(self) -> None:
+        told = records.encode(self._keyring.published(self._membership.cluster))
+        self.published.replace(records.JWT_KEYS, {told.name: told} if self._keyring.keys else {})
 
     async def remember(self, frozen: Callable[[], bool]) -> None:
         """Keep the view on disk, but for while the disk is another's.
@@ -413,7 +420,7 @@ class Agent:
             for spec in estate.specs:
                 self.programmes.catalogue_of(spec)
             self._fronts = Fronts(estate.reports, time.monotonic())
-            self._settled = time.monotonic()
+            self.anchors.settle()
             self._steer()
 
     def last_view(self) -> LastView:

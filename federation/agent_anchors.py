@@ -4,16 +4,24 @@ A gateway confirms versions of secrets. Which issuing CAs were in a version is k
 gateway may still have that version.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from clusters.model import MAX_GATEWAYS, ClusterName, ClusterView, Member
-from clusters.reports import Anchors, Phase
+from clusters.reports import EVERY, Anchors, Phase
 from federation.fronts import Front
+from federation.sync import records
 from gateway import names, sds
 from gateway.ads import GatewayStatus
+from gateway.delta import Catalogue
 from pki.bundle import fingerprint_of
 from pki.errors import PkiError
+
+_SETTLES: Final = 5.0  # in which gateways find the way back to an agent that was started again
 
 Held = Mapping[str, str]
 """The versions that a gateway has acknowledged, by the secret's name."""
@@ -75,6 +83,43 @@ class Acknowledged:
         used = {item for each in held for item in each.items()}
         newest = set(self._own.values())
         self._versions = {k: v for k, v in self._versions.items() if k in used or v in newest}
+
+
+class AnchorTelling:
+    """Keeps the hub told. One that was just started says nothing of itself before its gateways are back."""
+
+    def __init__(
+        self,
+        gateways: Callable[[], Iterable[GatewayStatus]],
+        fronts: Callable[[], Iterable[Front]],
+        published: Catalogue,
+    ) -> None:
+        self._gateways = gateways
+        self._fronts = fronts
+        self._published = published
+        self._acknowledged = Acknowledged()
+        self._moved = asyncio.Event()
+        self._settled = time.monotonic() + _SETTLES
+
+    def moved(self) -> None:
+        """Tell what has changed, soon."""
+        self._moved.set()
+
+    def settle(self) -> None:
+        """The gateways are known: another agent has left them."""
+        self._settled = time.monotonic()
+
+    async def run(self, view: Callable[[], ClusterView]) -> None:
+        """Tell of each change in what gateways have acknowledged, for ever; *view* gives what is known."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self._moved.wait()
+            self._moved.clear()
+            self._acknowledged.follow(view())
+            settled = time.monotonic() >= self._settled
+            told = self._acknowledged.told(self._gateways(), self._fronts(), own=settled)
+            self._published.replace(records.ANCHORS, {each.name: each for each in map(records.encode, told)})
 
 
 def _label(name: str, roles: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 
 import uvloop
 
+from clusters import keyring
 from clusters.clock import utc_now
 from clusters.identity import KEY_FILE, NEXT_KEY_FILE, ClusterIdentity, forget_identity, load_identity
 from clusters.model import Offer
@@ -99,6 +100,9 @@ async def _serve(
         stack.callback(legacy.close)
         beside = UnixListener(paths.ads_socket(settings.state), replace=heir is not None)
         await stack.enter_async_context(agent.ads.serving([beside]))
+        workload_socket = settings.workload_socket or paths.workload_socket(settings.state)
+        api = agent.workloads.serving(workload_socket, settings.state, replace=heir is not None)
+        await stack.enter_async_context(api)
         if heir is None:
             stack.enter_context(audit.kept())
         workers = Workers(
@@ -117,7 +121,8 @@ async def _serve(
             agent.follow_source(readings),
             agent.watch_gateways(),
             agent.check_endpoints(),
-            agent.tell_anchors(),
+            agent.workloads.run(),
+            agent.anchors.run(lambda: agent.view),
             dns.run(),
             legacy.serve(waiting),
             _alone(settings, identity, agent, audit, legacy, heir),
@@ -125,6 +130,7 @@ async def _serve(
     if agent.left:
         forget_identity(settings.state)
         last_view.forget(settings.state)
+        keyring.forget(settings.state)
     elif not legacy.frozen:
         last_view.save(settings.state, agent.last_view())
 
@@ -149,6 +155,7 @@ async def _alone(
         log.info("agent started", cluster=identity.membership.cluster, state=settings.state)
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.follow_hub())
+            group.create_task(agent.tend_jwt_keys())
             group.create_task(agent.upkeep.run())
             group.create_task(agent.prover.run())
             group.create_task(agent.remember(lambda: legacy.frozen))
@@ -210,6 +217,7 @@ def _signs_with(identity: ClusterIdentity) -> dict[str, str]:
 def _facts(settings: AgentSettings, identity: ClusterIdentity, dns: DnsServer, minting: Minting) -> Facts:
     return Facts(
         identity.membership.trust_domain,
+        (settings.workload_socket or paths.workload_socket(settings.state)).absolute(),
         str(settings.source) if settings.source else "none",
         settings.dns_forward,
         dns,

@@ -25,7 +25,11 @@ _POLL: Final = 0.05
 
 
 class Upkeep:
-    """The renewals of one agent. *own* gives the agent's SVID; *relink* connects to the hub with a newer."""
+    """The renewals of one agent.
+
+    *own* gives the agent's SVID, and *relink* connects to the hub with a newer. *reconsider* is whatever has
+    to be looked at again as time passes.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Upkeep:
         own: Callable[[], Svid],
         relink: Callable[[], None],
         gateways: Callable[[], tuple[GatewayStatus, ...]],
+        reconsider: Callable[[], None],
         now: Callable[[], datetime],
     ) -> None:
         self.renewal = renewal
@@ -43,6 +48,7 @@ class Upkeep:
         self._own = own
         self._relink = relink
         self._gateways = gateways
+        self._reconsider = reconsider
         self._now = now
         self._work = OneAtATime(self._do)
 
@@ -54,6 +60,7 @@ class Upkeep:
 
     async def tick(self) -> None:
         """Do what is due, as far as it can be done without waiting for anybody."""
+        self._reconsider()
         self.renew_svids()
         await self._work.alone(self.renewal.advance)
 

@@ -24,6 +24,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "join": ("join", "Join this cluster to a clusterset, and run its agent."),
         "agent": ("agent", "Run the agent of a cluster that has joined."),
         "gateways": ("gateways", "Run gateways; see them and whether they are in sync."),
+        "trust": ("trust", "Believe trust domains outside of the federation."),
         "leave": ("leave", "Take this cluster out of the clusterset."),
     },
     "Look": {

@@ -15,6 +15,8 @@ FederationError
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── NotOurWorkload           an identity that is no workload's of this cluster
+├── UnknownTrust             a trust domain outside that nobody said to believe
+├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -29,6 +31,7 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── WebCertificateUnusable   a certificate for the bundle endpoint that cannot be shown
 ├── RolloverExists           a rollover of the root is under way already
 ├── NoRollover               no rollover is under way, or another one
 ├── RolloverTooLate          a step back that is not possible any more, or forward that is not yet
@@ -37,6 +40,9 @@ FederationError
 ├── KeyElsewhere             the root's key is not here, and it is needed
 ├── RolloverLost             the new root's files are not those of the rollover in the registry
 ├── HandoverFailed           one agent could not take over from another
+├── NoIdentity               a process that asks for an SVID and is no workload
+├── RequestRefused           a workload that asks for something that makes no sense
+├── JwtKeyMissing            no JWT-SVID can be signed now
 ├── AuditBroken              an audit record that was changed after it was written
 ├── IssuanceRefused          SVIDs that were asked for and are not given
 ├── WorkerLost               a signing process that ended before it had answered
@@ -52,9 +58,12 @@ FederationError
 └── StepFailed               a step of the demo that did not work out
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
+
+from clusters.attestation import Process
 
 
 class Exit(IntEnum):
@@ -262,6 +271,29 @@ class NotOurWorkload(FederationError):
         self.hint = f"want spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME; others are revoked at their agents"
 
 
+class UnknownTrust(FederationError):
+    """A trust domain outside that nobody said to believe."""
+
+    code = "trust-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate trust list` lists those that are believed"
+
+    def __init__(self, trust_domain: str) -> None:
+        super().__init__(f"the trust domain {trust_domain} is not believed here")
+        self.trust_domain = trust_domain
+
+
+class BundleNotFetched(FederationError):
+    """A bundle endpoint that does not answer, or not as it should."""
+
+    code = "bundle-not-fetched"
+
+    def __init__(self, trust_domain: str, reason: str) -> None:
+        super().__init__(f"the bundle of {trust_domain} was not fetched: {reason}")
+        self.trust_domain = trust_domain
+        self.reason = reason
+
+
 class UnknownToken(FederationError):
     """A join token that is not in the registry."""
 
@@ -443,6 +475,20 @@ class WrongFederation(FederationError):
         self.domain = domain
 
 
+class WebCertificateUnusable(FederationError):
+    """A certificate for the bundle endpoint that cannot be shown."""
+
+    code = "certificate-unusable"
+    exit_code = Exit.USAGE
+    hint = "--bundle-cert wants a PEM chain, its own certificate first, and --bundle-key its unencrypted key"
+
+    def __init__(self, certificate: Path, key: Path, reason: str) -> None:
+        super().__init__(f"{certificate} with {key} cannot be used: {reason}")
+        self.certificate = certificate
+        self.key = key
+        self.reason = reason
+
+
 class RolloverExists(FederationError):
     """A rollover of the root is under way already."""
 
@@ -537,6 +583,41 @@ class HandoverFailed(FederationError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the agent that runs was not taken over: {reason}")
         self.reason = reason
+
+
+class NoIdentity(FederationError):
+    """A process that asks for an SVID and is no workload, or one for which none can be made (*workloads*)."""
+
+    code = "no-identity"
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, process: Process, workloads: Sequence[str] = ()) -> None:
+        who = f"process {process.pid} of user {process.uid}"
+        none = f"there is no certificate for {', '.join(workloads)}"
+        super().__init__(f"{who}: {none if workloads else 'no workload is known by it'}")
+        self.process = process
+        self.workloads = tuple(workloads)
+
+
+class RequestRefused(FederationError):
+    """A workload that asks for something that makes no sense."""
+
+    code = "bad-request"
+    exit_code = Exit.USAGE
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"request for a {what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class JwtKeyMissing(FederationError):
+    """No JWT-SVID can be signed now: the first key is being made, or could not be kept."""
+
+    code = "no-jwt-key"
+
+    def __init__(self) -> None:
+        super().__init__("there is no key yet to sign JWT-SVIDs with; try again")
 
 
 class AuditBroken(FederationError):

@@ -43,6 +43,9 @@ from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.settings import HubSettings, host_port
 from federation.sync.server import SyncServer
+from federation.trust.fetching import fetch
+from federation.trust.follower import Follower
+from federation.trust.serving import WebCertificate, bundles_served
 from gateway.rpc import TlsListener
 from pki import keystore
 from pki.spiffe import agent_id, hub_id
@@ -117,7 +120,18 @@ async def _serve(settings: HubSettings) -> None:
         port = await stack.enter_async_context(served_on_tls(face, host, port, certificate.tls))
         steward.own_addresses = _beside(host, port)
 
-        hub = Hub(authority, registry, mirror.clusterset, probing, addresses, utc_now, upkeep.rotate, audit)
+        follower = Follower(registry.trusts, mirror.clusterset, utc_now, fetch)
+        hub = Hub(
+            authority,
+            registry,
+            mirror.clusterset,
+            probing,
+            addresses,
+            utc_now,
+            upkeep.rotate,
+            audit,
+            follower,
+        )
         more = (partial(add_authorities, steward),)
         face = hub_application(hub, more=more)
         await stack.enter_async_context(served_on_socket(face, paths.admin_socket(state)))
@@ -125,6 +139,10 @@ async def _serve(settings: HubSettings) -> None:
             face = hub_application(hub, settings.admin_token_file, more)
             where = host_port(settings.admin_listen)
             await stack.enter_async_context(served_on_tls(face, *where, certificate.tls))
+        web = _web_certificate(settings)
+        if settings.bundle_listen:
+            shown = web.tls if web else certificate.tls
+            await stack.enter_async_context(bundles_served(settings, mirror, shown))
         log.info("hub started", domain=settings.domain, join=", ".join(addresses), state=state)
 
         def follow(change: Change) -> None:
@@ -135,7 +153,15 @@ async def _serve(settings: HubSettings) -> None:
                     probing.forget(record.name)
                     anchoring.forget(record.name)
 
-        await stop.run(_follow(changes, follow), _tidy(registry), upkeep.run(), steward.run(), store.tend())
+        await stop.run(
+            _follow(changes, follow),
+            _tidy(registry),
+            upkeep.run(),
+            steward.run(),
+            store.tend(),
+            follower.run(),
+            *((web.follow(),) if web else ()),
+        )
 
 
 async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
@@ -145,6 +171,12 @@ async def _open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
     from federation.registry.etcd.store import EtcdStore  # who has no etcd need not load its messages
 
     return await EtcdStore.open(settings.store)
+
+
+def _web_certificate(settings: HubSettings) -> WebCertificate | None:
+    if settings.bundle_cert and settings.bundle_key:
+        return WebCertificate(settings.bundle_cert, settings.bundle_key)
+    return None
 
 
 async def _follow(changes: AsyncIterator[Change], follow: Callable[[Change], None]) -> None:

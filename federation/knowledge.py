@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from clusters.changes import renewed
+from clusters.foreign import TrustBundle, outside
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -30,6 +31,7 @@ from federation.log import Log
 from federation.roots import Roots
 from federation.sync import records
 from gateway.view import sources
+from pki.authority import from_pem
 from pki.bundle import check_issuing_ca
 from pki.errors import PkiError
 from pki.spiffe import trust_domain_of
@@ -70,6 +72,7 @@ class Knowledge:
             members={m.name: self._believed(m) for m in received.members.values()},
             imports=received.imports,
             handed_on=owners.handed_on if owners else None,
+            trusts=received.trusts,
         )
         self._members = dict(received.members)
         self._owners = dict(owners.last) if owners else {}
@@ -77,7 +80,7 @@ class Knowledge:
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
-        return Received(self.view.federation, self._members, self.view.imports)
+        return Received(self.view.federation, self._members, self.view.imports, self.view.trusts)
 
     @property
     def owners(self) -> Owners:
@@ -94,6 +97,7 @@ class Knowledge:
             ),
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
+            records.FOREIGN: _versions(tuple(received.trusts.values())),
         }
 
     def follow(self, follower: Callable[[Learned], None]) -> None:
@@ -110,7 +114,7 @@ class Knowledge:
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
         self._members = {}
-        self._learn(replace(self.view, members={}, imports={}), frozenset(self.view.imports))
+        self._learn(replace(self.view, members={}, imports={}, trusts={}), frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
@@ -121,6 +125,8 @@ class Knowledge:
                 self._accept_members(changes)
             case records.FEDERATION:
                 await self._accept_federation(changes)
+            case records.FOREIGN:
+                self._accept_trusts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
         imports = dict(self.view.imports)
@@ -160,6 +166,17 @@ class Knowledge:
         moved = frozenset(self.view.imports) if ranges != self.view.vip_ranges else frozenset[ServiceName]()
         members = {name: self._believed(member) for name, member in self._members.items()}
         self._learn(replace(self.view, federation=federation, vip_ranges=ranges, members=members), moved)
+
+    def _accept_trusts(self, changes: Mapping[str, bytes | None]) -> None:
+        """Believe trust domains outside of the federation, and none that could speak for one of its own."""
+        trusts = dict(self.view.trusts)
+        for name, body in changes.items():
+            if body is None:
+                trusts.pop(name, None)
+            else:
+                outside(name, self.view.federation.domain)
+                trusts[name] = _readable(records.decode(TrustBundle, name, body))
+        self._learn(replace(self.view, trusts=trusts))
 
     def reconsider(self) -> None:
         """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
@@ -204,6 +221,16 @@ class Knowledge:
         self.view = view
         for follower in self._followers:
             follower(Learned(view, services))
+
+
+def _readable(bundle: TrustBundle) -> TrustBundle:
+    """*bundle*, if its authorities are certificates; ChangesRejected if not."""
+    try:
+        for authority in bundle.authorities:
+            from_pem(authority)
+    except PkiError as error:
+        raise ChangesRejected(f"bundle of {bundle.trust_domain}: {error}") from error
+    return bundle
 
 
 def export_of(service: LocalService) -> Export:

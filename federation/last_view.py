@@ -17,6 +17,7 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.foreign import TrustBundle
 from clusters.model import (
     ClusterName,
     Federation,
@@ -43,6 +44,7 @@ class Received:
     federation: Federation
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
+    trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class _File:
     gateways: tuple[GatewayRecord, ...]
     owners: tuple[tuple[str, str, str], ...] = ()
     handed_on: datetime | None = None
+    trusts: tuple[TrustBundle, ...] = ()
 
 
 class _Schema(msgspec.Struct):
@@ -100,6 +103,7 @@ def _pieces(last: LastView) -> Iterator[bytes]:
     lists: dict[str, Collection[object]] = {
         "members": received.members.values(),
         "imports": received.imports.values(),
+        "trusts": received.trusts.values(),
         "services": offer.services.values(),
         "workloads": offer.workloads,
         "gateways": offer.gateways,
@@ -129,7 +133,9 @@ def decode(content: bytes, where: str) -> LastView:
     members, imports = {m.name: m for m in file.members}, {i.service: i for i in file.imports}
     offer = Offer({s.service: s for s in file.services}, file.workloads, file.gateways)
     owners = {address: (namespace, name) for address, namespace, name in file.owners}
-    return LastView(Received(file.federation, members, imports), offer, Owners(owners, file.handed_on))
+    trusts = {t.trust_domain: t for t in file.trusts}
+    received = Received(file.federation, members, imports, trusts)
+    return LastView(received, offer, Owners(owners, file.handed_on))
 
 
 def load(state: Path) -> LastView | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 ADMIN_SOCKET = "admin.sock"
 ADS_SOCKET = "ads.sock"
 HANDOVER_SOCKET = "handover.sock"
+WORKLOAD_SOCKET = "workload.sock"
 ISSUANCE_SOCKET = "issuance.sock"
 
 
@@ -54,3 +55,8 @@ def issuance_socket(state: Path) -> Path:
 def handover_socket(state: Path) -> Path:
     """Where the agent whose state is *state* waits for the one that takes over from it."""
     return state / HANDOVER_SOCKET
+
+
+def workload_socket(state: Path) -> Path:
+    """Where the agent whose state is *state* serves the Workload API unless told otherwise."""
+    return state / WORKLOAD_SOCKET

@@ -72,6 +72,11 @@ class Roots:
             raise FederationError(f"the roots could not be kept: {error}") from error
         self.certificates, self.crosses = roots, federation.crosses
 
+    def lead(self, chain: Sequence[x509.Certificate], signing: str) -> bool:
+        """Whether *chain* is of the root *signing*, by its fingerprint; if that is not known, any will do."""
+        root = self.named(signing)
+        return root is None or root_of(chain, [root]) is not None
+
     def named(self, wanted: str) -> x509.Certificate | None:
         """The one with the fingerprint *wanted*."""
         return next((root for root in self.certificates if fingerprint(root) == wanted), None)

@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
+from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
-from federation.errors import FederationError, SyncRefused
+from federation.errors import ChangesRejected, FederationError, SyncRefused
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
@@ -27,8 +28,11 @@ from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.trust.bundles import bundle_of
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
+from pki.errors import PkiError
+from pki.jwt_svid import public_key
 
 log = Log(__name__)
 
@@ -51,6 +55,7 @@ class Broadcast:
             self.catalogue.replace(records.FEDERATION, {told.name: told})
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
+        self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -59,6 +64,11 @@ class Broadcast:
     def _import(self, name: ServiceName) -> Resource | None:
         imported = self._clusterset.import_(name)
         return records.encode(imported) if imported else None
+
+    def _trust(self, trust_domain: str) -> Resource | None:
+        """What a foreign trust domain is known by; None as long as nothing good was fetched."""
+        bundle = bundle_of(self._clusterset.trust(trust_domain))
+        return records.encode(bundle) if bundle else None
 
 
 class Sessions:
@@ -156,6 +166,7 @@ class Sessions:
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
+        keys = await self._registry.members.jwt_keys(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.said_by(cluster)
         return {
@@ -164,6 +175,7 @@ class Sessions:
             records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
+            records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
         }
 
     async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -182,6 +194,8 @@ class Sessions:
                 await self._registry.offers.set_gateways(cluster, gateways)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
+            case records.JWT_KEYS if changes:
+                await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
@@ -217,6 +231,19 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
+    """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the JWT keys of {', '.join(sorted(others))}")
+    keys = _read(JwtKeys, changes)[cluster] or JwtKeys(cluster)
+    for key in keys.keys:
+        try:
+            public_key(key.x, key.y)
+        except PkiError as error:
+            raise ChangesRejected(f"JWT key {key.id}: {error}") from error
+    return keys
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

@@ -66,6 +66,7 @@ class HubSettings:
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
     `root_cert` with `root_key`, or `hub_ca_chain`, are what a first start begins with, instead of a new root.
+    `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`.
     """
@@ -82,13 +83,23 @@ class HubSettings:
     hub_ca_chain: Path | None = None
     admin_listen: str | None = None
     admin_token_file: Path | None = None
+    bundle_listen: str | None = None
+    bundle_cert: Path | None = None
+    bundle_key: Path | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace: timedelta = GRACE
     store: Location | None = None
 
     def __post_init__(self) -> None:
-        for address in (self.listen, self.sync_listen, *((self.admin_listen,) if self.admin_listen else ())):
-            _check_reachable(address)
+        for address in (self.listen, self.sync_listen, self.admin_listen, self.bundle_listen):
+            if address:
+                _check_reachable(address)
+        if bool(self.bundle_cert) != bool(self.bundle_key) or (self.bundle_cert and not self.bundle_listen):
+            raise InvalidValue(
+                "bundle endpoint",
+                self.bundle_listen or "",
+                "its certificate, its key and where it listens are said together",
+            )
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
         if (self.root_cert is None) is not (self.root_key is None):
@@ -110,7 +121,8 @@ class AgentSettings:
 
     `source` is the file that says what the cluster offers. Without `vip_ranges` the federation's
     are used. `ads_listen` and `enrol_listen` serve gateways on other hosts, and are off by default;
-    `dns_forward` are the name servers for everything outside of `clusterset.local`.
+    `dns_forward` are the name servers for everything outside of `clusterset.local`. Without
+    `workload_socket` the Workload API is in the state folder, where only this user reaches it.
     """
 
     state: Path
@@ -120,6 +132,7 @@ class AgentSettings:
     vip_ranges: tuple[str, ...] = ()
     ads_listen: str | None = None
     enrol_listen: str | None = None
+    workload_socket: Path | None = None
     passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
 

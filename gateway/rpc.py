@@ -237,12 +237,15 @@ def _configuration(material: TlsMaterial) -> grpc.ServerCertificateConfiguration
     )
 
 
-def bound_in_place(listener: socket.socket, path: Path) -> Identity:
-    """Bind *listener* at *path*, for this user alone, in place of whatever is there; says what to remove."""
+def bound_in_place(listener: socket.socket, path: Path, mode: int = 0o600) -> Identity:
+    """Bind *listener* at *path*, in place of whatever is there; says what to remove.
+
+    It is for this user alone unless *mode* says otherwise.
+    """
     with TemporaryDirectory(dir=path.parent, prefix=".") as hidden:
         bound = Path(hidden) / "s"
         listener.bind(str(bound))
-        bound.chmod(0o600)
+        bound.chmod(mode)
         return _moved(bound, path)
 
 
@@ -266,7 +269,7 @@ def _listen_unix(server: grpc.aio.Server, listener: UnixListener) -> Identity:
     So nobody can connect before the mode is set, and what a crashed process left is replaced at once.
     """
     path = listener.path
-    if not listener.replace and _answers(path):
+    if not listener.replace and answers(path):
         raise CannotListen(str(path), "another process serves it")
     try:
         with TemporaryDirectory(dir=path.parent, prefix=".") as hidden:
@@ -280,7 +283,7 @@ def _listen_unix(server: grpc.aio.Server, listener: UnixListener) -> Identity:
         raise CannotListen(str(path), "its path is too long, or its folder cannot be written") from error
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
     """Whether somebody accepts connections there."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:

@@ -7,6 +7,8 @@ PkiError
 ├── CannotIssue             a certificate that its issuer's own certificate does not allow
 ├── CertificateRefused      a chain that does not lead to whom we trust, or says too much
 ├── CsrRefused              a signing request that proves nothing, or asks for a weak key
+├── JwtRefused              a JWT-SVID that proves nothing
+├── BundleRefused           a SPIFFE bundle that cannot be used
 ├── KeystoreError           keys at rest
 │   ├── KeyExposed          a secret file that others may read
 │   ├── StateBusy           a state directory that another process is using
@@ -82,6 +84,22 @@ class CsrRefused(PkiError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"certificate signing request refused: {reason}")
+        self.reason = reason
+
+
+class JwtRefused(PkiError):
+    """A JWT-SVID that proves nothing, or a key of one that is none. Never carries the token itself."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"JWT-SVID refused: {reason}")
+        self.reason = reason
+
+
+class BundleRefused(PkiError):
+    """A SPIFFE bundle that is damaged, says too much, or is of nobody whom we could believe."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"SPIFFE bundle refused: {reason}")
         self.reason = reason
 
 

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes
 
 _EARLIEST: Final = 0.45
 _SPREAD: Final = 0.1
-_LAST_CALL: Final = 0.75
+_LATE: Final = 0.75
+_LAST_CALL: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,15 @@ def next_step(
     return Step.SWITCH if acknowledged or last_call(now, active) else Step.HOLD
 
 
+def late(now: datetime, validity: Validity) -> bool:
+    """Whether it should have been renewed long ago, and somebody had better look why it was not."""
+    return validity.elapsed(now) >= _LATE or now < validity.not_before
+
+
 def last_call(now: datetime, active: Validity) -> bool:
-    """Whether so little is left of *active* that nobody is waited for any more."""
+    """Whether so little is left of *active* that nobody is waited for any more.
+
+    As late as it can be: whoever has not acknowledged the successor by then is cut off when it signs, and an
+    old one that is still good cuts off nobody. What it signs meanwhile ends with it.
+    """
     return active.elapsed(now) >= _LAST_CALL or now < active.not_before

@@ -71,5 +71,11 @@ class KeySigner:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
+    def private_der(self) -> bytes:
+        """The same in DER."""
+        return self._key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def __repr__(self) -> str:
         return "KeySigner(…)"

@@ -1,9 +1,15 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
+from clusters.jwt_key import JwtKeys
+from clusters.keyring import published
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -22,6 +28,8 @@ from clusters.model import (
     Workload,
 )
 from federation.audit import Audit
+from pki.jwt_keys import SigningKey
+from pki.spiffe_bundle import jwt_jwk
 
 DOMAIN = "fed.example"
 ONPREM = ClusterName("onprem")
@@ -44,6 +52,17 @@ def member(name: ClusterName, *gateways: str, anchors: tuple[str, ...] = ("ANCHO
     """A cluster whose gateways have the given addresses."""
     records = tuple(GatewayRecord(f"gw-{i}", (address,)) for i, address in enumerate(gateways))
     return Member(name, f"{name}.{DOMAIN}", anchors, records)
+
+
+def jwt_keys(name: ClusterName, now: datetime = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)) -> JwtKeys:
+    """One new JWT key of a cluster."""
+    return JwtKeys(name, (published(SigningKey.new(now)),))
+
+
+def foreign(trust_domain: str, *authorities: str, jwt: JwtKeys | None = None) -> TrustBundle:
+    """A trust domain outside, known by *authorities* in PEM and the keys of *jwt*."""
+    keys = [jwt_jwk(key.id, key.x, key.y) for key in (jwt.keys if jwt else ())]
+    return TrustBundle(trust_domain, authorities, tuple(msgspec.json.encode(key).decode() for key in keys))
 
 
 def weighted(name: str, **weights: int) -> Import:

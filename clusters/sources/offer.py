@@ -6,6 +6,7 @@ The format's own rules stand here; what a name, an address or a port may be is t
 from functools import partial
 
 from clusters import health
+from clusters.attestation import UnixSelector, program, unix_id
 from clusters.durations import parse_duration
 from clusters.errors import InvalidValue, SourceError
 from clusters.health import CheckKind, HealthCheck, grpc_service, http_path, threshold
@@ -194,14 +195,28 @@ def _kind(text: str) -> CheckKind:
 
 
 def _workload(at: Cursor) -> Workload | None:
-    if not at.has_fields("namespace", "name", "addresses"):
+    if not at.has_fields("namespace", "name", "addresses", "unix"):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "workload"))
     addresses = at["addresses"].each(_address)
+    selector = None if at["unix"].absent else _unix(at["unix"])
     if namespace is None or name is None or addresses is None:
         return None
-    return at.build(lambda: Workload(namespace, name, addresses))
+    if selector is None and not at["unix"].absent:
+        return None
+    return at.build(lambda: Workload(namespace, name, addresses, selector))
+
+
+def _unix(at: Cursor) -> UnixSelector | None:
+    """Read what a workload's processes are known by: their user, and perhaps group and program."""
+    if not at.has_fields("uid", "gid", "path"):
+        return None
+    uid = at["uid"].number(unix_id)
+    gid = None if at["gid"].absent else at["gid"].number(unix_id)
+    path = None if at["path"].absent else at["path"].text(program)
+    unread = (gid is None and not at["gid"].absent) or (path is None and not at["path"].absent)
+    return None if uid is None or unread else at.build(lambda: UnixSelector(uid, gid, path))
 
 
 def _gateway(at: Cursor) -> GatewayRecord | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -35,6 +36,7 @@ from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
+from federation.workload.server import WorkloadApi
 from gateway.ads import GatewayStatus
 from gateway.delta import Standing
 from gateway.errors import CannotSever
@@ -69,6 +71,8 @@ class Agent(Protocol):
     @property
     def checks_made(self) -> Mapping[str, int]: ...
     def svids(self) -> tuple[Svid, ...]: ...
+    @property
+    def workloads(self) -> WorkloadApi: ...
     def certificates(self) -> tuple[Held, ...]: ...
     def hear(self, report: Report) -> ReportAnswer: ...
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token: ...
@@ -82,6 +86,7 @@ class Facts:
     """What does not change while an agent runs."""
 
     trust_domain: str
+    workload_socket: Path
     source: str
     forwards_to: tuple[str, ...]
     dns: DnsServer
@@ -202,6 +207,11 @@ def _status(agent: Agent, facts: Facts) -> dict[str, object]:
             "gateways": len(view.offer.gateways),
         },
         "endpoints": agent.standings.count(),
+        "workload_api": {
+            "endpoint": f"unix://{facts.workload_socket}",
+            "connections": agent.workloads.door.connections,
+            "turned_away": agent.workloads.door.turned_away,
+        },
         "imports": len(view.imports),
         "members": sorted(view.members),
         "vip_ranges": [r.cidr for r in view.vip_ranges],
@@ -292,6 +302,8 @@ def _metrics(agent: Agent, facts: Facts) -> Iterable[Metric]:
     ]
     text = "Resources that a gateway rejects."
     yield gauges("fedgate_gateway_rejected", text, ("gateway", "kind"), rejected)
+    connections = agent.workloads.door.connections
+    yield gauge("fedgate_agent_workload_connections", "Connections to the Workload API.", connections)
     states = [((state,), float(count)) for state, count in agent.standings.count().items()]
     yield gauges("fedgate_endpoints", "Endpoints of this cluster that are checked.", ("state",), states)
     yield counters("fedgate_endpoint_checks", "Checks of endpoints.", "outcome", agent.checks_made)

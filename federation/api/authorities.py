@@ -17,7 +17,7 @@ from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
 from pki.authority import Authority, describe, from_pem
 from pki.bundle import fingerprint, spki_sha256
-from pki.rotation import Validity, due, jitter_of, last_call
+from pki.rotation import Validity, due, jitter_of, late
 from pki.signer import KeySigner
 
 
@@ -83,7 +83,7 @@ def hub_ca_check(authority: HubAuthority, now: datetime) -> Check:
     if not authority.has_root_key and due(now, validity, jitter_of(authority.hub_ca.certificate)):
         hint = "its root's key is not here: `fedgate ca csr`, have it signed, `fedgate ca install`"
         return Check("hub CA", "warn", detail, hint)
-    if last_call(now, validity):
+    if late(now, validity):
         return Check("hub CA", "warn", detail, "it should have been renewed: the hub's log says why not")
     return Check("hub CA", "ok", detail)
 

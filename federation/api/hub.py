@@ -22,6 +22,7 @@ from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
 from federation.api.rotate import Rotate, add_rotate
+from federation.api.trust import add_trust, trust_checks
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
@@ -32,6 +33,7 @@ from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
+from federation.trust.follower import Follower
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -54,6 +56,7 @@ class Hub:
     now: Callable[[], datetime]
     rotate: Rotate
     audit: Audit
+    follower: Follower
 
     def ready(self) -> bool:
         """Whether the registry has been read."""
@@ -146,6 +149,7 @@ def hub_application(
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
+    add_trust(app, hub.follower, hub.audit)
     add_rotate(app, hub.rotate)
     for add in more:
         add(app)
@@ -292,6 +296,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
+    yield from trust_checks(hub.follower)
     for imported in hub.clusterset.imports():
         if imported.conflict:
             hint = "make the clusters that export it agree"

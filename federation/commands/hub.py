@@ -61,6 +61,9 @@ from pki.lifetimes import Lifetimes
 )
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
+@click.option("--bundle-listen", metavar="ADDRESS", help="Serve the SPIFFE bundles of all clusters here.")
+@click.option("--bundle-cert", type=FILE, help="Show this certificate there, PEM, for https_web.")
+@click.option("--bundle-key", type=FILE, help="Its key, PEM.")
 @click.option(
     "--issuing-ca-lifetime",
     type=Duration(),
@@ -110,6 +113,9 @@ def hub(
     hub_ca_chain: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
+    bundle_listen: str | None,
+    bundle_cert: Path | None,
+    bundle_key: Path | None,
     issuing_ca_lifetime: timedelta,
     hub_ca_lifetime: timedelta,
     hub_cert_lifetime: timedelta,
@@ -139,6 +145,9 @@ def hub(
         hub_ca_chain=hub_ca_chain,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
+        bundle_listen=bundle_listen,
+        bundle_cert=bundle_cert,
+        bundle_key=bundle_key,
         lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
         grace=grace,
         store=location(store, entry) if store else None,

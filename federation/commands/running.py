@@ -49,6 +49,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         vip_ranges: tuple[str, ...],
         ads_listen: str | None,
         enrol_listen: str | None,
+        workload_socket: Path | None,
         passphrase_file: Path | None,
         svid_lifetime: timedelta,
         **others: object,
@@ -63,6 +64,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             vip_ranges=vip_ranges,
             ads_listen=ads_listen,
             enrol_listen=enrol_listen,
+            workload_socket=workload_socket,
             passphrase=given(passphrase_file),
             svid_lifetime=svid_lifetime,
         )
@@ -71,6 +73,12 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         log_level_option,
         click.option("--passphrase-file", type=FILE, help="Seals the issuing CA's key at rest."),
+        click.option(
+            "--workload-socket",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="PATH",
+            help="Serve the SPIFFE Workload API here, to all users. [default: in the state folder]",
+        ),
         click.option(
             "--svid-lifetime",
             type=Duration(),

@@ -37,6 +37,7 @@ def _screen(answer: Record, output: Output) -> list[str]:
         f"source:   {output.paint(state, state)}, {text(source.get('path'))}, {offered}",
         *(f"          {text(problem)}" for problem in items(source.get("problems"))),
         *_endpoints(record(answer.get("endpoints")), output),
+        *_workload_api(record(answer.get("workload_api"))),
     ]
 
 
@@ -44,6 +45,13 @@ def _endpoints(counted: Record, output: Output) -> list[str]:
     """How many endpoints are in which state, where some are checked."""
     states = [output.paint(f"{state}: {text(count)}", state) for state, count in counted.items() if count]
     return [f"checked:  {', '.join(states)}"] if states else []
+
+
+def _workload_api(answer: Record) -> list[str]:
+    """Where workloads fetch their SVIDs, and how many are connected."""
+    if not answer:
+        return []
+    return [f"SVIDs:    {text(answer.get('endpoint'))}, connections: {text(answer.get('connections'))}"]
 
 
 def _why(hub: Record) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from clusters.jwt_key import JwtKeys
 from clusters.model import (
     ClusterName,
     Export,
@@ -29,6 +30,7 @@ from federation.registry.records import (
     ExportRecord,
     ServiceRecord,
     StatusRecord,
+    TrustRecord,
 )
 
 K = TypeVar("K")
@@ -38,11 +40,12 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What may look different now: imports, members and their status, what is the same for everybody."""
+    """What may look different now: imports, members, what everybody shares, foreign trust domains."""
 
     services: frozenset[ServiceName] = frozenset()
     clusters: frozenset[ClusterName] = frozenset()
     federation: bool = False
+    trusts: frozenset[str] = frozenset()
 
     @classmethod
     def joined(cls, changes: Iterable["Change"]) -> "Change":
@@ -52,10 +55,11 @@ class Change:
             frozenset().union(*(change.services for change in told)),
             frozenset().union(*(change.clusters for change in told)),
             any(change.federation for change in told),
+            frozenset().union(*(change.trusts for change in told)),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.clusters or self.federation)
+        return bool(self.services or self.clusters or self.federation or self.trusts)
 
 
 NOTHING = Change()
@@ -69,10 +73,12 @@ class Clusterset:
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
+        self._jwt_keys: dict[ClusterName, JwtKeys] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
         self._exports: dict[ServiceName, dict[ClusterName, ExportRecord]] = {}
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
         self._services: dict[ServiceName, ServiceRecord] = {}
+        self._trusts: dict[str, TrustRecord] = {}
 
     # --- asking
 
@@ -113,13 +119,24 @@ class Clusterset:
         record = self._clusters.get(name)
         if record is None or not self._counts(name):
             return None
-        return Member(name, record.trust_domain, record.anchors, self._gateways_of(name))
+        held = self._jwt_keys.get(name)
+        jwt_keys = held.keys if held else ()
+        return Member(name, record.trust_domain, record.anchors, self._gateways_of(name), jwt_keys)
 
     def members(self) -> Iterator[Member]:
         """All clusters as the others see them, by name."""
         for name in self.clusters:
             if member := self.member(name):
                 yield member
+
+    @property
+    def trusts(self) -> tuple[TrustRecord, ...]:
+        """All foreign trust domains, by name."""
+        return tuple(self._trusts[name] for name in sorted(self._trusts))
+
+    def trust(self, trust_domain: str) -> TrustRecord | None:
+        """What is written of a foreign trust domain; `None` when it is not believed."""
+        return self._trusts.get(trust_domain)
 
     def exports(self, name: ClusterName) -> Mapping[ServiceName, Export]:
         """What a cluster exports."""
@@ -157,6 +174,9 @@ class Clusterset:
             case ("alive", name):
                 _set(self._alive, cluster_name(name), _read(key, value, AliveRecord))
                 return Change(clusters=frozenset({ClusterName(name)}))
+            case ("jwt-keys", name):
+                _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
+                return Change(clusters=frozenset({ClusterName(name)}))
             case ("gateways", name, gateway):
                 _set_in(self._gateways, cluster_name(name), gateway, _read(key, value, GatewayRecord))
                 return Change(clusters=frozenset({ClusterName(name)}))
@@ -166,6 +186,9 @@ class Clusterset:
             case ("services", namespace, service):
                 _set(self._services, ServiceName(namespace, service), _read(key, value, ServiceRecord))
                 return Change(frozenset({ServiceName(namespace, service)}))
+            case ("trust", trust_domain):
+                _set(self._trusts, trust_domain, _read(key, value, TrustRecord))
+                return Change(trusts=frozenset({trust_domain}))
         return NOTHING
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:

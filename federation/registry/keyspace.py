@@ -4,11 +4,13 @@
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
+    fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
@@ -24,6 +26,7 @@ FEDERATION = f"{ROOT}federation"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
+TRUSTS = f"{ROOT}trust/"
 ALIVE = f"{ROOT}alive/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
@@ -44,6 +47,11 @@ def status(name: ClusterName) -> str:
 def alive(name: ClusterName) -> str:
     """There while the member is connected."""
     return f"{ALIVE}{name}"
+
+
+def jwt_keys(name: ClusterName) -> str:
+    """The keys by which a member's JWT-SVIDs are known."""
+    return f"{ROOT}jwt-keys/{name}"
 
 
 def gateways(name: ClusterName) -> str:
@@ -74,6 +82,11 @@ def service(name: ServiceName) -> str:
 def token(token_id: str) -> str:
     """A join token."""
     return f"{TOKENS}{token_id}"
+
+
+def trust(trust_domain: str) -> str:
+    """A foreign trust domain and its bundle."""
+    return f"{TRUSTS}{trust_domain}"
 
 
 def proof(party: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
 from federation.errors import ClusterEvicted, ClusterExists, IssuanceDenied, NotEvicted, UnknownCluster
 from federation.registry import keyspace
@@ -18,7 +19,7 @@ from federation.registry.records import (
     StatusRecord,
     TokenRecord,
 )
-from federation.registry.store import LeaseId
+from federation.registry.store import Delete, LeaseId
 from federation.registry.tokens import Tokens, admit
 from pki.authority import from_pem, to_pem
 from pki.bundle import fingerprint_of
@@ -75,7 +76,9 @@ class Members:
         async def plan() -> Plan[ClusterRecord]:
             token, held, cluster = await self._admitted(request, now)
             spent = held.put(replace(token, used_at=now))
-            return Plan(record, [spent, cluster.put(record)], [held.unchanged, cluster.unchanged])
+            # Whoever had the name before speaks for it no more, by JWT-SVIDs either.
+            keys = Delete(keyspace.jwt_keys(request.cluster))
+            return Plan(record, [spent, cluster.put(record), keys], [held.unchanged, cluster.unchanged])
 
         return await self._ledger.transact(f"join of cluster {request.cluster}", plan)
 
@@ -107,6 +110,23 @@ class Members:
             return Plan(record, [held.put(record)], [held.unchanged])
 
         return await self._ledger.transact(f"anchors of cluster {name}", plan)
+
+    async def jwt_keys(self, name: ClusterName) -> JwtKeys | None:
+        """The keys by which the cluster's JWT-SVIDs are known; None if it never told of any."""
+        return (await self._ledger.read(keyspace.jwt_keys(name), JwtKeys)).record
+
+    async def set_jwt_keys(self, name: ClusterName, keys: JwtKeys) -> None:
+        """Write down the keys by which the cluster's JWT-SVIDs are known, instead of those before."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            _active(name, member)
+            held = await self._ledger.read(keyspace.jwt_keys(name), JwtKeys)
+            if held.record == keys:
+                return Plan(None)
+            return Plan(None, [held.put(keys)], [member.unchanged])
+
+        await self._ledger.transact(f"JWT keys of cluster {name}", plan)
 
     async def add_anchor(
         self,
@@ -283,7 +303,8 @@ class Members:
                 return Plan(None)
             status = await self._ledger.read(keyspace.status(name), StatusRecord)
             alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            return Plan(None, [held.delete(), status.delete(), alive.delete()], [held.unchanged])
+            keys = Delete(keyspace.jwt_keys(name))
+            return Plan(None, [held.delete(), status.delete(), alive.delete(), keys], [held.unchanged])
 
         await self._ledger.transact(f"leave of cluster {name}", plan)
 

@@ -36,6 +36,10 @@ class Mirror:
         self._revisions: dict[str, int] = {}
         self.clusterset = Clusterset()
 
+    def revision(self, *keys: str) -> int:
+        """Since when the records under *keys* have been what they are: it grows with each change."""
+        return max((self._revisions.get(key, 0) for key in keys), default=0)
+
     async def changes(self) -> AsyncIterator[Change]:
         """Yield what may look different, after each revision that changed something, for ever.
 

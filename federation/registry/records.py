@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from clusters.foreign import BundleEndpoint
 from clusters.model import ClusterName, Export, ServiceName
 from federation.rollover.phases import Phase
 
@@ -87,6 +88,18 @@ class FreedIndex:
     index: int
     service: ServiceName
     freed_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """A foreign trust domain: where its bundle is fetched, the last good one, and when that came from there.
+
+    `document` is the bundle as it was told; empty before there was one.
+    """
+
+    endpoint: BundleEndpoint
+    document: str = ""
+    fetched_at: Instant | None = None
 
 
 class TokenState(StrEnum):

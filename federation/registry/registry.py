@@ -19,6 +19,7 @@ from federation.registry.offers import Offers
 from federation.registry.rollovers import Rollovers
 from federation.registry.store import Store
 from federation.registry.tokens import Tokens
+from federation.registry.trusts import Trusts
 
 
 class Registry:
@@ -27,6 +28,7 @@ class Registry:
     def __init__(self, store: Store, capacity: int) -> None:
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
+        self.trusts = Trusts(self._ledger)
         self.offers = Offers(self._ledger, capacity)
         self.members = Members(self._ledger, self.offers, self.tokens)
         self.rollovers = Rollovers(self._ledger)

@@ -9,6 +9,8 @@ import msgspec
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
+from clusters.foreign import TrustBundle
+from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
@@ -28,6 +30,9 @@ LEFT: Final = "left"
 # What a cluster's gateways have found out about others; the hub shows it and does not write it down.
 PROBES: Final = "fedgate.v1.Probes"
 
+# The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
+JWT_KEYS: Final = "fedgate.v1.JwtKeys"
+
 # Which issuing CAs a cluster's gateways have acknowledged; likewise.
 ANCHORS: Final = "fedgate.v1.Anchors"
 _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
@@ -36,10 +41,15 @@ _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
 TRUST: Final = "fedgate.v1.Trust"
 ROOTS: Final = "roots"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT)
+# A trust domain outside of the federation, and what it is known by.
+FOREIGN: Final = "fedgate.v1.TrustBundle"
 
-Record: TypeAlias = Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
+
+Record: TypeAlias = (
+    Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust | JwtKeys | TrustBundle
+)
 R = TypeVar("R", bound=Record)
 
 _encoder = msgspec.json.Encoder()
@@ -56,6 +66,10 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
+        case JwtKeys():
+            return record.cluster
+        case TrustBundle():
+            return record.trust_domain
         case Anchors():
             return record.gateway or _OF_THE_AGENT
         case Trust():

@@ -14,6 +14,7 @@ from clusters.model import ClusterName, Federation
 from clusters.reattest import asked
 from clusters.reports import Anchors
 from clusters.succession import load_retiring
+from federation.agent_upkeep import Upkeep
 from federation.anchoring import Anchoring
 from federation.api.http import ApiError
 from federation.api.reattest import BackDoor
@@ -23,6 +24,7 @@ from federation.hub_authority import HubAuthority
 from federation.identity import Identity
 from federation.issuance.issuance import Issuance
 from federation.issuance.messages import Lagging, RenewRequest, RetireRequest, StandingRequest
+from federation.programming import Programmes
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
@@ -30,8 +32,9 @@ from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.renewal import Renewal
 from federation.roots import Roots
-from federation.svids import Svids
+from federation.svids import Svid, Svids
 from gateway.rpc import Peer
+from gateway.spec import GatewaySpec, Role
 from pki.authority import Authority, from_pem, to_pem
 from pki.bundle import fingerprint_of, spiffe_id_of
 from pki.csr import make_csr, verify_csr
@@ -39,7 +42,7 @@ from pki.lifetimes import GRACE, SVID_LIFETIME
 from pki.signer import KeySigner
 from pki.spiffe import agent_id
 from tests.authorities import NOW, Authorities
-from tests.builders import CLOUD, DOMAIN, ONPREM, VIP_RANGES, audit
+from tests.builders import CLOUD, DOMAIN, ONPREM, VIP_RANGES, audit, view, workload
 
 
 @dataclass
@@ -63,6 +66,7 @@ class Member:
     name: ClusterName
     state: Path
     clock: Clock
+    svid_lifetime: timedelta = SVID_LIFETIME
     away: bool = False
     frozen: bool = False
     dies_at: str = ""
@@ -70,6 +74,7 @@ class Member:
     identity: Identity = field(init=False)
     svids: Svids = field(init=False)
     renewal: Renewal = field(init=False)
+    upkeep: Upkeep = field(init=False)
 
     def __post_init__(self) -> None:
         self.start()
@@ -77,7 +82,7 @@ class Member:
     def start(self) -> None:
         """Begin with what is on the disk, as after kill -9."""
         self.identity = Identity(load_identity(self.state), load_retiring(self.state))
-        self.svids = Svids(self.identity.authority, jitter=lambda: 0.5)
+        self.svids = Svids(self.identity.authority, lifetime=self.svid_lifetime, jitter=lambda: 0.5)
         self.renewal = Renewal(
             self.state,
             self.identity,
@@ -86,10 +91,24 @@ class Member:
             lambda: self.svids.issue_by(self.identity.authority),
             self.clock,
             audit(),
-            svid_lifetime=SVID_LIFETIME,
+            svid_lifetime=self.svid_lifetime,
             frozen=lambda: self.frozen,
             wanted=lambda chain: self.world.wanted(chain),
         )
+        offered = view(home=self.name, workloads=(workload("web", "192.0.2.7"),))
+        programmes = Programmes(offered, self.trust_domain, self.svids, self.clock)
+        programmes.catalogue_of(GatewaySpec("gw", frozenset(Role)))
+        self.upkeep = Upkeep(
+            self.renewal, self.svids, programmes, self.own_svid, lambda: None, tuple, lambda: None, self.clock
+        )
+
+    @property
+    def trust_domain(self) -> str:
+        return self.identity.membership.trust_domain
+
+    def own_svid(self) -> Svid:
+        """The agent's own."""
+        return self.svids.get(agent_id(self.trust_domain), self.clock())
 
     @property
     def anchor(self) -> str:
@@ -99,7 +118,7 @@ class Member:
     @property
     def peer(self) -> Peer:
         """As the hub sees it, if TLS lets it through: what it shows is valid."""
-        svid = self.svids.get(agent_id(self.identity.membership.trust_domain), self.clock())
+        svid = self.own_svid()
         (leaf, *_) = from_pem(svid.chain_pem)
         return Peer("ipv4:192.0.2.1:1", spiffe_id_of(leaf), svid.chain_pem)
 
@@ -146,6 +165,7 @@ class World:
 
     clock: Clock
     folder: Path
+    pki: Authorities
     authority: HubAuthority
     registry: Registry
     mirror: Mirror
@@ -155,7 +175,14 @@ class World:
     members: dict[ClusterName, Member] = field(default_factory=dict)
     wanted: Callable[[Sequence[x509.Certificate]], bool] = field(default=lambda _: True)
 
-    async def join(self, name: ClusterName, *, rejoin: bool = False, clock: Clock | None = None) -> Member:
+    async def join(
+        self,
+        name: ClusterName,
+        *,
+        rejoin: bool = False,
+        clock: Clock | None = None,
+        svid_lifetime: timedelta = SVID_LIFETIME,
+    ) -> Member:
         """Have a cluster join, with an identity on a disk of its own."""
         token = TokenRecord(
             f"t-{name}-{rejoin}", "hash", name, self.clock(), self.clock() + timedelta(hours=1)
@@ -172,7 +199,7 @@ class World:
         authority = Authority(issuing, tuple(above), signer)
         state.mkdir()
         ClusterIdentity(membership, authority, signer, (self.authority.root,)).save(state)
-        member = self.members[name] = Member(self, name, state, clock or self.clock)
+        member = self.members[name] = Member(self, name, state, clock or self.clock, svid_lifetime)
         self.anchoring.connected(name)
         async with asyncio.timeout(10):
             while name not in self.mirror.clusterset.clusters:  # noqa: ASYNC110  a task applies it
@@ -195,12 +222,15 @@ class World:
 
 @asynccontextmanager
 async def federation(
-    folder: Path, authority: HubAuthority | None = None, grace: timedelta = GRACE
+    folder: Path,
+    authority: HubAuthority | None = None,
+    clock: Clock | None = None,
+    grace: timedelta = GRACE,
 ) -> AsyncIterator[World]:
     """A hub without members; without *authority* it has one whose keys are on no disk."""
-    clock = Clock()
+    clock = clock or Clock()
+    pki = Authorities(clock())
     if authority is None:
-        pki = Authorities(clock())
         authority = HubAuthority(DOMAIN, pki.root.certificate, pki.hub_ca)
     store = await SqliteStore.open(folder / "registry.db")
     registry, mirror = Registry(store, 100), Mirror(store)
@@ -217,7 +247,7 @@ async def federation(
     issuance = Issuance(authority, registry, mirror.clusterset, anchoring, doorkeeper, clock, audit(), grace)
     back_door = BackDoor(registry, issuance, grace, clock, audit())
     try:
-        yield World(clock, folder, authority, registry, mirror, anchoring, issuance, back_door)
+        yield World(clock, folder, pki, authority, registry, mirror, anchoring, issuance, back_door)
     finally:
         following.cancel()
         await asyncio.wait([following])

@@ -6,7 +6,8 @@ from itertools import count
 
 import pytest
 
-from clusters.model import ClusterName, Federation, Import, Member, Offer, ServiceName, VipRange, Workload
+from clusters.errors import InvalidValue
+from clusters.model import ClusterName, Federation, Member, Offer, ServiceName, VipRange, Workload
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
@@ -36,7 +37,7 @@ def genuine(pki: Authorities, name: ClusterName) -> Member:
     return builders.member(name, "192.0.2.9", anchors=(to_pem(pki.issuing_ca(name).chain),))
 
 
-def told(*said: Import | Member | Federation) -> dict[str, bytes | None]:
+def told(*said: records.Record) -> dict[str, bytes | None]:
     return {records.name_of(record): records.encode(record).body for record in said}
 
 
@@ -94,6 +95,21 @@ async def test_an_expired_issuing_ca_is_not_believed(pki: Authorities) -> None:
     later = NOW + ISSUING_CA_LIFETIME * 2
     knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: later)
     assert knowledge.view.members[CLOUD].anchors == ()
+
+
+async def test_what_was_not_believed_by_a_wrong_clock_is_when_the_clock_is_right(pki: Authorities) -> None:
+    clock = [NOW + ISSUING_CA_LIFETIME * 2]
+    received = Received(builders.federation(), {CLOUD: genuine(pki, CLOUD)})
+    knowledge = Knowledge(ONPREM, received, pki.roots, (), lambda: clock[0])
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    knowledge.reconsider()
+    assert heard == []
+    clock[0] = NOW
+    knowledge.reconsider()
+    assert heard[-1].view.members[CLOUD].anchors == genuine(pki, CLOUD).anchors
+    knowledge.reconsider()
+    assert len(heard) == 1
 
 
 async def test_a_member_that_claims_another_trust_domain_is_rejected(
@@ -268,3 +284,27 @@ def during_rollover(old: Authorities, new: Authorities) -> Federation:
     cross = cross_certificate(new.root.certificate, old.root, NOW)
     federation = builders.federation(roots=(old.root_pem, new.root_pem))
     return replace(federation, crosses=(to_pem([cross]),))
+
+
+async def test_trust_domains_outside_are_known_and_forgotten(knowledge: Knowledge) -> None:
+    other = builders.foreign("other.example", Authorities(domain="other.example").root_pem)
+    await knowledge.accept(records.FOREIGN, told(other))
+    assert knowledge.view.trusts == {"other.example": other}
+    assert knowledge.held()[records.FOREIGN] == {"other.example": records.encode(other).version}
+    assert knowledge.received.trusts == {"other.example": other}
+    await knowledge.accept(records.FOREIGN, {"other.example": None})
+    assert knowledge.view.trusts == {}
+
+
+@pytest.mark.parametrize("name", ["fed.example", "cloud.fed.example", "new.fed.example"])
+async def test_nobody_outside_speaks_for_a_trust_domain_of_the_federation(
+    knowledge: Knowledge, pki: Authorities, name: str
+) -> None:
+    with pytest.raises(InvalidValue, match="belongs to this federation"):
+        await knowledge.accept(records.FOREIGN, told(builders.foreign(name, pki.root_pem)))
+    assert knowledge.view.trusts == {}
+
+
+async def test_a_bundle_that_cannot_be_read_is_rejected(knowledge: Knowledge) -> None:
+    with pytest.raises(ChangesRejected, match=r"bundle of other\.example"):
+        await knowledge.accept(records.FOREIGN, told(builders.foreign("other.example", "no PEM")))

@@ -18,7 +18,7 @@ from tests.builders import CLOUD, ONPREM
 from tests.federation.renewing import Clock, Member, World, federation, pair, until
 
 HALF = ISSUING_CA_LIFETIME * 0.6
-THREE_QUARTERS = ISSUING_CA_LIFETIME * 0.8
+LAST_CALL = ISSUING_CA_LIFETIME * 0.96
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_who_does_not_acknowledge_is_waited_for_until_the_last_call(
         ("cloud", "its agent is not connected to the hub")
     ]
     assert onprem.anchor == before
-    world.clock.goes_on(THREE_QUARTERS - HALF)
+    world.clock.goes_on(LAST_CALL - HALF)
     await onprem.renewal.advance()
     assert onprem.anchor != before
 
@@ -165,7 +165,7 @@ async def test_with_a_successor_in_hand_the_last_call_needs_no_hub(world: World,
     world.clock.goes_on(HALF)
     await onprem.renewal.advance()
     onprem.away = True
-    world.clock.goes_on(THREE_QUARTERS - HALF)
+    world.clock.goes_on(LAST_CALL - HALF)
     await onprem.renewal.advance()
     assert onprem.anchor != before
 

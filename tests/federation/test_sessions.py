@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from clusters.errors import InvalidValue
-from clusters.model import ClusterName, Export, Federation, GatewayRecord, ServiceName
+from clusters.foreign import BundleEndpoint
+from clusters.jwt_key import JwtKey, JwtKeys
+from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
 from clusters.reports import Probe, Probes
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
-from federation.errors import SyncRefused, UnreadableRecord
+from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
 from federation.registry.ledger import everything
@@ -29,7 +31,9 @@ from federation.sync import records
 from federation.sync.frames import Hello
 from gateway.rpc import Peer
 from pki.authority import to_pem
+from pki.jwk import thumbprint
 from pki.spiffe import SpiffeId, workload_id
+from pki.spiffe_bundle import document
 from tests import builders
 from tests.authorities import NOW, Authorities
 from tests.builders import CLOUD, ONPREM
@@ -61,6 +65,11 @@ class Hub:
     def peer(self, cluster: ClusterName, spiffe_id: SpiffeId | None = None) -> Peer:
         shown = self.pki.svid(spiffe_id) if spiffe_id else self.pki.agent(cluster)
         return Peer("ipv4:192.0.2.1:1", chain=shown.chain_pem)
+
+    def member(self, cluster: ClusterName) -> Member:
+        found = self.mirror.clusterset.member(cluster)
+        assert found is not None
+        return found
 
     def published(self, kind: str) -> set[str]:
         return set(self.broadcast.catalogue.names(kind))
@@ -133,6 +142,28 @@ async def test_what_gateways_find_out_is_told_while_the_agent_is_there_and_is_ke
         assert session.held[records.PROBES] == {"gw-1": encoded.version}
         await session.accept(records.PROBES, {"gw-1": None})
     assert list(hub.probing.of(CLOUD)) == []
+
+
+async def test_the_jwt_keys_of_an_agent_are_known_to_everybody_and_outlive_its_connection(hub: Hub) -> None:
+    told = builders.jwt_keys(ONPREM)
+    keys = records.encode(told)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.JWT_KEYS, {ONPREM: keys.body})
+    await until(lambda: hub.member(ONPREM).jwt_keys == told.keys)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.JWT_KEYS] == {ONPREM: keys.version}
+        await session.accept(records.JWT_KEYS, {ONPREM: None})
+    await until(lambda: hub.member(ONPREM).jwt_keys == ())
+
+
+async def test_jwt_keys_of_others_and_what_is_no_key_are_rejected(hub: Hub) -> None:
+    (key,) = builders.jwt_keys(ONPREM).keys
+    bad = JwtKeys(ONPREM, (key, JwtKey(thumbprint(key.x, key.x), key.x, key.x, key.expires)))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        for name, keys in ((CLOUD, builders.jwt_keys(CLOUD)), (ONPREM, bad)):
+            with pytest.raises(ChangesRejected):
+                await session.accept(records.JWT_KEYS, {name: records.encode(keys).body})
+    assert (hub.member(ONPREM).jwt_keys, hub.member(CLOUD).jwt_keys) == ((), ())
 
 
 async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:
@@ -248,3 +279,13 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
         await until(lambda: clusterset.connected(ONPREM))
         await until(lambda: clusterset.status(ONPREM) is not None)
     await until(lambda: not clusterset.connected(ONPREM))
+
+
+async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(hub: Hub) -> None:
+    place = BundleEndpoint("other.example", "https://other.example/bundle")
+    root = Authorities(domain="other.example").root.certificate
+    await hub.registry.trusts.add(place, "")
+    await hub.registry.trusts.fetched(place, document([root], []).decode(), NOW)
+    await until(lambda: hub.published(records.FOREIGN) == {"other.example"})
+    await hub.registry.trusts.remove("other.example")
+    await until(lambda: hub.published(records.FOREIGN) == set())

@@ -9,6 +9,8 @@ from pki.authority import from_pem
 from pki.bundle import check_svid
 from pki.errors import CannotIssue
 from pki.lifetimes import ISSUING_CA_LIFETIME
+from pki.profile import issuing_ca
+from pki.signer import KeySigner
 from pki.spiffe import workload_id
 from tests.authorities import NOW, Authorities
 
@@ -78,3 +80,36 @@ def test_the_key_is_not_in_the_repr(svids: Svids) -> None:
     svid = svids.get(WEB, NOW)
     assert "PRIVATE KEY" in svid.key_pem
     assert "PRIVATE KEY" not in repr(svid)
+
+
+def test_one_of_few_seconds_is_not_born_due(pki: Authorities) -> None:
+    """It begins before its issue, but by a small part of its life only."""
+    svids = Svids(pki.issuing_ca("onprem"), lifetime=timedelta(seconds=6), jitter=lambda: 0.5)
+    first = svids.get(WEB, NOW)
+    assert not svids.is_due(NOW + timedelta(seconds=1))
+    assert svids.is_due(NOW + timedelta(seconds=4))
+    assert svids.get(WEB, NOW + timedelta(seconds=4)).serial != first.serial
+
+
+def test_another_issuing_ca_signs_what_is_minted_from_then_on(svids: Svids, pki: Authorities) -> None:
+    first = svids.get(WEB, NOW)
+    described = issuing_ca(TRUST_DOMAIN)
+    another = pki.hub_ca.subordinate(described, KeySigner.generate(), NOW)
+    svids.issue_by(another)
+    assert svids.get(WEB, NOW) is first
+    chain = svids.get(WEB, NOW + HOUR * 0.6).chain_pem
+    assert check_svid(chain, [another.certificate], TRUST_DOMAIN, NOW + HOUR * 0.6) == WEB
+
+
+def test_what_is_outdated_is_minted_anew_once(svids: Svids) -> None:
+    first = svids.get(WEB, NOW)
+    svids.outdate()
+    assert svids.count_due(NOW) == 1
+    second = svids.get(WEB, NOW)
+    assert second.serial != first.serial
+    assert svids.get(WEB, NOW) is second
+
+
+def test_one_that_was_minted_while_the_clock_was_ahead_is_replaced(svids: Svids) -> None:
+    ahead = svids.get(WEB, NOW + HOUR * 5)
+    assert svids.get(WEB, NOW).serial != ahead.serial

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.errors import ClusterError
+from clusters.jwt_key import JwtKeys
+from clusters.keyring import published
 from clusters.model import (
     ClusterName,
     ClusterView,
@@ -53,6 +55,7 @@ from gateway.spec import GatewaySpec, Role
 from gateway.subscription import Subscription
 from gateway.translate import translate
 from pki.authority import to_pem
+from pki.jwt_keys import SigningKey
 from tests import builders
 from tests.authorities import NOW, Authorities
 from tests.builders import CLOUD, ONPREM
@@ -65,6 +68,10 @@ EXPORTS: Final = (CART, Export(ServiceName("shop", "db"), (builders.HTTP,), 0))
 GATEWAYS: Final = (
     GatewayRecord("gw-1", ("192.0.2.1", "gw.example")),
     GatewayRecord("gw-2", ("2001:db8::1",)),
+)
+JWT_KEYS: Final = (
+    JwtKeys(ONPREM, (published(SigningKey.new(NOW)), published(SigningKey.new(NOW)))),
+    JwtKeys(CLOUD),
 )
 PROBES: Final = (Probes("gw-1", (Probe(CLOUD, "192.0.2.9", False, NOW, "timed out"),)), Probes("gw-2"))
 
@@ -239,6 +246,7 @@ def hub(runner: asyncio.Runner) -> Iterator[Hub]:
         st.tuples(st.just(records.EXPORT), batches(EXPORTS)),
         st.tuples(st.just(records.GATEWAY), batches(GATEWAYS)),
         st.tuples(st.just(records.PROBES), batches(PROBES)),
+        st.tuples(st.just(records.JWT_KEYS), batches(JWT_KEYS)),
         st.tuples(st.sampled_from((records.MEMBER, records.IMPORT, "other")), batches(EXPORTS)),
     )
 )

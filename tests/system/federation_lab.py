@@ -4,7 +4,7 @@ It is the demo's world (see `federation.demo.world`): a hub, and the clusters `o
 same addresses inside, joined by their gateways alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -78,10 +78,11 @@ class Federation:
 
 
 @contextmanager
-def federation(folder: Path) -> Iterator[Federation]:
-    """Everything up; nothing of it is left when the block is."""
+def federation(folder: Path, prepare: Callable[[Fleet], None] = lambda _: None) -> Iterator[Federation]:
+    """Everything up, after *prepare* has said how; nothing of it is left when the block is."""
     with Lab(folder) as lab, ExitStack() as stack:
         built = Federation(lab, folder / "fleet")
+        prepare(built.fleet)
         stack.callback(built.close)
         built.start()
         yield built

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusters.attestation import UnixSelector
 from clusters.errors import SourceError
 from clusters.health import CheckKind, HealthCheck
 from clusters.model import (
@@ -34,7 +35,10 @@ services:
     allow: ["spiffe://onprem.fed.example/ns/shop/sa/*"]
     passthrough: true
 workloads:
-  - {namespace: shop, name: frontend, addresses: [10.0.0.11]}
+  - namespace: shop
+    name: frontend
+    addresses: [10.0.0.11]
+    unix: {uid: 1000, gid: 100, path: /usr/bin/shop}
 gateways:
   - {name: gw-1, addresses: [192.0.2.10], port: 15009, locality: {region: eu, zone: a}}
 """
@@ -67,7 +71,7 @@ def test_a_whole_offer_is_read() -> None:
     )
     assert parse_offer(EXAMPLE, "offer.yaml") == Offer(
         {catalog.service: catalog},
-        (Workload("shop", "frontend", ("10.0.0.11",)),),
+        (Workload("shop", "frontend", ("10.0.0.11",), UnixSelector(1000, 100, "/usr/bin/shop")),),
         (GatewayRecord("gw-1", ("192.0.2.10",), 15009, Locality("eu", "a")),),
     )
 
@@ -269,3 +273,24 @@ def test_the_example_of_the_manual_is_an_offer() -> None:
     example = manual.read_text().split("```yaml\n")[1].split("```")[0]
     offer = parse_offer(example, str(manual))
     assert (len(offer.services), len(offer.workloads), len(offer.gateways)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("unix", "where", "reason"),
+    [
+        ("{}", "uid", "missing"),
+        ("{gid: 1000}", "uid", "missing"),
+        ("{uid: root}", "uid", "'root': want a whole number"),
+        ("{uid: 4294967295}", "uid", "want 0-4294967294"),
+        ("{uid: 1, gid: -1}", "gid", "want 0-4294967294"),
+        ("{uid: 1, path: usr/bin/shop}", "path", "want its absolute path"),
+        ("{uid: 1, path: /usr/../shop}", "path", "want its absolute path"),
+        ("{uid: 1, user: shop}", "user", "unknown field"),
+        ("[1000]", "", "want a mapping with uid, gid, path"),
+        ("", "", "has no value"),
+    ],
+)
+def test_a_selector_that_means_nothing_is_an_error(unix: str, where: str, reason: str) -> None:
+    told = problem(f"workloads: [{{namespace: shop, name: web, unix: {unix}}}]")
+    assert f"workloads[0].unix{'.' if where else ''}{where}: " in told
+    assert reason in told

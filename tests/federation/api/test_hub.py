@@ -18,6 +18,8 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.rotating import Rotated
+from federation.trust.fetching import fetch
+from federation.trust.follower import Follower
 from pki import keystore
 from pki.csr import make_csr, verify_csr
 from pki.signer import KeySigner
@@ -46,15 +48,18 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
     keystore.write(tmp_path / "token", b"right\n")
     store = await SqliteStore.open(tmp_path / "registry.db")
     authority = open_or_create(tmp_path, "fed.example", None, NOW, lambda: None)
+    registry, clusterset = Registry(store, 100), Clusterset()
+    follower = Follower(registry.trusts, clusterset, lambda: NOW, fetch)
     hub = Hub(
         authority,
-        Registry(store, 100),
-        Clusterset(),
+        registry,
+        clusterset,
         Probing(),
         (),
         lambda: NOW,
         nothing_due,
         builders.audit(),
+        follower,
     )
     server = TestServer(hub_application(hub, tmp_path / "token"))
     async with TestClient(server):
@@ -73,7 +78,8 @@ async def test_a_cluster_is_evicted_and_readmitted(tmp_path: Path) -> None:
     anchor = "".join(authority.sign_issuing_ca(verify_csr(make_csr(KeySigner.generate().key)), WEST, NOW))
     await registry.members.join(JoinRequest("t", "hash", WEST), "west.fed.example", anchor, NOW)
     known, addresses, audit = mirror.clusterset, ("hub.example:1",), builders.audit()
-    hub = Hub(authority, registry, known, Probing(), addresses, lambda: NOW, nothing_due, audit)
+    follower = Follower(registry.trusts, known, lambda: NOW, fetch)
+    hub = Hub(authority, registry, known, Probing(), addresses, lambda: NOW, nothing_due, audit, follower)
     async with TestClient(TestServer(hub_application(hub))) as client:
         answer = await (await client.post("/v1/clusters/west/evict", json={})).json()
         assert (answer["name"], answer["state"], answer["connected"]) == ("west", "evicted", False)

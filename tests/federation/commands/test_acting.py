@@ -10,6 +10,7 @@ import pytest
 
 from clusters.model import VipRange
 from federation.commands.secret_input import id_of
+from federation.table import Json
 from gateway.rules import removal, ruleset
 from pki.tokens import Token, TokenKind, new_token
 from tests.federation.conftest import Fedgate
@@ -307,3 +308,46 @@ def test_leaving_takes_a_yes(agent: FakeAdmin, fedgate: Fedgate, stdin: io.Strin
     assert fedgate("leave").code == 2
     assert [asked.method for asked in agent.asked] == ["GET"]
     assert fedgate("leave", "--yes").out == "west has left the clusterset\n"
+
+
+# --- rotating ---
+
+NOTHING: dict[str, Json] = {"done": [], "due": [], "lagging": [], "failed": []}
+SVIDS: Json = {"what": "SVIDs", "name": "4", "detail": "", "hint": ""}
+
+
+def test_rotate_asks_whoever_is_here_and_says_what_was_done(
+    hub: FakeAdmin, agent: FakeAdmin, fedgate: Fedgate
+) -> None:
+    hub.answers["POST /v1/rotate"] = NOTHING
+    agent.answers["POST /v1/rotate"] = {**NOTHING, "done": [SVIDS]}
+    ended = fedgate("rotate")
+    assert (ended.code, ended.out) == (0, "√ hub: nothing is due\n√ agent: renewed SVIDs 4\n")
+    assert agent.asked == [Asked("POST", "/v1/rotate", {"dry_run": False, "force": False})]
+
+
+def test_rotate_ends_with_1_when_something_failed_or_somebody_lags(
+    agent: FakeAdmin, fedgate: Fedgate
+) -> None:
+    lags: dict[str, Json] = {
+        "what": "gateway",
+        "name": "cloud/gw-1",
+        "detail": "it has not acknowledged it",
+        "hint": "",
+    }
+    fails: Json = {"what": "issuing CA", "name": "west.fed.example", "detail": "no hub", "hint": "wait"}
+    agent.answers["POST /v1/rotate"] = {**NOTHING, "lagging": [lags], "failed": [fails]}
+    ended = fedgate("rotate", "--force")
+    assert ended.code == 1
+    assert "waits for gateway cloud/gw-1: it has not acknowledged it" in ended.out
+    assert "not renewed: issuing CA west.fed.example: no hub\n    wait\n" in ended.out
+    told = json.loads(fedgate("rotate", "-o", "json").out)
+    assert told["ok"] is False
+    assert told["lagging"] == [{"of": "agent", **lags}]
+
+
+def test_rotate_dry_run_says_what_is_due_and_that_is_no_failure(agent: FakeAdmin, fedgate: Fedgate) -> None:
+    agent.answers["POST /v1/rotate"] = {**NOTHING, "due": [SVIDS]}
+    ended = fedgate("rotate", "--dry-run")
+    assert (ended.code, ended.out) == (0, "√ agent: due: SVIDs 4\n")
+    assert agent.asked[-1].body == {"dry_run": True, "force": False}

@@ -16,7 +16,7 @@ from federation.registry.records import (
     ServiceRecord,
     StatusRecord,
 )
-from tests.builders import CLOUD, HTTP, ONPREM, federation
+from tests.builders import CLOUD, HTTP, ONPREM, federation, jwt_keys
 from tests.federation.registry.worlds import NOW, exports, service
 
 CATALOG = service("catalog")
@@ -50,6 +50,15 @@ def test_a_member_is_seen_with_its_gateways_by_name() -> None:
         change = clusterset.apply(keyspace.gateway(ONPREM, gateway.name), encode(gateway))
         assert change == Change(clusters=frozenset({ONPREM}))
     assert clusterset.member(ONPREM) == Member(ONPREM, "onprem.fed.example", ("ANCHOR",), (one, two))
+
+
+def test_a_member_is_seen_with_its_jwt_keys() -> None:
+    clusterset, keys = holding(), jwt_keys(ONPREM)
+    change = clusterset.apply(keyspace.jwt_keys(ONPREM), encode(keys))
+    assert change == Change(clusters=frozenset({ONPREM}))
+    member = clusterset.member(ONPREM)
+    assert member
+    assert member.jwt_keys == keys.keys
 
 
 def test_what_a_cluster_exports_is_an_import_of_everybody() -> None:

@@ -12,7 +12,7 @@ from federation.registry.members import JoinRequest
 from federation.registry.records import ClusterRecord, ClusterState, StatusRecord, TokenState
 from federation.registry.registry import Registry
 from federation.registry.store import Delete, Put, Store
-from tests.builders import CLOUD, ONPREM
+from tests.builders import CLOUD, ONPREM, jwt_keys
 from tests.federation.registry.conftest import Bench
 from tests.federation.registry.worlds import MINUTE, NOW, Overtaken, exports, joined, mirrored, service, token
 
@@ -164,6 +164,30 @@ async def test_anchors_are_replaced_for_members_only(registry: Registry) -> None
     assert (await registry.members.get(ONPREM)).anchors == ("OLD", "NEW")
     with pytest.raises(UnknownCluster):
         await registry.members.set_anchors(CLOUD, ("NEW",))
+
+
+async def test_jwt_keys_are_a_members_own_and_go_when_another_takes_its_name(
+    registry: Registry, store: Store
+) -> None:
+    await joined(registry, ONPREM)
+    assert await registry.members.jwt_keys(ONPREM) is None
+    for keys in (jwt_keys(ONPREM), jwt_keys(ONPREM)):
+        await registry.members.set_jwt_keys(ONPREM, keys)
+        member = (await mirrored(store)).member(ONPREM)
+        assert member
+        assert member.jwt_keys == keys.keys
+    with pytest.raises(UnknownCluster):
+        await registry.members.set_jwt_keys(CLOUD, jwt_keys(CLOUD))
+    await registry.tokens.add(token(ONPREM))
+    await join(registry, replace(REQUEST, rejoin=True), anchor="NEW")
+    assert await registry.members.jwt_keys(ONPREM) is None
+
+
+async def test_who_leaves_takes_its_jwt_keys_along(registry: Registry, store: Store) -> None:
+    await joined(registry, ONPREM)
+    await registry.members.set_jwt_keys(ONPREM, jwt_keys(ONPREM))
+    await registry.members.leave(ONPREM, NOW)
+    assert await registry.members.jwt_keys(ONPREM) is None
 
 
 # --- being there

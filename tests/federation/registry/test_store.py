@@ -317,7 +317,9 @@ async def test_a_watch_that_is_up_to_date_does_not_notice_compaction(store: Stor
 
 
 async def test_a_quiet_watch_is_not_hurt_by_compaction_of_what_others_did(store: Store) -> None:
+    await put(store, "quiet/0")
     watch = store.watch("quiet/", 0)
+    await take(watch, 1)
     following = asyncio.create_task(take(watch, 1))
     for i in range(20):
         await put(store, f"busy/{i}")

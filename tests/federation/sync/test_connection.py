@@ -230,6 +230,27 @@ async def test_what_a_hub_could_not_keep_is_told_again_on_the_next_connection(
             await hub.has(cart="1")
 
 
+async def test_with_a_new_certificate_the_agent_connects_anew_and_loses_nothing(
+    hub: Hub, authorities: Authorities
+) -> None:
+    async with hub.serving() as address:
+        agent = Agent(authorities, address)
+        put(agent.catalogue, EXPORTS, cart="1")
+        async with agent.running():
+            await hub.has(cart="1")
+            agent.tls = material(authorities.agent(WEST), authorities)
+            agent.client.renew()
+            async with asyncio.timeout(5):
+                while len(hub.sessions) < 3:  # noqa: ASYNC110  the server's list has no event
+                    await asyncio.sleep(0.005)
+            put(agent.catalogue, EXPORTS, cart="2")
+            await hub.has(cart="2")
+            assert agent.client.state.value.connected
+    who = "west spiffe://west.fed.example/agent"
+    assert hub.sessions == [f"+{who}", "-west", f"+{who}", "-west"]
+    assert agent.pauses == []
+
+
 async def test_the_agent_goes_on_to_the_next_hub(hub: Hub, authorities: Authorities) -> None:
     put(hub.catalogue, IMPORTS, catalog="1")
     async with hub.serving() as address:
