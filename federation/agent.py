@@ -60,6 +60,7 @@ from gateway.ads import Ads, GatewayStatus
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsMaterial
 from gateway.spec import GatewaySpec
+from pki.errors import KeystoreError
 from pki.spiffe import SpiffeId, agent_id
 from pki.tokens import Token
 
@@ -87,7 +88,7 @@ class Agent:
         self._settings = settings
         self._membership = membership = identity.membership
         self.identity = Identity(identity, load_retiring(settings.state))
-        self.roots = Roots(identity.roots, lambda: self.identity.authority.chain, kept_in(settings.state))
+        self.roots = Roots(identity.roots, lambda: self.identity.authority.chain, self._keep_roots)
         received = (
             last.received
             if last
@@ -275,6 +276,11 @@ class Agent:
 
     def _own_svid(self) -> Svid:
         return self._svid_store.get(agent_id(self._membership.trust_domain), utc_now())
+
+    def _keep_roots(self, pem: str) -> None:
+        if not self.owns_disk():
+            raise KeystoreError("the disk is that of another agent, which takes over")
+        kept_in(self._settings.state)(pem)
 
     def _hello(self) -> Hello:
         return Hello(

@@ -36,6 +36,8 @@ FederationError
 ├── NoRollover               no rollover is under way, or another one
 ├── RolloverTooLate          a step back that is not possible any more, or forward that is not yet
 ├── RolloverLags             somebody is not ready for the next step
+├── RootDiffers              a hub CA of another root than the present one
+├── KeyElsewhere             the root's key is not here, and it is needed
 ├── RolloverLost             the new root's files are not those of the rollover in the registry
 ├── HandoverFailed           one agent could not take over from another
 ├── NoIdentity               a process that asks for an SVID and is no workload
@@ -535,6 +537,28 @@ class RolloverLags(FederationError):
     def __init__(self, lagging: Iterable[tuple[str, str]]) -> None:
         self.lagging = tuple(lagging)
         super().__init__("; ".join(f"{name}: {why}" for name, why in self.lagging))
+
+
+class RootDiffers(FederationError):
+    """A hub CA, or a root, that is not of the root which everybody trusts."""
+
+    code = "root-differs"
+    exit_code = Exit.CONFLICT
+    hint = "another root takes over by `fedgate ca rollover start`"
+
+    def __init__(self) -> None:
+        super().__init__("it is of another root than the one that everybody trusts")
+
+
+class KeyElsewhere(FederationError):
+    """The root's key is not here, and something is to be signed by it."""
+
+    code = "key-elsewhere"
+    exit_code = Exit.CONFLICT
+    hint = "have the new root cross-signed where the key is, and bring that along with --cross-cert"
+
+    def __init__(self) -> None:
+        super().__init__("the key of the present root is not here: it cannot vouch for the new one")
 
 
 class RolloverLost(FederationError):

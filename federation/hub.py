@@ -20,13 +20,14 @@ from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper, evicted
-from federation.hub_authority import HubAuthority, Vault, create_at_first
+from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.hub_upkeep import HubUpkeep
 from federation.issuance.issuance import Issuance
 from federation.issuance.server import issuance_handler
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
+from federation.outside import begin
 from federation.own_address import is_wildcard, joined, own_address
 from federation.probing import Probing
 from federation.registry.clusterset import Change
@@ -71,7 +72,7 @@ async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
     vault = Vault(state, settings.passphrase, settings.lifetimes)
-    create_at_first(vault, settings.domain, utc_now(), _first_start)
+    begin(vault, settings, utc_now(), _first_start)
     advertised = _advertised(settings)
     addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
@@ -201,7 +202,7 @@ def _signs_with(authority: HubAuthority) -> dict[str, str]:
 
 
 def _first_start() -> None:
-    log.info("first start: root and hub CA made", next="fedgate token create CLUSTER")
+    log.info("first start", next="fedgate token create CLUSTER")
 
 
 def _advertised(settings: HubSettings) -> list[tuple[str, int]]:

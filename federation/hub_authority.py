@@ -15,9 +15,10 @@ from cryptography import x509
 
 from federation.errors import WrongFederation
 from pki import keystore, profile
-from pki.authority import Authority, from_pem, new_root, to_pem
+from pki.authority import Authority, describe, from_pem, new_root, to_pem
 from pki.bundle import spki_sha256
 from pki.csr import VerifiedCsr
+from pki.errors import CannotIssue
 from pki.lifetimes import Lifetimes
 from pki.rotation import Validity, due, jitter_of
 from pki.sealing import Seal
@@ -55,6 +56,8 @@ class HubAuthority:
     successor: Successor | None = None
     former: x509.Certificate | None = None
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    has_root_key: bool = True
+    """Whether the root's key is here, and so the hub CA renewed by itself."""
 
     @property
     def certificates(self) -> tuple[x509.Certificate, ...]:
@@ -89,6 +92,8 @@ class HubAuthority:
 
         Takes a while: the root's key is unsealed for it, and for nothing else.
         """
+        if not self.has_root_key:
+            raise CannotIssue(describe(self.root), "its key is not kept here")
         above = Authority(self.root, (), vault.signer(ROOT_KEY))
         signer = self.hub_ca.signer
         described = profile.hub_ca(self.domain, self.lifetimes.hub_ca)
@@ -167,10 +172,12 @@ def open_or_create(
     return open_authority(vault, domain, now)
 
 
-def create_at_first(vault: Vault, domain: str, now: datetime, made: Callable[[], None]) -> None:
-    """Make the authorities, and call *made*, if there are none."""
+def create_at_first(
+    vault: Vault, domain: str, now: datetime, made: Callable[[], None], root: Authority | None = None
+) -> None:
+    """Make the authorities, and call *made*, if there are none; below *root* if that is brought along."""
     if not vault.has(ROOT):
-        _create(vault, domain, now)
+        _create(vault, domain, now, root or new_root(domain, KeySigner.generate(), now))
         made()
 
 
@@ -181,21 +188,20 @@ def open_authority(vault: Vault, domain: str, now: datetime) -> HubAuthority:
     if set(profile.hub_ca(domain).subject) - set(hub_ca.certificate.subject):
         raise WrongFederation(str(vault.state), domain)
     authority = HubAuthority(domain, root, hub_ca, lifetimes=vault.lifetimes)
-    if due(now, Validity.of(hub_ca.certificate), jitter_of(hub_ca.certificate)):
+    authority.has_root_key = vault.has(ROOT_KEY)
+    if authority.has_root_key and due(now, Validity.of(hub_ca.certificate), jitter_of(hub_ca.certificate)):
         authority.renew_hub_ca(vault, now)
     return authority
 
 
-def _create(vault: Vault, domain: str, now: datetime) -> None:
-    root_signer, hub_signer = KeySigner.generate(), KeySigner.generate()
-    root = new_root(domain, root_signer, now)
+def _create(vault: Vault, domain: str, now: datetime, root: Authority) -> None:
+    hub_signer = KeySigner.generate()
     hub_ca = root.subordinate(profile.hub_ca(domain, vault.lifetimes.hub_ca), hub_signer, now)
-    keystore.write_all(
-        vault.state,
-        {
-            ROOT: to_pem([root.certificate]).encode(),
-            ROOT_KEY: vault.sealed(root_signer),
-            HUB_CA: to_pem([hub_ca.certificate]).encode(),
-            HUB_CA_KEY: vault.sealed(hub_signer),
-        },
-    )
+    files = {
+        ROOT: to_pem([root.certificate]).encode(),
+        HUB_CA: to_pem([hub_ca.certificate]).encode(),
+        HUB_CA_KEY: vault.sealed(hub_signer),
+    }
+    if isinstance(root.signer, KeySigner):
+        files[ROOT_KEY] = vault.sealed(root.signer)
+    keystore.write_all(vault.state, files)

@@ -25,7 +25,7 @@ HUB: Final = "hub certificate"
 _LONGEST_TICK: Final = 600.0
 _SHORTEST_TICK: Final = 0.5
 _TICKS_IN_A_LIFE: Final = 20
-_NO_ROOT_KEY: Final = "the root's key is needed for it: put it back, or have the hub CA certified where it is"
+_NO_ROOT_KEY: Final = "the root's key is not here: `fedgate ca csr`, have it signed, `fedgate ca install`"
 
 
 class HubUpkeep:
@@ -70,7 +70,7 @@ class HubUpkeep:
                     done.append(_item(what, await self._renewed(what)))
                     log.info(f"{what} renewed")
                 except (PkiError, OSError) as error:
-                    failed.append(Item(what, "", str(error), getattr(error, "hint", _NO_ROOT_KEY)))
+                    failed.append(Item(what, "", str(error), getattr(error, "hint", "") or _NO_ROOT_KEY))
                     if str(error) != self._trouble:
                         log.error(f"{what} not renewed", reason=str(error), until=before.not_valid_after_utc)
         self._trouble = failed[0].detail if failed else ""

@@ -65,6 +65,7 @@ class HubSettings:
     `listen` serves joins and `sync_listen` the members' streams; `advertise` are the names and
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
+    `root_cert` with `root_key`, or `hub_ca_chain`, are what a first start begins with, instead of a new root.
     `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`.
@@ -77,6 +78,9 @@ class HubSettings:
     advertise: tuple[str, ...] = ()
     vip_ranges: tuple[str, ...] = DEFAULT_VIP_RANGES
     passphrase: bytes | None = field(default=None, repr=False)
+    root_cert: Path | None = None
+    root_key: Path | None = None
+    hub_ca_chain: Path | None = None
     admin_listen: str | None = None
     admin_token_file: Path | None = None
     bundle_listen: str | None = None
@@ -98,6 +102,10 @@ class HubSettings:
             )
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
+        if (self.root_cert is None) is not (self.root_key is None):
+            raise InvalidValue("root", str(self.root_cert or self.root_key), "it needs certificate and key")
+        if self.root_cert and self.hub_ca_chain:
+            raise InvalidValue("root", str(self.root_cert), "want it with its key, or a hub CA: not both")
         _check_ranges(self.vip_ranges)
         if not self.vip_ranges:
             raise InvalidValue("VIP ranges", "", "a hub needs at least one")

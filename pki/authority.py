@@ -84,7 +84,7 @@ def sign(
         now.replace(microsecond=0) - profile.backdate,
         now.replace(microsecond=0) + profile.lifetime,
     )
-    subject = subject or _subject(profile, public_key)
+    subject = subject or subject_of(profile, public_key)
     if issuer is not None:
         begins = max(begins, issuer.not_valid_before_utc)
         ends = min(ends, issuer.not_valid_after_utc)
@@ -165,7 +165,7 @@ def _limits(issuer: x509.Certificate) -> tuple[int | None, x509.NameConstraints 
         return below, None
 
 
-def _subject(profile: Profile, public_key: PublicKey) -> x509.Name:
+def subject_of(profile: Profile, public_key: PublicKey) -> x509.Name:
     """Tell an authority's keys apart by name too: verifiers look issuers up by subject."""
     if not profile.is_ca:
         return x509.Name(profile.subject)
@@ -180,7 +180,7 @@ def _extensions(
 ) -> Iterator[tuple[x509.ExtensionType, bool]]:
     """What the certificate says beyond its name and dates, and whether a verifier must understand it."""
     yield x509.BasicConstraints(profile.is_ca, profile.path_length), True
-    yield _key_usage(profile.is_ca), True
+    yield key_usage(is_ca=profile.is_ca), True
     yield x509.SubjectKeyIdentifier.from_public_key(public_key), False
     yield x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), False
     if not profile.is_ca:
@@ -192,7 +192,8 @@ def _extensions(
 
 
 @lru_cache(maxsize=2)
-def _key_usage(is_ca: bool) -> x509.KeyUsage:
+def key_usage(*, is_ca: bool) -> x509.KeyUsage:
+    """What a key is for: an authority's signs certificates, everybody else's signs handshakes."""
     return x509.KeyUsage(
         digital_signature=not is_ca,
         content_commitment=False,

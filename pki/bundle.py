@@ -25,7 +25,7 @@ from pki.spiffe import SpiffeId
 
 E = TypeVar("E", bound=x509.ExtensionType)
 
-_LONGEST_CHAIN: Final = 4
+_LONGEST_CHAIN: Final = 6  # with one CA between hub CA and root, and a cross-certificate
 _LARGEST_PEM: Final = 64 * 1024
 _BELOW_A_ROOT: Final = 2
 _BOTH_ENDS: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}

@@ -7,7 +7,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pki.authority import key_usage, subject_of
 from pki.errors import CsrRefused
+from pki.profile import Profile
 
 VerifiedCsr = NewType("VerifiedCsr", ec.EllipticCurvePublicKey)
 """The key out of a request whose signature was checked. Only `verify_csr` makes one."""
@@ -21,6 +23,18 @@ def make_csr(key: ec.EllipticCurvePrivateKey) -> str:
     """Ask for a certificate for *key*. It carries no name: names are given, not asked for."""
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def make_ca_csr(key: ec.EllipticCurvePrivateKey, profile: Profile) -> str:
+    """Ask a CA that is not ours for what *profile* says. It may give another name and other dates."""
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(subject_of(profile, key.public_key()))
+        .add_extension(x509.BasicConstraints(True, profile.path_length), critical=True)
+        .add_extension(key_usage(is_ca=True), critical=True)
+    )
+    signed = request.sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def verify_csr(pem: str) -> VerifiedCsr:

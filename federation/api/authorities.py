@@ -1,27 +1,50 @@
 """The part of the hub's admin API about its own authorities: what they are, and the rollover of the root."""
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 from aiohttp import web
 from cryptography import x509
 
+from clusters.durations import short
+from federation.api.answers import Check
 from federation.api.http import ApiError, body_as, json_response
+from federation.hub_authority import HubAuthority
 from federation.rollover.parties import HUB
 from federation.rollover.phases import Party, Phase, outlook
+from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
 from pki.authority import Authority, describe, from_pem
 from pki.bundle import fingerprint, spki_sha256
+from pki.rotation import Validity, due, jitter_of, late
 from pki.signer import KeySigner
 
 
 class _Asked(msgspec.Struct):
-    """A step of the rollover; certificate and key of the root, PEM, for the start with one from outside."""
+    """A step of the rollover; for a start with a root from outside what was brought along, PEM."""
 
     step: Literal["start", "resume", "finish", "abort"]
     auto: bool = False
     root_cert: str = ""
     root_key: str = ""
+    hub_ca_chain: str = ""
+    cross_cert: str = ""
+
+    def __repr__(self) -> str:
+        return f"_Asked(step={self.step!r})"
+
+
+class _Request(msgspec.Struct):
+    """A request for a hub CA: for the present one, or for one below the root that is to come."""
+
+    next: bool = False
+
+
+class _Chain(msgspec.Struct):
+    """The answer to a request: hub CA, what is between, and the root, PEM."""
+
+    chain: str
 
 
 def add_authorities(steward: Steward, app: web.Application) -> None:
@@ -38,9 +61,31 @@ def add_authorities(steward: Steward, app: web.Application) -> None:
         await _take(steward, asked)
         return json_response(await _rollover(steward))
 
+    async def request(asked: web.Request) -> web.StreamResponse:
+        coming = (await body_as(asked, _Request)).next
+        return json_response({"csr": await steward.request(coming=coming)})
+
+    async def install(asked: web.Request) -> web.StreamResponse:
+        await steward.install((await body_as(asked, _Chain)).chain)
+        return json_response(_authorities(steward))
+
+    app.router.add_post("/v1/ca/csr", request)
+    app.router.add_post("/v1/ca/hub-ca", install)
     app.router.add_get("/v1/ca", authorities)
     app.router.add_get("/v1/ca/rollover", rollover)
     app.router.add_post("/v1/ca/rollover", step)
+
+
+def hub_ca_check(authority: HubAuthority, now: datetime) -> Check:
+    """How long the hub CA is good. Where people have to have it renewed, they are told half-way."""
+    validity = Validity.of(authority.hub_ca.certificate)
+    detail = f"valid for {short(validity.not_after - now)} more"
+    if not authority.has_root_key and due(now, validity, jitter_of(authority.hub_ca.certificate)):
+        hint = "its root's key is not here: `fedgate ca csr`, have it signed, `fedgate ca install`"
+        return Check("hub CA", "warn", detail, hint)
+    if late(now, validity):
+        return Check("hub CA", "warn", detail, "it should have been renewed: the hub's log says why not")
+    return Check("hub CA", "ok", detail)
 
 
 async def _take(steward: Steward, asked: _Asked) -> None:
@@ -57,16 +102,19 @@ async def _take(steward: Steward, asked: _Asked) -> None:
             await steward.abort()
 
 
-def _given(asked: _Asked) -> Authority | None:
-    """The root that was brought along, if one was."""
+def _given(asked: _Asked) -> Given:
+    """What was brought along."""
     if bool(asked.root_cert) != bool(asked.root_key):
         raise ApiError(400, "bad-request", "a root from outside needs its certificate and its key")
     if not asked.root_cert:
-        return None
+        return Given(None, asked.hub_ca_chain, asked.cross_cert)
+    if asked.hub_ca_chain:
+        raise ApiError(400, "bad-request", "the new root's key, or a hub CA that it has certified: not both")
     (certificate, *more) = from_pem(asked.root_cert)
     if more:
         raise ApiError(400, "bad-request", "the root's file has more than one certificate")
-    return Authority(certificate, (), KeySigner.from_pem(asked.root_key.encode()))
+    root = Authority(certificate, (), KeySigner.from_pem(asked.root_key.encode()))
+    return Given(root, cross=asked.cross_cert)
 
 
 def _authorities(steward: Steward) -> dict[str, object]:

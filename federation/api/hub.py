@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -13,11 +12,11 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.durations import short
 from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
 from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
+from federation.api.authorities import hub_ca_check
 from federation.api.eviction import Watched
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
@@ -37,7 +36,6 @@ from federation.registry.registry import Registry
 from federation.trust.follower import Follower
 from pki import keystore
 from pki.authority import from_pem
-from pki.rotation import Validity, late
 from pki.tokens import TokenKind, new_token, secret_hash
 
 log = Log(__name__)
@@ -293,10 +291,7 @@ def _view(hub: Hub, home: ClusterName) -> ClusterView:
 def _checks(hub: Hub) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
-    validity = Validity.of(hub.authority.hub_ca.certificate)
-    verdict: Literal["ok", "warn"] = "warn" if late(hub.now(), validity) else "ok"
-    hint = "it should have been renewed by now: the hub's log says why not" if verdict == "warn" else ""
-    yield Check("hub CA", verdict, f"valid for {short(validity.not_after - hub.now())} more", hint)
+    yield hub_ca_check(hub.authority, hub.now())
     yield from inventory.checks(_held(hub), hub.now())
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:

@@ -19,7 +19,9 @@ from federation.commands.options import STATE
 )
 @click.option(
     "--scenario",
-    type=click.Choice(["calls", "failover", "hub-loss", "gateway-restart", "rotation", "evict"]),
+    type=click.Choice(
+        ["calls", "failover", "hub-loss", "gateway-restart", "evict", "rotation", "root-rollover"]
+    ),
     default="calls",
     show_default=True,
     help="What to show: calls, or what becomes of a load of calls when something goes away.",

@@ -47,6 +47,18 @@ from pki.lifetimes import Lifetimes
     type=FILE,
     help="Seals the keys of root and hub CA at rest.",
 )
+@click.option("--root-cert", type=FILE, help="First start: use this root, PEM, instead of a new one.")
+@click.option("--root-key", type=FILE, help="First start: its key, PEM; the hub seals it.")
+@click.option(
+    "--hub-ca-csr",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Before the first start: write the request for a hub CA to this file, and end.",
+)
+@click.option(
+    "--hub-ca-chain",
+    type=FILE,
+    help="First start: what the request was answered with, the root at its end, PEM.",
+)
 @click.option("--admin-listen", metavar="ADDRESS", help="Serve the admin API on TCP too, with TLS.")
 @click.option("--admin-token-file", type=FILE, help="The bearer token that --admin-listen asks for.")
 @click.option("--bundle-listen", metavar="ADDRESS", help="Serve the SPIFFE bundles of all clusters here.")
@@ -95,6 +107,10 @@ def hub(
     advertise: tuple[str, ...],
     vip_ranges: tuple[str, ...],
     passphrase_file: Path | None,
+    root_cert: Path | None,
+    root_key: Path | None,
+    hub_ca_csr: Path | None,
+    hub_ca_chain: Path | None,
     admin_listen: str | None,
     admin_token_file: Path | None,
     bundle_listen: str | None,
@@ -124,6 +140,9 @@ def hub(
         advertise=advertise,
         vip_ranges=vip_ranges or DEFAULT_VIP_RANGES,
         passphrase=given(passphrase_file),
+        root_cert=root_cert,
+        root_key=root_key,
+        hub_ca_chain=hub_ca_chain,
         admin_listen=admin_listen,
         admin_token_file=admin_token_file,
         bundle_listen=bundle_listen,
@@ -133,6 +152,12 @@ def hub(
         grace=grace,
         store=location(store, entry) if store else None,
     )
+    if hub_ca_csr is not None:
+        from federation.outside import write_request
+
+        write_request(settings, hub_ca_csr)
+        click.echo(f"have {hub_ca_csr} signed; then start with --hub-ca-chain CHAIN", err=True)
+        return
     from federation.hub import run
 
     run(settings)

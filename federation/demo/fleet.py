@@ -114,10 +114,22 @@ class Fleet:
 
     def make_token(self, site: Site) -> Path:
         """Have the hub make a join token for *site*; return the file that it is in."""
+        return self._join_token(site.cluster)
+
+    def _join_token(self, cluster: str) -> Path:
         made = self.run_fedgate(
-            self.world.hub, ["token", "create", site.cluster, "--hub", str(self.hub_state), "-o", "json"]
+            self.world.hub, ["token", "create", cluster, "--hub", str(self.hub_state), "-o", "json"]
         )
-        return self._secret(f"{site.cluster}.token", made)
+        return self._secret(f"{cluster}.token", made)
+
+    def join_bare(self, cluster: str) -> Process:
+        """Join a cluster that is an agent beside the hub and nothing else, and wait until that is ready."""
+        state = self.folder / cluster
+        words = ["join", "--token-file", str(self._join_token(cluster)), "--state", str(state)]
+        words += ["--dns-listen", "127.0.0.1:0", *self._lifetime]
+        agent = self._fedgate(f"{cluster}-agent", self.world.hub, words)
+        self._wait_ready("agent", state, agent)
+        return agent
 
     def join(self, site: Site, token: Path, *, rejoin: bool = False) -> Process:
         """Join *site*, and wait until its agent is ready; *rejoin* replaces what it was before."""
@@ -163,12 +175,16 @@ class Fleet:
         process.wait(_GRACE)
         self._processes.remove(process)
 
+    @property
+    def _lifetime(self) -> list[str]:
+        lifetime = self.svid_lifetime
+        return [] if lifetime is None else ["--svid-lifetime", f"{lifetime.total_seconds():g}s"]
+
     def _agent_options(self, site: Site) -> list[str]:
         options = ["--state", str(self.agent_state(site)), "--source", str(self._source_file(site))]
         options += [word for address in site.name_servers for word in ("--dns-listen", address)]
         options += [word for cidr in site.vip_ranges for word in ("--vip-range", cidr)]
-        if self.svid_lifetime is not None:
-            options += ["--svid-lifetime", f"{self.svid_lifetime.total_seconds():g}s"]
+        options += self._lifetime
         if len(site.fronts) > 1:
             inside, ports = site.dns[0], site.ports
             options += ["--ads-listen", at(inside, ports.ads), "--enrol-listen", at(inside, ports.enrol)]

@@ -7,6 +7,7 @@ from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
 from federation.demo.hub_loss import show_hub_loss
+from federation.demo.root_rollover import show_root_rollover
 from federation.demo.rotation import show_rotation
 from federation.demo.scenario import Report, show_calls
 from federation.demo.stage import Stage
@@ -19,11 +20,13 @@ SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "gateway-restart": show_gateway_restart,
     "evict": show_evict,
     "rotation": show_rotation,
+    "root-rollover": show_root_rollover,
 }
 
 SHAPES = {
     "failover": Shape(edge=True, alike=True),
     "gateway-restart": Shape(gateways=2),
     "evict": Shape(edge=True),
+    "root-rollover": Shape(gateways=2),
 }
 """The worlds of scenarios that need one of their own."""

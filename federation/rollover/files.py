@@ -8,6 +8,7 @@ Beside each root are its key, its hub CA and that one's key, the keys sealed. A 
 elsewhere has no key file. The registry goes first, and `settle` brings the files after it, at each start too.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -27,39 +28,18 @@ from federation.hub_authority import (
 )
 from federation.registry.records import RolloverRecord
 from federation.rollover.phases import Phase
-from pki import keystore, profile
-from pki.authority import Authority, from_pem, to_pem
-from pki.errors import CertificateRefused
-from pki.signer import KeySigner
-from pki.succession import cross_certificate
+from pki import keystore
+from pki.authority import from_pem
 
 _NEXT: Final = "next-"
 _OLD: Final = "old-"
 _FILES: Final = (ROOT, ROOT_KEY, HUB_CA, HUB_CA_KEY)
 
 
-def prepare(vault: Vault, root: Authority, domain: str, now: datetime) -> tuple[RolloverRecord, Successor]:
-    """Put the files of the new *root* and of a hub CA below it beside the present ones.
-
-    What was prepared before, and never begun, is replaced. Gives the rollover for the registry, too.
-    """
-    (old,) = vault.certificates(ROOT)
-    if root.certificate.public_key() == old.public_key():
-        raise CertificateRefused("root", "it has the key of the present root: it would be no other")
-    cross = cross_certificate(root.certificate, Authority(old, (), vault.signer(ROOT_KEY)), now)
-    hub_signer = KeySigner.generate()
-    hub_ca = root.subordinate(profile.hub_ca(domain, vault.lifetimes.hub_ca), hub_signer, now)
-    files = {
-        ROOT: to_pem([root.certificate]).encode(),
-        HUB_CA: to_pem(hub_ca.chain).encode(),
-        HUB_CA_KEY: vault.sealed(hub_signer),
-    }
-    if isinstance(root.signer, KeySigner):
-        files[ROOT_KEY] = vault.sealed(root.signer)
+def put_next(vault: Vault, files: Mapping[str, bytes]) -> None:
+    """Put *files* of a new root beside the present ones, in place of any that were there."""
     _remove(vault.state, _NEXT)
     keystore.write_all(vault.state, {f"{_NEXT}{name}": content for name, content in files.items()})
-    roots = to_pem([old]), to_pem([root.certificate])
-    return RolloverRecord(Phase.SPREADING, *roots, to_pem([cross]), now), Successor(root.certificate, hub_ca)
 
 
 def settle(vault: Vault, domain: str, rollover: RolloverRecord | None, now: datetime) -> HubAuthority:

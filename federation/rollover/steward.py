@@ -17,21 +17,22 @@ from clusters.errors import ClusterError
 from clusters.pinned import Server, open_known
 from clusters.trust import PROVING_NAME
 from federation.api.http import off_the_loop
-from federation.audit import Audit
+from federation.audit import Audit, described
 from federation.errors import FederationError, NoRollover, RolloverExists, RolloverLags, RolloverTooLate
-from federation.hub_authority import CERTIFICATE, KEY, HubAuthority, Vault
+from federation.hub_authority import CERTIFICATE, KEY, ROOT_KEY, HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
+from federation.outside import install, request
 from federation.registry.records import ProofRecord, RolloverRecord
 from federation.registry.registry import Registry
-from federation.rollover.files import arrange, prepare
+from federation.rollover.files import arrange
 from federation.rollover.parties import HUB, Known, parties
 from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
+from federation.rollover.preparing import Given, prepare, request_next
 from federation.rollover.trusting import Trusting
-from pki.authority import Authority, describe, from_pem, new_root
+from pki.authority import describe, from_pem
 from pki.bundle import fingerprint
 from pki.errors import PkiError
-from pki.signer import KeySigner
 from pki.spiffe import hub_id
 
 log = Log(__name__)
@@ -81,16 +82,33 @@ class Steward:
         """What may be done next, or for whom to wait."""
         return outlook(self._under_way().phase, await self.parties())
 
+    # --- a hub CA that is certified elsewhere
+
+    async def request(self, *, coming: bool = False) -> str:
+        """Ask for a hub CA: of the present root, or of the one that is *coming*."""
+        ask = request_next if coming else request
+        return await off_the_loop(lambda: ask(self.vault, self.authority.domain))
+
+    async def install(self, chain: str) -> None:
+        """Use the hub CA that a request was answered with."""
+        async with self._lock:
+            domain, now = self.authority.domain, self.now()
+            self.authority.hub_ca = await off_the_loop(lambda: install(self.vault, domain, chain, now))
+            self.certificate.issue()
+            installed = self.authority.hub_ca.certificate
+            self.audit.record("rotated", describe(installed), what="hub-ca", **described(installed))
+
     # --- the steps
 
-    async def start(self, root: Authority | None = None, *, auto: bool = False) -> None:
-        """Prepare a new root, one of our own unless *root* is given, and have everybody told of it."""
+    async def start(self, given: Given | None = None, *, auto: bool = False) -> None:
+        """Prepare a new root, one of our own unless another is *given*, and have everybody told of it."""
         async with self._lock:
             if self.rollover is not None:
                 raise RolloverExists(self.rollover.phase)
             domain, now = self.authority.domain, self.now()
-            new = root or new_root(domain, KeySigner.generate(), now)
-            prepared, successor = await off_the_loop(lambda: prepare(self.vault, new, domain, now))
+            prepared, successor = await off_the_loop(
+                lambda: prepare(self.vault, given or Given(), domain, now)
+            )
             # First here: whoever joins from now on is told of both, whether the registry has it yet or not.
             self.authority.successor = successor
             begun = replace(prepared, started=self.now(), auto=auto)
@@ -172,6 +190,7 @@ class Steward:
         """Bring files and certificate to where the rollover is; the authority is there already."""
         self.rollover = rollover
         await off_the_loop(lambda: arrange(self.vault, rollover))
+        self.authority.has_root_key = self.vault.has(ROOT_KEY)
         self.certificate.follow()
 
     async def prove(self, party: str, root: str) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clusters.clock import utc_now
@@ -18,6 +19,7 @@ from pki.csr import make_csr, verify_csr
 from pki.errors import OtherTokenKind
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, gateway_id
+from pki.succession import cross_certificate
 from pki.tokens import TokenKind, new_token
 from tests.authorities import Authorities, Credential
 from tests.clusters.https_server import Json, Server, serve
@@ -167,6 +169,28 @@ def test_a_gateway_renews_by_the_certificate_that_it_has(agent: Server, state: P
     assert certified(renewed) == (EGRESS, True)
     assert renewed.key_file.read_bytes() != before
     assert load_enrolment(state) == renewed
+
+
+def test_a_gateway_that_was_away_while_a_root_came_renews_by_the_cross_certificate_and_has_both_then(
+    agent: Server, tmp_path: Path, state: Path
+) -> None:
+    enrolled = enrol(token_line(agent.address), state)
+    new = Authorities(now=FED.now)
+    cross = cross_certificate(new.root.certificate, FED.root, FED.now)
+    shown = new.agent("west")
+    with serve(Credential((*shown.chain, cross), shown.signer), tmp_path, client_roots=FED.root_pem) as later:
+
+        def renewing(request: Json) -> tuple[int, Json]:
+            issuing = new.issuing_ca("west")
+            svid = issuing.issue(profile.svid(EGRESS), verify_csr(str(request["csr"])), utc_now())
+            chain = [to_pem([c]) for c in (svid, *issuing.chain, cross)]
+            return 200, {"chain": chain, "roots": [FED.root_pem, new.root_pem]}
+
+        later.answers["/v1/renew"] = renewing
+        moved = msgspec.structs.replace(enrolled.enrolment, agent=(later.address,))
+        keystore.write(state / "gateway.json", msgspec.json.encode(moved))
+        renewed = renew(state)
+    assert from_pem(renewed.roots_file.read_bytes()) == (FED.root.certificate, new.root.certificate)
 
 
 def test_a_renewal_that_fails_changes_nothing(agent: Server, state: Path) -> None:

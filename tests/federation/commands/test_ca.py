@@ -77,3 +77,41 @@ def test_a_root_from_outside_is_read_from_its_files(hub: FakeAdmin, fedgate: Fed
     ended = fedgate("ca", "rollover", "start", "--root-cert", str(cert))
     assert ended.code == 2
     assert "--root-key" in ended.err
+
+
+def test_a_request_is_printed_for_whoever_has_the_root(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["POST /v1/ca/csr"] = {"csr": "-----BEGIN\nREQUEST-----\n"}
+    ended = fedgate("ca", "csr", "--next")
+    assert ended.out == "-----BEGIN\nREQUEST-----\n"
+    assert "rollover start --hub-ca-chain" in ended.err
+    assert hub.asked == [Asked("POST", "/v1/ca/csr", {"next": True})]
+
+
+def test_what_the_root_has_certified_is_installed(hub: FakeAdmin, fedgate: Fedgate, tmp_path: Path) -> None:
+    hub.answers["POST /v1/ca/hub-ca"] = {"hub_ca": {"fingerprint": "ab12"}, "roots": []}
+    chain = tmp_path / "chain.pem"
+    chain.write_text("CHAIN")
+    assert fedgate("ca", "install", str(chain)).out == "hub CA ab12 installed\n"
+    assert hub.asked == [Asked("POST", "/v1/ca/hub-ca", {"chain": "CHAIN"})]
+
+
+def test_a_new_root_comes_with_its_key_or_with_what_it_has_certified_and_not_with_both(
+    hub: FakeAdmin, fedgate: Fedgate, tmp_path: Path
+) -> None:
+    hub.answers[f"POST {PATH}"] = SPREADING
+    file = str(tmp_path / "file")
+    Path(file).write_text("PEM")
+    fedgate("ca", "rollover", "start", "--hub-ca-chain", file, "--cross-cert", file)
+    body: Json = {"step": "start", "auto": False, "hub_ca_chain": "PEM", "cross_cert": "PEM"}
+    assert hub.asked == [Asked("POST", PATH, body)]
+    both = fedgate("ca", "rollover", "start", "--root-cert", file, "--root-key", file, "--hub-ca-chain", file)
+    assert both.code == 2
+
+
+def test_a_cluster_that_is_skipped_is_evicted_after_a_question(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west"}
+    hub.answers[f"POST {PATH}"] = SPREADING
+    asked = fedgate("ca", "rollover", "resume", "--skip", "west")
+    assert (asked.code != 0, hub.asked) == (True, [])
+    fedgate("ca", "rollover", "resume", "--skip", "west", "--yes")
+    assert [asked.target for asked in hub.asked] == ["/v1/clusters/west/evict", PATH]

@@ -12,8 +12,9 @@ import pytest
 from federation.errors import RolloverLost
 from federation.hub_authority import HUB_CA, ROOT, ROOT_KEY, Vault, open_or_create
 from federation.registry.records import RolloverRecord
-from federation.rollover.files import arrange, prepare, settle
+from federation.rollover.files import arrange, settle
 from federation.rollover.phases import Phase
+from federation.rollover.preparing import Given, prepare
 from pki import keystore
 from pki.authority import Authority, from_pem, new_root, to_pem
 from pki.bundle import root_of
@@ -51,7 +52,7 @@ class Begun:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     state = tmp_path_factory.mktemp("hub")
     open_or_create(state, DOMAIN, None, NOW, lambda: None)
-    record, _ = prepare(Vault(state), new_root(DOMAIN, KeySigner.generate(), NOW), DOMAIN, NOW)
+    record, _ = prepare(Vault(state), Given(), DOMAIN, NOW)
     return Begun(state, record)
 
 
@@ -128,7 +129,7 @@ def test_files_of_another_rollover_are_refused(begun: Begun, tmp_path: Path) -> 
 
 def test_what_was_prepared_and_never_begun_is_replaced(begun: Begun, tmp_path: Path) -> None:
     vault = begun.copy(tmp_path / "hub")
-    again, _ = prepare(vault, new_root(DOMAIN, KeySigner.generate(), NOW), DOMAIN, NOW)
+    again, _ = prepare(vault, Given(), DOMAIN, NOW)
     assert vault.certificates("next-root.pem") == from_pem(again.new) != from_pem(begun.record.new)
 
 
@@ -137,7 +138,7 @@ def test_the_old_roots_key_does_not_stay_beside_a_root_whose_key_is_kept_elsewhe
 ) -> None:
     vault, signer = begun.copy(tmp_path / "hub"), KeySigner.generate()
     certificate = new_root(DOMAIN, signer, NOW).certificate
-    record, _ = prepare(vault, Authority(certificate, (), KeptElsewhere(signer)), DOMAIN, NOW)
+    record, _ = prepare(vault, Given(Authority(certificate, (), KeptElsewhere(signer))), DOMAIN, NOW)
     arrange(vault, replace(record, phase=Phase.REISSUING))
     assert vault.certificates(ROOT) == (certificate,)
     assert not vault.has(ROOT_KEY)
@@ -148,4 +149,4 @@ def test_the_present_root_is_no_new_one(begun: Begun, tmp_path: Path) -> None:
     vault = begun.copy(tmp_path / "hub")
     root = Authority(vault.certificates(ROOT)[0], (), vault.signer(ROOT_KEY))
     with pytest.raises(CertificateRefused, match="it would be no other"):
-        prepare(vault, root, DOMAIN, NOW)
+        prepare(vault, Given(root), DOMAIN, NOW)

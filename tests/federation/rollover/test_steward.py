@@ -12,6 +12,7 @@ from federation.errors import NoRollover, RolloverExists, RolloverLags, Rollover
 from federation.hub_authority import Vault, create_at_first
 from federation.rollover.parties import HUB
 from federation.rollover.phases import Phase, Step
+from federation.rollover.preparing import Given
 from pki.authority import Authority, new_root
 from pki.signer import KeySigner
 from tests.builders import DOMAIN
@@ -175,7 +176,7 @@ async def test_it_goes_by_itself_if_it_is_told_to(states: Callable[[str], Path])
     given: Authority = new_root(DOMAIN, signer, utc_now())
     async with running(states("hub")) as hub:
         west = await hub.join("west", states("west"))
-        await hub.steward.start(given, auto=True)
+        await hub.steward.start(Given(given), auto=True)
         own = asyncio.create_task(hub.steward.run())
         await west.hear(hub)
         await west.prove(hub)
