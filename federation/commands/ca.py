@@ -41,7 +41,7 @@ PARTIES = Table(
 )
 
 _NEXT = {
-    "wait": "waiting for those who are waited for",
+    "wait": "not everybody is ready for the next step: WHY says what is missing",
     "switch": "everybody has proved to trust the new root; go on: `fedgate ca rollover resume`",
     "finish": "nothing of the old root is left; retire it: `fedgate ca rollover finish`",
 }

@@ -47,13 +47,13 @@ def parties(
         knows = known.connected and known.said is not None and known.said.bundle == bundle
         reissued = _reissued(known.record, new)
         party = Party(name, knows, proved, reissued)
-        yield Party(name, knows, proved, reissued, _why(rollover.phase, party, known))
+        yield Party(name, knows, proved, reissued, _why(rollover.phase, party, known, new))
     for token in tokens:
         if token.state(now) is TokenState.UNUSED and token.created < rollover.started:
             yield _of_the_old_root(token)
 
 
-def _why(phase: Phase, party: Party, known: Known) -> str:
+def _why(phase: Phase, party: Party, known: Known, new: x509.Certificate) -> str:
     """What stands against a cluster's being ready, as well as we can tell."""
     if party.ready(phase):
         return ""
@@ -61,6 +61,8 @@ def _why(phase: Phase, party: Party, known: Known) -> str:
         return "its agent is not connected"
     told = known.said.reason if known.said else ""
     if phase is Phase.REISSUING:
+        if any(_leads_to(new, chain) for chain in known.record.anchors):
+            return "what its issuing CA of the old root signed has yet to end: that takes an SVID's lifetime"
         return "it has an issuing CA of the old root"
     if known.said is None:
         return "it has not said which roots it trusts; an older fedgate does not"
@@ -70,7 +72,11 @@ def _why(phase: Phase, party: Party, known: Known) -> str:
 
 
 def _reissued(record: ClusterRecord, root: x509.Certificate) -> bool:
-    return all(root_of(from_pem(chain), [root]) is not None for chain in record.anchors)
+    return all(_leads_to(root, chain) for chain in record.anchors)
+
+
+def _leads_to(root: x509.Certificate, chain: str) -> bool:
+    return root_of(from_pem(chain), [root]) is not None
 
 
 def _of_the_old_root(token: TokenRecord) -> Party:

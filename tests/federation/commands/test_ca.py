@@ -39,7 +39,7 @@ def test_the_status_of_a_rollover_names_who_is_waited_for_and_why(hub: FakeAdmin
     hub.answers[f"GET {PATH}"] = SPREADING
     ended = fedgate("ca", "rollover", "status")
     assert "west      waited for   no      no       no         its agent is not connected" in ended.out
-    assert "spreading: waiting" in ended.err
+    assert "spreading: not everybody is ready" in ended.err
 
 
 def test_without_a_rollover_the_status_says_so(hub: FakeAdmin, fedgate: Fedgate) -> None:
