@@ -1,0 +1,49 @@
+"""The stream between hub and agent, and what is asked beside it."""
+
+from federation.errors.base import Exit, FederationError
+
+
+class SyncRefused(FederationError):
+    """The other end of a sync stream, or our check of it, said no; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class IssuanceDenied(FederationError):
+    """The hub does not issue what it was asked for; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+class HubAway(FederationError):
+    """No hub could be asked; what is due is asked for again."""
+
+    code = "hub-unreachable"
+    exit_code = Exit.UNREACHABLE
+    hint = "it is tried again until the hub answers"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the hub could not be asked: {reason}")
+        self.reason = reason
+
+
+class ChangesRejected(FederationError):
+    """What a peer published and may not, or that makes no sense: none of it was applied."""
+
+    code = "changes-rejected"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
