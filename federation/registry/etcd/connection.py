@@ -6,8 +6,8 @@ No call waits for ever: a member that is silent is left as one that is dead.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -135,7 +135,8 @@ class Connection:
             line = None
             try:
                 line = await self.line()
-                return await _call(line, method, request, min(left, _ATTEMPT))
+                with self.closing_told():
+                    return await _call(line, method, request, min(left, _ATTEMPT))
             except grpc.aio.AioRpcError as error:
                 reason = said(error)
                 self.refuse_final(error)
@@ -184,6 +185,17 @@ class Connection:
         request = rpc.AuthenticateRequest(name=user, password=keystore.read(file).decode().strip())
         answer = await _call(line, AUTHENTICATE, request, _ATTEMPT)
         return answer.token
+
+    @contextmanager
+    def closing_told(self) -> Iterator[None]:
+        """Raise StoreClosed for a call that `close` has cut: gRPC takes it as if we had been cancelled."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.closed.is_set() and not (task and task.cancelling()):
+                raise StoreClosed from None
+            raise
 
     def refuse_final(self, error: grpc.aio.AioRpcError) -> None:
         """Raise what *error* means, if another try, elsewhere or with a new token, would end the same."""

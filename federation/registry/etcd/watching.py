@@ -83,7 +83,8 @@ async def _told(
         )
         stream = open_stream(metadata=line.metadata)
         try:
-            await stream.write(_create(prefix, after))
+            with connection.closing_told():
+                await stream.write(_create(prefix, after))
             async with aclosing(_answers(connection, stream)) as answers:
                 async for answer in answers:
                     _check(answer, after)
@@ -107,7 +108,7 @@ async def _answers(connection: Connection, stream: _Stream) -> AsyncGenerator[rp
         while True:
             reading = reading or asyncio.ensure_future(stream.read())
             await asyncio.wait((reading, closed), timeout=_QUIET, return_when=asyncio.FIRST_COMPLETED)
-            if closed.done():
+            if connection.closed.is_set():
                 raise StoreClosed
             if reading.done():
                 answer, reading, asked = reading.result(), None, False
@@ -118,7 +119,8 @@ async def _answers(connection: Connection, stream: _Stream) -> AsyncGenerator[rp
                 raise _Ended(f"no answer in {_QUIET:g} s")
             else:
                 asked = True
-                await stream.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+                with connection.closing_told():
+                    await stream.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
     finally:
         closed.cancel()
         if reading is not None:
