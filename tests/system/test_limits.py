@@ -149,7 +149,8 @@ async def test_callers_who_hang_up_without_having_read_leave_no_tunnel_behind(
         await until(none_open, what="the tunnels to end")
 
 
-@pytest.mark.xfail(strict=True, reason="Envoy drops what waits when a tunnel ends: envoyproxy/envoy#47378")
+# Now and then nothing waits at that moment, and all arrives.
+@pytest.mark.xfail(strict=False, reason="Envoy drops what waits when a tunnel ends: envoyproxy/envoy#47378")
 async def test_all_arrives_though_the_server_closes_and_the_caller_is_slow(tmp_path: Path) -> None:
     async def send_and_close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(40):
