@@ -150,8 +150,7 @@ async def _serve(settings: HubSettings) -> None:
             for record in mirror.clusterset.evicted:
                 if record.name in change.clusters:
                     sync.end(str(agent_id(record.trust_domain)), evicted(record.name))
-                    probing.forget(record.name)
-                    anchoring.forget(record.name)
+                    sessions.forget(record.name)
 
         await stop.run(
             _follow(changes, follow),

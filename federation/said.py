@@ -1,4 +1,4 @@
-"""What clusters say of their gateways and nobody has to remember: the hub knows it while it runs.
+"""What clusters say and nobody has to remember: the hub knows it while it runs.
 
 What a cluster has said is as fresh as its connection. When that ends it is kept, with the moment from which
 on nobody has said it any more.
@@ -41,7 +41,7 @@ class Said(Generic[R]):
     def hear(self, cluster: ClusterName, changes: Mapping[str, R | None]) -> None:
         """Take in what *cluster* says; None for what it says no more.
 
-        ChangesRejected for more gateways than a cluster may have: then nothing is taken in.
+        ChangesRejected for more than a cluster may have: then nothing is taken in.
         """
         said = dict(self._said.get(cluster, {}))
         for name, record in changes.items():

@@ -92,6 +92,7 @@ class Sessions:
         self._probing = probing
         self._anchoring = anchoring
         self._trusting = trusting
+        self._said = (probing, anchoring, trusting)
         self._audit = audit
 
     @asynccontextmanager
@@ -114,18 +115,21 @@ class Sessions:
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
-        self._probing.connected(cluster)
-        self._anchoring.connected(cluster)
-        self._trusting.connected(cluster)
+        for said in self._said:
+            said.connected(cluster)
         try:
             yield Session(self._catalogue, accept, await self._held(cluster))
         finally:
-            self._probing.lost(cluster, self._now())
-            self._anchoring.lost(cluster, self._now())
-            self._trusting.lost(cluster, self._now())
+            for said in self._said:
+                said.lost(cluster, self._now())
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
+
+    def forget(self, cluster: ClusterName) -> None:
+        """Forget what *cluster* has said: it is out."""
+        for said in self._said:
+            said.forget(cluster)
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
@@ -168,7 +172,7 @@ class Sessions:
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
-        trust = self._trusting.said_by(cluster)
+        trust = self._trusting.of(cluster)
         return {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
@@ -202,9 +206,7 @@ class Sessions:
                 self._trusting.hear(cluster, _read(Trust, changes))
             case records.LEAVE if changes:
                 await self._registry.members.leave(cluster, self._now())
-                self._probing.forget(cluster)
-                self._anchoring.forget(cluster)
-                self._trusting.forget(cluster)
+                self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:

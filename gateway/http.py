@@ -43,7 +43,6 @@ from gateway.messages import ADS, AT_ONCE, FOREVER, packed, seconds, tunnel_prot
 
 STATS: Final = "egress"
 
-_YES: Final = BoolValue(value=True)
 _NO: Final = BoolValue(value=False)
 
 # A server that closes a connection just as a request is sent on it leaves the caller without an answer. The

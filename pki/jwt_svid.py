@@ -23,7 +23,6 @@ LIFETIME: Final = timedelta(minutes=5)
 """How long a JWT-SVID is good for: whoever sees one can use it meanwhile."""
 LEEWAY: Final = timedelta(seconds=30)
 """By how much two clocks may differ."""
-USE: Final = "jwt-svid"
 
 _LONGEST: Final = 16 * 1024
 _HEADERS: Final = {"alg", "kid", "typ"}

@@ -68,7 +68,7 @@ class Steward:
         """Everybody whom the rollover waits for."""
         rollover = self._under_way()
         known = [
-            Known(record, self.trusting.hears(record.name), self.trusting.said_by(record.name))
+            Known(record, self.trusting.hears(record.name), self.trusting.of(record.name))
             for record in await self.registry.members.list()
         ]
         (new,) = from_pem(rollover.new)

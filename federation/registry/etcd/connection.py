@@ -65,6 +65,7 @@ class Method(Generic[Q, A]):
     streamed: bool = False
 
 
+RANGE: Final = Method("/etcdserverpb.KV/Range", rpc.RangeRequest, rpc.RangeResponse)
 AUTHENTICATE: Final = Method(
     "/etcdserverpb.Auth/Authenticate", rpc.AuthenticateRequest, rpc.AuthenticateResponse
 )

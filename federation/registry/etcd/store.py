@@ -15,7 +15,7 @@ from etcd3.etcdrpc import kv_pb2 as kv
 from etcd3.etcdrpc import rpc_pb2 as rpc
 
 from federation.errors import InvalidRequest, LeaseNotFound
-from federation.registry.etcd.connection import Connection, Method, Refused
+from federation.registry.etcd.connection import RANGE, Connection, Method, Refused
 from federation.registry.etcd.location import Location
 from federation.registry.etcd.watching import after_prefix, watched
 from federation.registry.store import (
@@ -33,14 +33,10 @@ from federation.registry.store import (
     check_transaction,
 )
 
-RANGE: Final = Method("/etcdserverpb.KV/Range", rpc.RangeRequest, rpc.RangeResponse)
 TXN: Final = Method("/etcdserverpb.KV/Txn", rpc.TxnRequest, rpc.TxnResponse)
 COMPACT: Final = Method("/etcdserverpb.KV/Compact", rpc.CompactionRequest, rpc.CompactionResponse)
 GRANT: Final = Method("/etcdserverpb.Lease/LeaseGrant", rpc.LeaseGrantRequest, rpc.LeaseGrantResponse)
 REVOKE: Final = Method("/etcdserverpb.Lease/LeaseRevoke", rpc.LeaseRevokeRequest, rpc.LeaseRevokeResponse)
-TIME_TO_LIVE: Final = Method(
-    "/etcdserverpb.Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest, rpc.LeaseTimeToLiveResponse
-)
 KEEP_ALIVE: Final = Method(
     "/etcdserverpb.Lease/LeaseKeepAlive",
     rpc.LeaseKeepAliveRequest,

@@ -18,12 +18,11 @@ from etcd3.etcdrpc import rpc_pb2 as rpc
 
 from federation.errors import Compacted, StoreClosed
 from federation.log import Log
-from federation.registry.etcd.connection import Connection, Line, Method, Refused, said
+from federation.registry.etcd.connection import RANGE, Connection, Line, Refused, said
 
 log = Log(__name__)
 
 _PATH: Final = "/etcdserverpb.Watch/Watch"
-_RANGE: Final = Method("/etcdserverpb.KV/Range", rpc.RangeRequest, rpc.RangeResponse)
 
 _QUIET: Final = 3.0
 """Seconds of silence after which a stream is asked whether it lives, and in which it has to answer."""
@@ -161,7 +160,7 @@ async def _refuse_compacted(connection: Connection, prefix: bytes, after: int) -
     if after < 1:
         return
     try:
-        await connection.call(_RANGE, rpc.RangeRequest(key=prefix, revision=after, limit=1, keys_only=True))
+        await connection.call(RANGE, rpc.RangeRequest(key=prefix, revision=after, limit=1, keys_only=True))
     except Refused as error:
         if "compacted" in error.details:
             raise Compacted(after, after + 1) from error
