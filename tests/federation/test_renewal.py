@@ -186,7 +186,7 @@ async def test_forced_it_is_renewed_though_it_is_not_due(world: World, onprem: M
 async def test_one_of_another_root_than_the_one_that_signs_is_due(world: World, onprem: Member) -> None:
     before = onprem.anchor
     assert onprem.renewal.due() == ()
-    world.wanted = lambda chain: fingerprint(chain[0]) != before
+    onprem.wanted = lambda chain: fingerprint(chain[0]) != before
     assert onprem.renewal.due()
     await onprem.renewal.advance()
     await world.acknowledge()
