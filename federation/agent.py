@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from operator import is_
 from typing import Final
 
 from clusters.clock import utc_now
@@ -132,6 +133,7 @@ class Agent:
         self.revocations = Revocations(settings.state, membership.trust_domain)
         self._svid_store.refuse(self.revocations.ids)
         self._workloads: tuple[Workload, ...] = ()
+        self._who: tuple[object, ...] = (None,) * 5
         self.zone.update(self.view, self.view.imports)
         self.notices.set(notice_of(self.view))
         self.knowledge.follow(self._followed)
@@ -295,10 +297,16 @@ class Agent:
 
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
-        self.programmes.follow(learned.view)
-        self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
-        self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
-        self.workloads.follow()
+        view = learned.view
+        self.programmes.follow(view)
+        who = (view.federation, view.members, view.trusts, view.offer.workloads, self.revocations.ids)
+        others = not all(map(is_, who, self._who))  # a service's change, as most are, is about nobody
+        if others:
+            self.notices.set(notice_of(view, self.revocations.barred(self._workloads)))
+        self.zone.update(view, learned.services, self._fronts.answered(view.vip_ranges))
+        if others:
+            self._who = who
+            self.workloads.follow()
         self._publish(learned)
 
     def _publish(self, learned: Learned) -> None:
