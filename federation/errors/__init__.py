@@ -15,6 +15,7 @@ FederationError
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── NotOurWorkload           an identity that is no workload's of this cluster
+├── TooManyRevoked           one more workload to revoke than can be
 ├── UnknownTrust             a trust domain outside that nobody said to believe
 ├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
 ├── UnknownToken             a join token that is not in the registry
@@ -83,6 +84,7 @@ from federation.errors.members import ClusterExists as ClusterExists
 from federation.errors.members import NotEvicted as NotEvicted
 from federation.errors.members import NotOurWorkload as NotOurWorkload
 from federation.errors.members import TokenRefused as TokenRefused
+from federation.errors.members import TooManyRevoked as TooManyRevoked
 from federation.errors.members import UnknownCluster as UnknownCluster
 from federation.errors.members import UnknownToken as UnknownToken
 from federation.errors.members import UnknownTrust as UnknownTrust
