@@ -1,6 +1,6 @@
 """The hub's end of every agent's stream: what agents are told, and what is taken from them.
 
-All members are told the same, so there is one catalogue for all. What an agent says goes into the
+What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says goes into the
 registry under its own cluster's name, which is the one in its certificate.
 """
 
@@ -19,6 +19,7 @@ from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.facing import Faces, Facing
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
@@ -47,6 +48,11 @@ class Broadcast:
     def __init__(self, clusterset: Clusterset) -> None:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
+        self._faces = Faces(clusterset)
+
+    def facing(self, cluster: ClusterName) -> Facing:
+        """The catalogue as *cluster* is to read it."""
+        return Facing(cluster, self.catalogue, self._faces)
 
     def follow(self, change: Change) -> None:
         """Bring the catalogue to what the clusterset says now of what *change* names."""
@@ -56,6 +62,7 @@ class Broadcast:
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
+        self._faces.follow(change)
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -77,7 +84,7 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        catalogue: Catalogue,
+        broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
         probing: Probing,
@@ -86,7 +93,7 @@ class Sessions:
         audit: Audit,
     ) -> None:
         self._registry = registry
-        self._catalogue = catalogue
+        self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
         self._probing = probing
@@ -118,7 +125,7 @@ class Sessions:
         for said in self._said:
             said.connected(cluster)
         try:
-            yield Session(self._catalogue, accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
             for said in self._said:
                 said.lost(cluster, self._now())

@@ -5,8 +5,8 @@ order in which records came. A cluster counts from its own record on: what is st
 that is not a member, or that is leaving, is there and has no effect.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
@@ -20,8 +20,11 @@ from clusters.model import (
     ServiceName,
     cluster_name,
 )
+from clusters.verdict import Published, Verdict
 from federation.registry import keyspace
 from federation.registry.codec import decode
+from federation.registry.grants import Grants
+from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
     AliveRecord,
@@ -40,12 +43,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What may look different now: imports, members, what everybody shares, foreign trust domains."""
+    """What may look different now: imports, members, what everybody shares, foreign trust domains.
+
+    With *verdicts* also what clusters are told of that which is their own, whatever it is.
+    """
 
     services: frozenset[ServiceName] = frozenset()
     clusters: frozenset[ClusterName] = frozenset()
     federation: bool = False
     trusts: frozenset[str] = frozenset()
+    verdicts: bool = False
 
     @classmethod
     def joined(cls, changes: Iterable["Change"]) -> "Change":
@@ -56,19 +63,26 @@ class Change:
             frozenset().union(*(change.clusters for change in told)),
             any(change.federation for change in told),
             frozenset().union(*(change.trusts for change in told)),
+            any(change.verdicts for change in told),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.clusters or self.federation or self.trusts)
+        return bool(self.services or self.clusters or self.federation or self.trusts or self.verdicts)
 
 
 NOTHING = Change()
 
 
 class Clusterset:
-    """All clusters and services, for whoever asks. Only its mirror changes it."""
+    """All clusters and services, for whoever asks. Only its mirror changes it.
 
-    def __init__(self) -> None:
+    With *one_machine* all clusters are on the hub's own machine, where loopback is one place.
+    """
+
+    def __init__(self, *, one_machine: bool = False) -> None:
+        self._one_machine = one_machine
+        self._grants = Grants()
+        self._judge: Judge | None = None
         self._federation: Federation | None = None
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
@@ -101,18 +115,79 @@ class Clusterset:
     @property
     def services(self) -> tuple[ServiceName, ...]:
         """All services that some member exports, by name."""
-        return tuple(sorted(name for name in self._exports if self._exporters(name)))
+        return tuple(sorted(name for name in self._exports if self.exporters(name)))
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides by the grants as they are, among the members that there are."""
+        if self._judge is None:
+            ranges = self._federation.vip_ranges if self._federation else ()
+            self._judge = Judge(self._grants, self.clusters, ranges, one_machine=self._one_machine)
+        return self._judge
 
     def import_(self, service: ServiceName) -> Import | None:
-        """*service*, merged over all members that export it; `None` when nobody does."""
+        """*service*, merged over all members that may export it and do; `None` when nobody does."""
         record = self._services.get(service)
-        return merge(service, record.index, self._exporters(service)) if record else None
+        return merge(service, record.index, self.exporters(service)) if record else None
+
+    def import_for(self, home: ClusterName, service: ServiceName) -> Import | None:
+        """*service* as *home* is to have it: merged over those whose exports are for it.
+
+        An exporter is told of all conflicts, also with those whose exports are not for it.
+        """
+        return self.import_of(service, self.exporters_for(home, service), home)
+
+    def import_of(
+        self, service: ServiceName, exporters: Collection[ClusterName], home: ClusterName
+    ) -> Import | None:
+        """*service*, merged over *exporters* of those that export it, for *home*."""
+        record, exports = self._services.get(service), self.exporters(service)
+        chosen = {name: exports[name] for name in exports if name in exporters}
+        imported = merge(service, record.index, chosen) if record else None
+        if imported is None or len(chosen) == len(exports) or home not in chosen:
+            return imported
+        whole = self.import_(service)
+        return replace(imported, conflict=whole.conflict) if whole else imported
+
+    def exporters_for(self, home: ClusterName, service: ServiceName) -> frozenset[ClusterName]:
+        """Those whose exports of *service* are for *home*."""
+        exporters, judge = self.exporters(service), self.judge
+        if not judge.restricts_callers:
+            return frozenset(exporters)
+        audiences = {name: judge.audience(name, service) for name in exporters}
+        return frozenset(name for name, told in audiences.items() if told is None or home in told)
 
     def imports(self) -> Iterator[Import]:
         """All services of the set, by name."""
         for service in self.services:
             if imported := self.import_(service):
                 yield imported
+
+    def imports_for(self, home: ClusterName) -> Iterator[Import]:
+        """All services that *home* is to have, by name."""
+        for service in self.services:
+            if imported := self.import_for(home, service):
+                yield imported
+
+    def verdict(self, home: ClusterName, of: Published, name: str) -> Verdict | None:
+        """What is to be said to *home* of a service or gateway that it has published; `None` if nothing is."""
+        if of is Published.GATEWAY:
+            return self._gateway_verdict(home, name)
+        service = ServiceName.parse(name)
+        if not self._counts(home) or service not in self._exported_by.get(home, {}):
+            return None
+        if not (ruling := self.judge.export(home, service)):
+            return Verdict(of, name, ruling.reason, ())
+        callers = self.judge.audience(home, service)
+        return None if callers is None else Verdict(of, name, callers=tuple(sorted(callers)))
+
+    def verdicts(self, home: ClusterName) -> Iterator[Verdict]:
+        """All that is to be said to *home* of what it has published."""
+        published = [(Published.GATEWAY, name) for name in self._gateways.get(home, {})]
+        published += [(Published.SERVICE, str(name)) for name in self._exported_by.get(home, {})]
+        for of, name in published:
+            if verdict := self.verdict(home, of, name):
+                yield verdict
 
     def member(self, name: ClusterName) -> Member | None:
         """The cluster as the others see it; `None` when it is not a member."""
@@ -164,8 +239,10 @@ class Clusterset:
         """
         match keyspace.parts(key):
             case ("federation",):
-                self._federation = _read(key, value, Federation)
+                self._federation, self._judge = _read(key, value, Federation), None
                 return Change(federation=True)
+            case ("grants",):
+                return self._apply_grants(_read(key, value, Grants) or Grants())
             case ("clusters", name):
                 return self._apply_cluster(cluster_name(name), _read(key, value, ClusterRecord))
             case ("status", name):
@@ -193,8 +270,21 @@ class Clusterset:
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:
         """A cluster that comes or goes takes what it exports with it."""
+        counted = self._counts(name)
         _set(self._clusters, name, record)
-        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}))
+        moved = self._counts(name) is not counted
+        if moved:
+            self._judge = None
+        verdicts = moved and self.judge.restricts_callers
+        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}), verdicts=verdicts)
+
+    def _apply_grants(self, grants: Grants) -> Change:
+        """Other grants change what is exported by them, and touch nothing else."""
+        before = self.judge
+        self._grants, self._judge = grants, None
+        pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
+        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
         _set_in(self._exports, service, name, record)
@@ -207,13 +297,40 @@ class Clusterset:
         record = self._clusters.get(name)
         return record is not None and record.state is ClusterState.ACTIVE
 
-    def _exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
-        exports = self._exports.get(service, {})
-        return {name: record for name, record in exports.items() if self._counts(name)}
+    def exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
+        """The members that may export *service* and do, with what they have of it."""
+        exports, judge = self._exports.get(service, {}), self.judge
+        return {
+            name: record
+            for name, record in exports.items()
+            if self._counts(name) and judge.export(name, service)
+        }
 
     def _gateways_of(self, name: ClusterName) -> tuple[GatewayRecord, ...]:
-        gateways = self._gateways.get(name, {})
-        return tuple(gateways[gateway] for gateway in sorted(gateways))
+        """The gateways of a cluster, at those of their addresses where they may be."""
+        found = []
+        for _, gateway in sorted(self._gateways.get(name, {}).items()):
+            addresses = tuple(a for a in gateway.addresses if self.judge.address(name, a))
+            if addresses:
+                found.append(
+                    gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
+                )
+        return tuple(found)
+
+    def _gateway_verdict(self, home: ClusterName, name: str) -> Verdict | None:
+        gateway = self._gateways.get(home, {}).get(name)
+        if gateway is None or not self._counts(home):
+            return None
+        rulings = [self.judge.address(home, address) for address in gateway.addresses]
+        reasons = [ruling.reason for ruling in rulings if not ruling]
+        return Verdict(Published.GATEWAY, name, "; ".join(reasons)) if reasons else None
+
+
+def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
+    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
+    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
+        return True
+    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:

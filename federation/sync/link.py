@@ -4,7 +4,7 @@ from collections.abc import Iterable, Set
 
 from federation.errors import SyncRefused
 from federation.sync.frames import Ask, Tell
-from gateway.delta import Catalogue, Request, Response
+from gateway.delta import Request, Response, Served
 from gateway.stream import Stream
 from gateway.subscription import Subscription
 
@@ -19,9 +19,7 @@ class Link:
     a kind that is not among that came with a newer fedgate, and there is none of it here.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, publishes: tuple[str, ...], takes: Iterable[Subscription]
-    ) -> None:
+    def __init__(self, catalogue: Served, publishes: tuple[str, ...], takes: Iterable[Subscription]) -> None:
         self._stream = Stream(catalogue, max_names=_MAX_NAMES)
         self._publishes = publishes
         self._takes = {subscription.kind: subscription for subscription in takes}

@@ -97,7 +97,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
-        broadcast.catalogue,
+        broadcast,
         lambda: NOW,
         doorkeeper,
         probing,
