@@ -17,8 +17,8 @@ class Published(StrEnum):
 class Verdict:
     """That a service or gateway is not passed on, or not to everybody.
 
-    *name* is `NAMESPACE/NAME` of a service. `refused` says in one line why others do not hear of it, or of
-    a part of it; it is empty when they do. `callers` are the clusters that may call the service: None for all.
+    *name* is `NAMESPACE/NAME` of a service. `refused` says in one line why others do not hear of it, or of a
+    part of it. `callers` are the clusters that may call the service: None for all of them.
     Of what everybody may have and call there is no verdict.
     """
 

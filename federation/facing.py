@@ -1,4 +1,4 @@
-"""What one cluster is told: what all are, but of services only what is for it, and what it is told of its own."""
+"""What one cluster is told: what all are, of services only what is for it, and verdicts on its own."""
 
 from collections.abc import Callable, Set
 from typing import Final
@@ -7,6 +7,7 @@ from clusters.errors import ClusterError
 from clusters.model import ClusterName, ServiceName
 from clusters.verdict import Published
 from federation.registry.clusterset import Change, Clusterset
+from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
 from federation.sync import records
 from gateway.delta import Catalogue, Listener, Resource
 
@@ -33,14 +34,14 @@ class Faces:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
         if not self.clusterset.judge.restricts_callers:
             return shared
-        exporters = self.clusterset.exporters_for(home, service)
+        exporters = exporters_for(self.clusterset, home, service)
         if len(exporters) == len(self.clusterset.exporters(service)):
             return shared
         # Exporters are told of more conflicts than others, all of them of the same.
         key = exporters, home if home in exporters else None
         made = self._made.setdefault(service, {})
         if exporters and key not in made:
-            imported = self.clusterset.import_of(service, exporters, home)
+            imported = import_of(self.clusterset, service, exporters, home)
             if imported is not None:
                 made[key] = records.encode(imported)
         return made.get(key)
@@ -67,7 +68,7 @@ class Facing:
     def names(self, kind: str) -> Set[str]:
         """The names of all of *kind* that is for it."""
         if kind == records.VERDICT:
-            return {records.name_of(verdict) for verdict in self._faces.clusterset.verdicts(self._home)}
+            return {records.name_of(said) for said in verdicts(self._faces.clusterset, self._home)}
         names = self._shared.names(kind)
         if kind == records.IMPORT and self._faces.clusterset.judge.restricts_callers:
             return {name for name in names if self.get(kind, name)}
@@ -99,13 +100,13 @@ class Facing:
     def _verdict(self, name: str) -> Resource | None:
         of, _, about = name.partition("/")
         try:
-            verdict = self._faces.clusterset.verdict(self._home, Published(of), about)
+            said = verdict(self._faces.clusterset, self._home, Published(of), about)
         except (ValueError, ClusterError):  # whoever comes back may say that he holds anything
             return None
-        if verdict is None:
+        if said is None:
             return None
         self._told.add(name)
-        return records.encode(verdict)
+        return records.encode(said)
 
     def _touched(self, change: Change) -> Set[str]:
         """The names of all verdicts that *change* may have changed."""

@@ -5,7 +5,7 @@ order in which records came. A cluster counts from its own record on: what is st
 that is not a member, or that is leaving, is there and has no effect.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,7 +20,6 @@ from clusters.model import (
     ServiceName,
     cluster_name,
 )
-from clusters.verdict import Published, Verdict
 from federation.registry import keyspace
 from federation.registry.codec import decode
 from federation.registry.grants import Grants
@@ -125,69 +124,30 @@ class Clusterset:
             self._judge = Judge(self._grants, self.clusters, ranges, one_machine=self._one_machine)
         return self._judge
 
+    def exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
+        """The members that may export *service* and do, with what they have of it."""
+        exports, judge = self._exports.get(service, {}), self.judge
+        return {
+            name: record
+            for name, record in exports.items()
+            if self._counts(name) and judge.export(name, service)
+        }
+
+    def index(self, service: ServiceName) -> int | None:
+        """The place of *service* in every VIP range, if it has one."""
+        record = self._services.get(service)
+        return record.index if record else None
+
     def import_(self, service: ServiceName) -> Import | None:
         """*service*, merged over all members that may export it and do; `None` when nobody does."""
         record = self._services.get(service)
         return merge(service, record.index, self.exporters(service)) if record else None
-
-    def import_for(self, home: ClusterName, service: ServiceName) -> Import | None:
-        """*service* as *home* is to have it: merged over those whose exports are for it.
-
-        An exporter is told of all conflicts, also with those whose exports are not for it.
-        """
-        return self.import_of(service, self.exporters_for(home, service), home)
-
-    def import_of(
-        self, service: ServiceName, exporters: Collection[ClusterName], home: ClusterName
-    ) -> Import | None:
-        """*service*, merged over *exporters* of those that export it, for *home*."""
-        record, exports = self._services.get(service), self.exporters(service)
-        chosen = {name: exports[name] for name in exports if name in exporters}
-        imported = merge(service, record.index, chosen) if record else None
-        if imported is None or len(chosen) == len(exports) or home not in chosen:
-            return imported
-        whole = self.import_(service)
-        return replace(imported, conflict=whole.conflict) if whole else imported
-
-    def exporters_for(self, home: ClusterName, service: ServiceName) -> frozenset[ClusterName]:
-        """Those whose exports of *service* are for *home*."""
-        exporters, judge = self.exporters(service), self.judge
-        if not judge.restricts_callers:
-            return frozenset(exporters)
-        audiences = {name: judge.audience(name, service) for name in exporters}
-        return frozenset(name for name, told in audiences.items() if told is None or home in told)
 
     def imports(self) -> Iterator[Import]:
         """All services of the set, by name."""
         for service in self.services:
             if imported := self.import_(service):
                 yield imported
-
-    def imports_for(self, home: ClusterName) -> Iterator[Import]:
-        """All services that *home* is to have, by name."""
-        for service in self.services:
-            if imported := self.import_for(home, service):
-                yield imported
-
-    def verdict(self, home: ClusterName, of: Published, name: str) -> Verdict | None:
-        """What is to be said to *home* of a service or gateway that it has published; `None` if nothing is."""
-        if of is Published.GATEWAY:
-            return self._gateway_verdict(home, name)
-        service = ServiceName.parse(name)
-        if not self._counts(home) or service not in self._exported_by.get(home, {}):
-            return None
-        if not (ruling := self.judge.export(home, service)):
-            return Verdict(of, name, ruling.reason, ())
-        callers = self.judge.audience(home, service)
-        return None if callers is None else Verdict(of, name, callers=tuple(sorted(callers)))
-
-    def verdicts(self, home: ClusterName) -> Iterator[Verdict]:
-        """All that is to be said to *home* of what it has published."""
-        published = [(Published.GATEWAY, name) for name in self._gateways.get(home, {})]
-        published += [(Published.SERVICE, str(name)) for name in self._exported_by.get(home, {})]
-        for of, name in published:
-            if verdict := self.verdict(home, of, name):
-                yield verdict
 
     def member(self, name: ClusterName) -> Member | None:
         """The cluster as the others see it; `None` when it is not a member."""
@@ -216,6 +176,14 @@ class Clusterset:
     def exports(self, name: ClusterName) -> Mapping[ServiceName, Export]:
         """What a cluster exports."""
         return {service: record.export for service, record in self._exported_by.get(name, {}).items()}
+
+    def exported(self, name: ClusterName, service: ServiceName) -> ExportRecord | None:
+        """What a cluster says of *service*, also if it may not export it; None if it does not."""
+        return self._exports.get(service, {}).get(name)
+
+    def gateways(self, name: ClusterName) -> Mapping[str, GatewayRecord]:
+        """The gateways that a cluster says it has, also where they may not be."""
+        return self._gateways.get(name, {})
 
     def record(self, name: ClusterName) -> ClusterRecord | None:
         """What is written of a member."""
@@ -297,15 +265,6 @@ class Clusterset:
         record = self._clusters.get(name)
         return record is not None and record.state is ClusterState.ACTIVE
 
-    def exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
-        """The members that may export *service* and do, with what they have of it."""
-        exports, judge = self._exports.get(service, {}), self.judge
-        return {
-            name: record
-            for name, record in exports.items()
-            if self._counts(name) and judge.export(name, service)
-        }
-
     def _gateways_of(self, name: ClusterName) -> tuple[GatewayRecord, ...]:
         """The gateways of a cluster, at those of their addresses where they may be."""
         found = []
@@ -316,14 +275,6 @@ class Clusterset:
                     gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
                 )
         return tuple(found)
-
-    def _gateway_verdict(self, home: ClusterName, name: str) -> Verdict | None:
-        gateway = self._gateways.get(home, {}).get(name)
-        if gateway is None or not self._counts(home):
-            return None
-        rulings = [self.judge.address(home, address) for address in gateway.addresses]
-        reasons = [ruling.reason for ruling in rulings if not ruling]
-        return Verdict(Published.GATEWAY, name, "; ".join(reasons)) if reasons else None
 
 
 def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:

@@ -37,7 +37,7 @@ def cluster_pattern(text: str) -> str:
 
 
 def service_pattern(text: str) -> str:
-    """Check a pattern of services: `NAMESPACE/NAME`, each of them a name, the beginning of names and `*`, or `*`."""
+    """Check a pattern of services, `NAMESPACE/NAME`: each a name, the beginning of names and `*`, or `*`."""
     namespace, slash, name = text.partition("/")
     if not slash:
         raise InvalidValue(
@@ -49,7 +49,7 @@ def service_pattern(text: str) -> str:
 
 
 def address_pattern(text: str) -> str:
-    """Check a pattern of addresses: an address, a range, a DNS name, or `*.` and the end of names; made canonical."""
+    """Check a pattern of addresses and spell it canonically: a range, an address, a name, `*.` and a name."""
     if "/" in text or is_address(text):
         try:
             return str(ip_network(text))

@@ -63,11 +63,16 @@ class Judge:
     ) -> None:
         self.grants = grants
         self._members = frozenset(members)
+        self._ranges = tuple(vip_ranges)
         self._vip_ranges = tuple(ip_network(block.cidr) for block in vip_ranges)
         self._one_machine = one_machine
         self._of: dict[ClusterName, tuple[Grant, ...]] = {}
         self._to: dict[str, frozenset[ClusterName]] = {}
         self._for: dict[str, frozenset[ClusterName]] = {}
+
+    def by(self, grants: Grants) -> "Judge":
+        """One who decides by *grants*, among the same members."""
+        return Judge(grants, self._members, self._ranges, one_machine=self._one_machine)
 
     @property
     def restricts_callers(self) -> bool:
