@@ -25,9 +25,9 @@ _DATABASE = "registry.db"
 def backup(
     file: Path, state: Path | None, store: str | None, passphrase_file: Path | None, **entry: Unpack[Entry]
 ) -> None:
-    """Put all that a hub needs to go on into FILE: its registry at one revision, and its authorities.
+    """Put all that a hub needs to go on into one file.
 
-    The hub may run meanwhile. Keys are sealed: with the hub's own passphrase, or, if it was given none, with
+    That is its registry at one revision, and its authorities. The hub may run meanwhile. Keys are sealed: with the hub's own passphrase, or, if it was given none, with
     the one that is given here, in the ways that `fedgate hub` takes it. FILE is written whole or not at all,
     for you alone to read. Who is connected is not in it, and the audit record is not.
     """

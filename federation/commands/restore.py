@@ -25,9 +25,9 @@ _DATABASE = "registry.db"
 @click.option("--replace", is_flag=True, help="Have the backup in place of what is there, which is lost.")
 @entry_options
 def restore(file: Path, state: Path | None, store: str | None, replace: bool, **entry: Unpack[Entry]) -> None:
-    """Put the backup FILE back into an empty folder and store, for a hub to go on from there.
+    """Put a backup back, for a hub to go on from there.
 
-    All of it or nothing: if this is interrupted no hub starts there until it has been done again. The keys
+    It goes into an empty folder and store. All of it or nothing: if this is interrupted no hub starts there until it has been done again. The keys
     stay sealed as they are in FILE; start the hub with the passphrase of the backup. Members believe it, as
     its root is the one that they know.
     """
