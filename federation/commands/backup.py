@@ -27,9 +27,10 @@ def backup(
 ) -> None:
     """Put all that a hub needs to go on into one file.
 
-    That is its registry at one revision, and its authorities. The hub may run meanwhile. Keys are sealed: with the hub's own passphrase, or, if it was given none, with
-    the one that is given here, in the ways that `fedgate hub` takes it. FILE is written whole or not at all,
-    for you alone to read. Who is connected is not in it, and the audit record is not.
+    That is its registry at one revision, and its authorities. The hub may run meanwhile. Keys are sealed:
+    with the hub's own passphrase, or, if it was given none, with the one that is given here, in the ways that
+    `fedgate hub` takes it. It is written whole or not at all, for you alone to read. Who is connected is not
+    in it, and the audit record is not.
     """
     from clusters.clock import utc_now
     from federation.backup.form import encode

@@ -27,9 +27,9 @@ _DATABASE = "registry.db"
 def restore(file: Path, state: Path | None, store: str | None, replace: bool, **entry: Unpack[Entry]) -> None:
     """Put a backup back, for a hub to go on from there.
 
-    It goes into an empty folder and store. All of it or nothing: if this is interrupted no hub starts there until it has been done again. The keys
-    stay sealed as they are in FILE; start the hub with the passphrase of the backup. Members believe it, as
-    its root is the one that they know.
+    It goes into an empty folder and store, all of it or nothing: if this is interrupted no hub starts there
+    until it has been done again. Keys stay sealed as they are; start the hub with the passphrase of
+    the backup. Members believe it, as its root is the one that they know.
     """
     from federation.backup.form import decode
     from pki import keystore
