@@ -56,8 +56,8 @@ def test_a_hub_that_is_lost_goes_on_from_its_backup(on: str, short_path: Path) -
     passphrase, saved = short_path / "passphrase", short_path / "saved"
     passphrase.touch(mode=0o600)
     passphrase.write_text("what the operator knows")
-    options = ("--listen", f"127.0.0.1:{join}", "--sync-listen", f"127.0.0.1:{sync}")
-    options += ("--advertise", f"127.0.0.1:{join}", "--passphrase-file", str(passphrase))
+    listen = ("--listen", f"127.0.0.1:{join}", "--sync-listen", f"127.0.0.1:{sync}")
+    options = (*listen, "--advertise", f"127.0.0.1:{join}", "--passphrase-file", str(passphrase))
     with etcd(short_path) as (member,), ExitStack() as stack:
         on_etcd = [("--store", f"etcd://{member.endpoint}/{prefix}") for prefix in ("first", "second")]
         first, second = on_etcd if on == "etcd" else ((), ())
