@@ -41,6 +41,8 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "check": ("check", "Check that everything is as it should be."),
     },
     "Keep": {
+        "backup": ("backup", "Put all that a hub needs to go on into one file."),
+        "restore": ("restore", "Put a backup back, for a hub to go on from there."),
         "store": ("store", "Move the registry from one store to another."),
     },
     "Shell": {

@@ -72,7 +72,6 @@ async def _serve(settings: HubSettings) -> None:
     """Start everything, administration last, and run until told to stop."""
     stop, state, audit = Stop(), settings.state, Audit(settings.state)
     vault = Vault(state, settings.passphrase, settings.lifetimes)
-    begin(vault, settings, utc_now(), _first_start)
     advertised = _advertised(settings)
     addresses = tuple(joined(host, port) for host, port in advertised)
     async with AsyncExitStack() as stack:
@@ -80,6 +79,7 @@ async def _serve(settings: HubSettings) -> None:
         store = await _open_store(settings)
         stack.push_async_callback(store.close)
         await refuse_unfinished(store)
+        begin(vault, settings, utc_now(), _first_start)
         ranges = tuple(VipRange(cidr) for cidr in settings.vip_ranges)
         registry = Registry(store, capacity=min(r.size for r in ranges) - 2)
         rollover = await registry.rollovers.get()

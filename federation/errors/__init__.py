@@ -7,6 +7,9 @@ FederationError
 │   ├── Compacted            a watch asked for history that is gone: list again
 │   ├── LeaseNotFound        a lease that has run out or never was
 │   └── InvalidRequest       a transaction or revision that no store may accept
+├── BackupNotTaken           a hub of which no backup can be taken now
+├── BackupUnusable           a file that is no backup, or not all of one
+├── HubThere                 a backup was to be restored to where a hub is already
 ├── UnreadableRecord         a record of a newer schema, or one that is damaged
 ├── Contention               others changed the same records again and again meanwhile
 ├── TokenRefused             a join token that does not open the door; `code` says why
@@ -69,6 +72,9 @@ from federation.errors.asking import NobodyHere as NobodyHere
 from federation.errors.asking import NotAdmitted as NotAdmitted
 from federation.errors.asking import NotFound as NotFound
 from federation.errors.asking import WaitedInVain as WaitedInVain
+from federation.errors.backup import BackupNotTaken as BackupNotTaken
+from federation.errors.backup import BackupUnusable as BackupUnusable
+from federation.errors.backup import HubThere as HubThere
 from federation.errors.base import Exit as Exit
 from federation.errors.base import FederationError as FederationError
 from federation.errors.issuing import IssuanceRefused as IssuanceRefused
