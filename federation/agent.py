@@ -22,6 +22,7 @@ from clusters.revoked import Revoked
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
+from clusters.verdict import Verdict
 from federation import inventory
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
@@ -195,6 +196,16 @@ class Agent:
     def hear(self, report: Report) -> ReportAnswer:
         """Take in how a gateway is."""
         return self.frontage.hear(report)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the hub says of that which is published here."""
+        return tuple(self.knowledge.verdicts.values())
+
+    @property
+    def rejected(self) -> Mapping[str, Mapping[str, str]]:
+        """What the hub has not taken, and why, by kind and name."""
+        return self.sync.rejected
 
     @property
     def standings(self) -> Standings:
