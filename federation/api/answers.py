@@ -36,14 +36,15 @@ def services_document(
 
 
 def endpoints_document(offer: Offer, standings: Standings, service: ServiceName) -> dict[str, object]:
-    """The endpoints that this cluster has for *service*, each with its state; nothing if it has none.
+    """The endpoints that this cluster has for *service*, each with its state, and whom it lets call them.
 
     `state` is `ready` or `down` by the last check, or `believed` if there was none.
     """
     offered, known = offer.services.get(service), standings.of(service)
     if offered is None:
         return {}
-    return {"endpoints": [_endpoint(address, known.get(address)) for address in offered.endpoints]}
+    endpoints = [_endpoint(address, known.get(address)) for address in offered.endpoints]
+    return {"endpoints": endpoints, "allow": [pattern.text for pattern in offered.allow]}
 
 
 def _endpoint(address: str, standing: Standing | None) -> dict[str, object]:

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, Import, VipRange, cluster_name
+from clusters.model import ClusterName, ClusterView, Import, ServiceName, VipRange, cluster_name
 from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
@@ -36,6 +36,7 @@ from federation.registry.outlook import imports_for
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.trust.follower import Follower
+from federation.why import explain
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -114,6 +115,12 @@ def hub_application(
         imports = hub.clusterset.imports()
         return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
 
+    async def why(request: web.Request) -> web.StreamResponse:
+        home, asked = _member(hub, request.query.get("from", "")), request.query.get("service", "")
+        ranges = _view(hub, home).vip_ranges
+        found = explain(hub.clusterset, hub.probing, ServiceName.parse(asked), home, ranges)
+        return json_response(found.document())
+
     async def create_token(request: web.Request) -> web.StreamResponse:
         made = await _create_token(hub, await body_as(request, _NewToken))
         told = {"token": made.id, "until": shown(made.expires)}
@@ -146,6 +153,7 @@ def hub_application(
     app.router.add_post("/v1/clusters/{name}/evict", evict)
     app.router.add_post("/v1/clusters/{name}/readmit", readmit)
     app.router.add_get("/v1/services", services)
+    app.router.add_get("/v1/why", why)
     app.router.add_post("/v1/tokens", create_token)
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)

@@ -6,7 +6,8 @@ import click
 
 from clusters.model import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, named, record, records
-from federation.commands.options import DefaultGroup, Side, admin_options, either, output_option
+from federation.commands.options import DefaultGroup, Side, admin_options, either, hub, output_option
+from federation.errors import Exit
 from federation.output import Format, Output
 from federation.table import Column, Record, Table, plain, text, when
 
@@ -115,3 +116,34 @@ def show(name: str, output: Output) -> None:
     if service.get("endpoints") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(service["endpoints"])], ENDPOINTS)
+
+
+@services.command()
+@click.argument("name")
+@click.option("--from", "origin", required=True, metavar="CLUSTER", help="As this cluster has it.")
+@admin_options(Side.HUB)
+@output_option
+def why(name: str, origin: str, output: Output) -> int:
+    """Explain why a cluster has the service NAME, or has it not: step by step.
+
+    Who exports it, whether grants let them and for whom, how exports are merged, and whether they are reached.
+    Exits with 1 if the cluster does not have it, and with 3 if nobody has.
+    """
+    answer = hub().get("/v1/why", service=_wanted(name), **{"from": origin})
+    visible = bool(answer.get("visible"))
+    if output.for_machines:
+        output.document(answer)
+    elif output.format is Format.NAME:
+        output.lines([text(each) for each in items(answer.get("clusters"))])
+    else:
+        at = f" at {text(answer.get('vips'))}" if answer.get("vips") else ""
+        verdict = f"{origin} has it{at}" if visible else f"{origin} does not have it"
+        output.lines([f"{text(answer.get('service'))}: {verdict}"])
+        for step in map(record, items(answer.get("steps"))):
+            output.lines([f"{_mark(text(step.get('holds')), output)} {text(step.get('text'))}"])
+    return Exit.OK if visible else Exit.CHECK_FAILED
+
+
+def _mark(holds: str, output: Output) -> str:
+    status = {"yes": "ok", "no": "fail"}.get(holds, "warn")
+    return output.paint(output.mark(status), status)
