@@ -126,7 +126,7 @@ def show(name: str, output: Output) -> None:
 def why(name: str, origin: str, output: Output) -> int:
     """Explain why a cluster has the service NAME, or has it not: step by step.
 
-    Who exports it, whether grants let them and for whom, how exports are merged, and whether they are reached.
+    Who exports it, whether grants let them and for whom, how that is merged, and whether it is reached.
     Exits with 1 if the cluster does not have it, and with 3 if nobody has.
     """
     answer = hub().get("/v1/why", service=_wanted(name), **{"from": origin})

@@ -23,12 +23,12 @@ def test_each_side_tells_what_it_publishes_and_takes_what_the_other_does() -> No
     (asked,) = agent.open()
     (told,) = hub.asked(asked.request)
     assert told.response.changes == {"catalog": b"1"}
-    assert hub.asked(agent.applied(told.response).request) == []
+    assert hub.asked(agent.applied(told.response, {}).request) == []
 
     (asked,) = hub.open()
     (told,) = agent.asked(asked.request)
     assert told.response.changes == {"cart": b"1", "gone": None}
-    assert agent.asked(hub.applied(told.response).request) == []
+    assert agent.asked(hub.applied(told.response, {}).request) == []
     assert (agents.held, hubs.held) == ({"catalog": "1"}, {"cart": "1"})
 
 
@@ -41,7 +41,7 @@ def test_on_the_next_connection_only_what_changed_is_told() -> None:
         responses = [tell.response for tell in agent.asked(asked.request)]
         assert [response.changes for response in responses] == told
         for response in responses:
-            hub.applied(response)
+            hub.applied(response, {})
 
 
 def test_what_is_rejected_is_not_told_again_until_it_changes() -> None:
