@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Show how this cluster's agent is doing."),
         "clusters": ("clusters", "Show the clusters of the set."),
+        "hubs": ("hubs", "Show the hubs that run, and which of them is elected."),
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),

@@ -71,7 +71,7 @@ async def test_a_year_passes_and_nothing_expires_and_nothing_is_signed_twice(tmp
     async with federation(tmp_path, hub) as world:
         shown = HubCertificate(tmp_path / "hub", hub, (), audit(), world.clock)
         vault = Vault(tmp_path / "hub")
-        upkeep = HubUpkeep(vault, hub, shown, asyncio.Lock(), audit(), world.clock)
+        upkeep = HubUpkeep(vault, hub, shown, asyncio.Lock(), audit(), world.clock, lambda: True)
         onprem, cloud = [await world.join(name, svid_lifetime=SVIDS) for name in (ONPREM, CLOUD)]
         seen = Seen()
         while (passed := world.clock() - NOW) < 365 * DAY:

@@ -26,7 +26,7 @@ def fedgate(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "FEDGATE_HOME": str(home)}
+    return {**os.environ, "FEDGATE_HOME": str(home), "FEDGATE_PASSPHRASE": "correct horse"}
 
 
 @contextmanager
