@@ -34,9 +34,9 @@ TABLE = Table(
 @admin_options(Side.HUB)
 @output_option
 def hubs(output: Output) -> None:
-    """List the hubs that run on the same store, as any of them knows it.
+    """Show the hubs that run, and which of them is elected.
 
-    One of them is elected: it takes the steps of a root rollover, renews the hub CA, sweeps up and
-    follows foreign bundles. Everything else is done by whichever hub is asked.
+    Any of them knows all that have the same store. The elected one takes the steps of a root rollover, renews the hub CA, sweeps up and
+    follows foreign bundles; everything else is done by whichever hub is asked.
     """
     output.records(records(hub().get("/v1/hubs"), "hubs"), TABLE)
