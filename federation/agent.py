@@ -5,23 +5,24 @@ It works, and starts, without the hub: the last view is on disk. What changes is
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from operator import is_
 from typing import Final
 
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
 from clusters.latest import Latest
 from clusters.model import ClusterView, Federation, Offer, VipRange, Workload
-from clusters.reports import EVERY, Notice, Phase, Report, ReportAnswer
+from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
-from federation import inventory, last_view
+from clusters.verdict import Verdict
+from federation import inventory
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -30,7 +31,8 @@ from federation.api.notices import notice_of
 from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
-from federation.fronts import Front, Fronts
+from federation.frontage import Frontage
+from federation.fronts import Front
 from federation.handover import Estate
 from federation.health.checker import Checker
 from federation.health.standings import Standings
@@ -66,9 +68,6 @@ from pki.tokens import Token
 
 log = Log(__name__)
 
-_SAVE_TICK: Final = 0.5
-_MOST_TICKS: Final = 10  # that a change waits for the disk while others follow it
-_SAVE_PAUSE: Final = 0.001
 _LEAVE_TIMEOUT: Final = 10.0
 
 
@@ -109,6 +108,7 @@ class Agent:
         )
         self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
+        self.frontage = Frontage(lambda: self.view, self.zone, self.published, self.roots)
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
         self.ads = Ads(self._catalogue_for, moved=self.anchors.moved)
         self._audit = audit
@@ -120,18 +120,18 @@ class Agent:
             self.roots,
             lambda: self.view.federation,
             self.material,
-            self._behind,
+            self.frontage.behind,
             self._say_trust,
         )
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
         self.upkeep = self._upkeep(audit)
-        self._fronts = Fronts(now=time.monotonic())
         self._checker = Checker(utc_now)
         self.revocations = Revocations(settings.state, membership.trust_domain)
         self._svid_store.refuse(self.revocations.ids)
         self._workloads: tuple[Workload, ...] = ()
+        self._who: tuple[object, ...] = (None,) * 5
         self.zone.update(self.view, self.view.imports)
         self.notices.set(notice_of(self.view))
         self.knowledge.follow(self._followed)
@@ -189,7 +189,21 @@ class Agent:
 
     def fronts(self) -> tuple[Front, ...]:
         """The gateways that have reported."""
-        return self._fronts.all()
+        return self.frontage.all()
+
+    def hear(self, report: Report) -> ReportAnswer:
+        """Take in how a gateway is."""
+        return self.frontage.hear(report)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the hub says of that which is published here."""
+        return tuple(self.knowledge.verdicts.values())
+
+    @property
+    def rejected(self) -> Mapping[str, Mapping[str, str]]:
+        """What the hub has not taken, and why, by kind and name."""
+        return self.sync.rejected
 
     @property
     def standings(self) -> Standings:
@@ -295,10 +309,16 @@ class Agent:
 
     def _followed(self, learned: Learned) -> None:
         """Bring everything that is served to what is known now."""
-        self.programmes.follow(learned.view)
-        self.notices.set(notice_of(learned.view, self.revocations.barred(self._workloads)))
-        self.zone.update(learned.view, learned.services, self._fronts.answered(learned.view.vip_ranges))
-        self.workloads.follow()
+        view = learned.view
+        self.programmes.follow(view)
+        who = (view.federation, view.members, view.trusts, view.offer.workloads, self.revocations.ids)
+        others = not all(map(is_, who, self._who))  # a service's change, as most are, is about nobody
+        if others:
+            self.notices.set(notice_of(view, self.revocations.barred(self._workloads)))
+        self.frontage.answer(learned.services)
+        if others:
+            self._who = who
+            self.workloads.follow()
         self._publish(learned)
 
     def _publish(self, learned: Learned) -> None:
@@ -309,47 +329,10 @@ class Agent:
             service = offer.services.get(name)
             exports[str(name)] = records.encode(export_of(service)) if service else None
         self.published.update(records.EXPORT, exports)
-        self.published.replace(records.GATEWAY, self._dialled(offer))
-
-    def _dialled(self, offer: Offer) -> Mapping[str, Resource]:
-        """The gateways that peers may dial."""
-        return {g.name: records.encode(g) for g in self._fronts.published(offer.gateways)}
-
-    def hear(self, report: Report) -> ReportAnswer:
-        """Take in how a gateway is, and send calls elsewhere if it takes none."""
-        if self._fronts.hear(report, time.monotonic()):
-            log.info("gateway reports", gateway=report.name, phase=report.phase, restarts=report.restarts)
-            self._steer()
-        self._tell_probes()
-        return ReportAnswer(self._fronts.settle(report), self.roots.hash if report.roots else "")
-
-    async def watch_gateways(self) -> None:
-        """Send calls elsewhere when a gateway falls silent."""
-        while True:
-            await asyncio.sleep(EVERY)
-            if self._fronts.watch(time.monotonic()):
-                silent = [front.report.name for front in self._fronts.all() if front.silent]
-                log.warning("gateways silent", gateways=", ".join(silent))
-                self._steer()
-                self._tell_probes()
-
-    def _tell_probes(self) -> None:
-        """Tell the hub what gateways have found out about others; what it was told before goes nowhere."""
-        self.published.replace(records.PROBES, {p.gateway: records.encode(p) for p in self._fronts.probes()})
-
-    def _behind(self) -> str:
-        """Which gateways on other machines do not have the roots that we have, and say so."""
-        wanted = self.roots.hash
-        here = [front.report for front in self._fronts.all() if front.report.phase is not Phase.ENDED]
-        behind = [report.name for report in here if report.roots not in ("", wanted)]
-        return f"gateways without the new root: {', '.join(behind)}" if behind else ""
+        self.published.replace(records.GATEWAY, self.frontage.dialled(offer))
 
     def _say_trust(self, trust: Trust) -> None:
         self.published.replace(records.TRUST, {records.ROOTS: records.encode(trust)})
-
-    def _steer(self) -> None:
-        self.zone.update(self.view, (), self._fronts.answered(self.view.vip_ranges))
-        self.published.replace(records.GATEWAY, self._dialled(self.view.offer))
 
     async def _catalogue_for(self, peer: Peer, spec: GatewaySpec) -> Catalogue:
         """Whoever comes by the unix socket is this user; all others are who their certificate says."""
@@ -388,30 +371,10 @@ class Agent:
         told = records.encode(self._keyring.published(self._membership.cluster))
         self.published.replace(records.JWT_KEYS, {told.name: told} if self._keyring.keys else {})
 
-    async def remember(self, frozen: Callable[[], bool]) -> None:
-        """Keep the view on disk, but for while the disk is another's.
-
-        It waits until a change is not followed by another at once, so that it is not in the way of that one;
-        a view that does not come to rest is kept now and then.
-        """
-        saved = seen = None
-        restless = 0
-        while True:
-            view = self.view
-            restless = restless + 1 if view is not saved else 0
-            rests = view is seen or restless >= _MOST_TICKS
-            if restless and rests and not frozen():
-                content = await asyncio.to_thread(last_view.encode, self.last_view(), _SAVE_PAUSE)
-                if not frozen():
-                    await asyncio.to_thread(last_view.write, self._settings.state, content)
-                    saved, restless = view, 0
-            seen = view
-            await asyncio.sleep(_SAVE_TICK)
-
     def estate(self, lock: int, dns: DnsServer) -> Estate:
         """What another agent needs to take over."""
         specs = tuple(status.spec for status in self.gateways())
-        reports = tuple(front.report for front in self._fronts.all() if not front.silent)
+        reports = tuple(front.report for front in self.fronts() if not front.silent)
         return Estate(lock, dns.bound, self.last_view(), specs, reports)
 
     def expect(self, estate: Estate | None) -> None:
@@ -419,9 +382,8 @@ class Agent:
         if estate is not None:
             for spec in estate.specs:
                 self.programmes.catalogue_of(spec)
-            self._fronts = Fronts(estate.reports, time.monotonic())
+            self.frontage.inherit(estate.reports)
             self.anchors.settle()
-            self._steer()
 
     def last_view(self) -> LastView:
         """What a start without hub and source would need, and one that gateways do not notice."""

@@ -31,6 +31,7 @@ from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.minting.service import Minting
 from federation.minting.workers import Workers
+from federation.remembering import remember
 from federation.settings import AgentSettings, host_port
 from gateway.rpc import TlsListener, UnixListener
 from pki import keystore
@@ -119,7 +120,7 @@ async def _serve(
             await stack.enter_async_context(_served_elsewhere(settings, identity, agent))
         await stop.run(
             agent.follow_source(readings),
-            agent.watch_gateways(),
+            agent.frontage.watch(),
             agent.check_endpoints(),
             agent.workloads.run(),
             agent.anchors.run(lambda: agent.view),
@@ -158,7 +159,9 @@ async def _alone(
             group.create_task(agent.tend_jwt_keys())
             group.create_task(agent.upkeep.run())
             group.create_task(agent.prover.run())
-            group.create_task(agent.remember(lambda: legacy.frozen))
+            group.create_task(
+                remember(settings.state, lambda: agent.view, agent.last_view, lambda: legacy.frozen)
+            )
 
 
 @asynccontextmanager

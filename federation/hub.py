@@ -60,7 +60,6 @@ async def _serve(settings: HubSettings) -> None:
 
         await stop.run(
             _follow(changes, follow),
-            core.election.run(),
             Office(core, follower).run(),
             core.upkeep.run(),
             core.steward.run(),

@@ -1,7 +1,8 @@
 """What a hub is before it serves anybody: its store, its part in the election, and what it signs with."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation.audit import Audit
+from federation.errors import Deposed, NotElected
 from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.hub_opening import check_passphrase, open_authorities, open_store, registry_in, stand
 from federation.hub_upkeep import HubUpkeep
+from federation.lifecycle import first_of
 from federation.log import Log
-from federation.own_address import is_wildcard, joined, own_address
+from federation.own_address import is_loopback, is_wildcard, joined, own_address
 from federation.registry.election import Election
 from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
@@ -65,12 +68,24 @@ async def core_of(settings: HubSettings) -> AsyncIterator[Core]:
         try:
             registry = registry_in(store, settings)
             election = await stand(registry, settings)
-            try:
+            async with _kept(election):
                 yield await _core(settings, audit, store, registry, election, advertised)
-            finally:
-                await election.leave()
         finally:
             await store.close()
+
+
+@asynccontextmanager
+async def _kept(election: Election) -> AsyncIterator[None]:
+    """Take part in the election until the block is left: to make keys takes as long as a lease may last."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            taking_part = group.create_task(election.run())
+            try:
+                yield
+            finally:
+                taking_part.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None
 
 
 async def _core(
@@ -85,7 +100,8 @@ async def _core(
     audit.record("started", str(hub_id(settings.domain)), **_signs_with(authority))
     hosts, addresses = tuple(host for host, _ in at), tuple(joined(host, port) for host, port in at)
     certificate = HubCertificate(settings.state, authority, hosts, audit, utc_now)
-    mirror, trusting = Mirror(registry.store), Trusting()
+    mirror = Mirror(registry.store, one_machine=all(map(is_loopback, hosts)))
+    trusting = Trusting()
 
     def hubs(root: str) -> Mapping[str, bool]:
         return {hub.name: hub.root == root for hub in mirror.clusterset.hubs}
@@ -111,7 +127,7 @@ async def _core(
         settings, audit, store, registry, mirror, election, vault, authority, certificate, steward, upkeep,
         trusting, hosts, addresses,
     )  # fmt: skip
-    if election.term.value is not None:
+    with suppress(NotElected, Deposed):
         await steward.take_office(core.federation())
     return core
 

@@ -73,9 +73,7 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     broadcast.follow(first)
     probing, anchoring = Probing(), Anchoring()
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-    sessions = Sessions(
-        registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, core.trusting, audit
-    )
+    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit)
     sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
     issuance = Issuance(
         authority, registry, core.mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace

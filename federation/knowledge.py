@@ -25,6 +25,7 @@ from clusters.model import (
     VipRange,
     cluster_name,
 )
+from clusters.verdict import Published, Verdict
 from federation.errors import ChangesRejected
 from federation.last_view import Owners, Received
 from federation.log import Log
@@ -73,14 +74,17 @@ class Knowledge:
             imports=received.imports,
             handed_on=owners.handed_on if owners else None,
             trusts=received.trusts,
+            callers=_callers(received.verdicts),
         )
+        self.verdicts = dict(received.verdicts)
         self._members = dict(received.members)
         self._owners = dict(owners.last) if owners else {}
 
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
-        return Received(self.view.federation, self._members, self.view.imports, self.view.trusts)
+        view = self.view
+        return Received(view.federation, self._members, view.imports, view.trusts, self.verdicts)
 
     @property
     def owners(self) -> Owners:
@@ -98,6 +102,7 @@ class Knowledge:
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
             records.FOREIGN: _versions(tuple(received.trusts.values())),
+            records.VERDICT: _versions(tuple(received.verdicts.values())),
         }
 
     def follow(self, follower: Callable[[Learned], None]) -> None:
@@ -113,8 +118,9 @@ class Knowledge:
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
-        self._members = {}
-        self._learn(replace(self.view, members={}, imports={}, trusts={}), frozenset(self.view.imports))
+        self._members, self.verdicts = {}, {}
+        nothing = replace(self.view, members={}, imports={}, trusts={}, callers={})
+        self._learn(nothing, frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
@@ -127,6 +133,8 @@ class Knowledge:
                 await self._accept_federation(changes)
             case records.FOREIGN:
                 self._accept_trusts(changes)
+            case records.VERDICT:
+                self._accept_verdicts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
         imports = dict(self.view.imports)
@@ -177,6 +185,17 @@ class Knowledge:
                 outside(name, self.view.federation.domain)
                 trusts[name] = _readable(records.decode(TrustBundle, name, body))
         self._learn(replace(self.view, trusts=trusts))
+
+    def _accept_verdicts(self, changes: Mapping[str, bytes | None]) -> None:
+        verdicts = dict(self.verdicts)
+        for name, body in changes.items():
+            if body is None:
+                verdicts.pop(name, None)
+            else:
+                verdicts[name] = records.decode(Verdict, name, body)
+        callers = _callers(verdicts)
+        self.verdicts = verdicts
+        self._learn(replace(self.view, callers=callers))
 
     def reconsider(self) -> None:
         """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
@@ -231,6 +250,15 @@ def _readable(bundle: TrustBundle) -> TrustBundle:
     except PkiError as error:
         raise ChangesRejected(f"bundle of {bundle.trust_domain}: {error}") from error
     return bundle
+
+
+def _callers(verdicts: Mapping[str, Verdict]) -> Mapping[ServiceName, tuple[ClusterName, ...]]:
+    """Who may call each service of ours that not all may call."""
+    return {
+        ServiceName.parse(verdict.name): verdict.callers
+        for verdict in verdicts.values()
+        if verdict.of is Published.SERVICE and verdict.callers is not None
+    }
 
 
 def export_of(service: LocalService) -> Export:

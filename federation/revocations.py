@@ -66,6 +66,8 @@ class Revocations:
 
     def barred(self, workloads: Iterable[Workload]) -> tuple[str, ...]:
         """The addresses that revoked ones of *workloads* claim."""
+        if not self.ids:
+            return ()
         revoked = (workload for workload in workloads if self._id(workload) in self.ids)
         return tuple(sorted({address for workload in revoked for address in workload.addresses}))
 

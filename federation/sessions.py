@@ -1,11 +1,11 @@
 """The hub's end of every agent's stream: what agents are told, and what is taken from them.
 
-All members are told the same, so there is one catalogue for all. What an agent says goes into the
-registry under its own cluster's name, which is the one in its certificate.
+What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says
+goes into the registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,9 +19,11 @@ from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.facing import Faces, Facing
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
+from federation.registry.judge import Judge
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.rollover.trusting import Trusting
@@ -47,6 +49,16 @@ class Broadcast:
     def __init__(self, clusterset: Clusterset) -> None:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
+        self._faces = Faces(clusterset)
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides what is for whom."""
+        return self._clusterset.judge
+
+    def facing(self, cluster: ClusterName) -> Facing:
+        """The catalogue as *cluster* is to read it."""
+        return Facing(cluster, self.catalogue, self._faces)
 
     def follow(self, change: Change) -> None:
         """Bring the catalogue to what the clusterset says now of what *change* names."""
@@ -56,6 +68,7 @@ class Broadcast:
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
+        self._faces.follow(change)
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -77,7 +90,7 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        catalogue: Catalogue,
+        broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
         probing: Probing,
@@ -86,7 +99,7 @@ class Sessions:
         audit: Audit,
     ) -> None:
         self._registry = registry
-        self._catalogue = catalogue
+        self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
         self._probing = probing
@@ -118,7 +131,7 @@ class Sessions:
         for said in self._said:
             said.connected(cluster)
         try:
-            yield Session(self._catalogue, accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
             for said in self._said:
                 said.lost(cluster, self._now())
@@ -190,12 +203,14 @@ class Sessions:
                     for name, body in changes.items()
                 }
                 await self._registry.offers.set_exports(cluster, exports, self._now())
+                self._note_exports(cluster, (service for service, export in exports.items() if export))
             case records.GATEWAY:
                 gateways = _read(GatewayRecord, changes)
                 for gateway in filter(None, gateways.values()):
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
+                self._note_gateways(cluster, filter(None, gateways.values()))
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.JWT_KEYS if changes:
@@ -208,6 +223,20 @@ class Sessions:
                 await self._registry.members.leave(cluster, self._now())
                 self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
+
+    def _note_exports(self, cluster: ClusterName, services: Iterable[ServiceName]) -> None:
+        """Write down which of *services* are taken and not passed on."""
+        for service in services:
+            if not (ruling := self._broadcast.judge.export(cluster, service)):
+                self._audit.record("refused", cluster, what="export", name=str(service), reason=ruling.reason)
+
+    def _note_gateways(self, cluster: ClusterName, gateways: Iterable[GatewayRecord]) -> None:
+        """Write down at which of their addresses *gateways* are taken and not passed on."""
+        for gateway in gateways:
+            for address in gateway.addresses:
+                if not (ruling := self._broadcast.judge.address(cluster, address)):
+                    told = {"what": "gateway", "name": gateway.name, "reason": ruling.reason}
+                    self._audit.record("refused", cluster, **told)
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""

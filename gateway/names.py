@@ -25,9 +25,7 @@ VIP_HEADER: Final = "x-fed-vip"  # the cluster that is called, likewise
 IDENTITY_KEY: Final = "envoy.tls.certificate_mappers.on_demand_secret"  # Envoy's own name for it
 # The clusters that a gateway loads at their first use; what gateways dial each other by is always there.
 ON_DEMAND: Final = ("vip|", "local|")
-CALLED_VIP: Final = (
-    "vip|%DOWNSTREAM_LOCAL_ADDRESS%"  # what an egress makes of a connection: `vip_cluster`'s name
-)
+CALLED_VIP: Final = "vip|%DOWNSTREAM_LOCAL_ADDRESS%"  # of a connection an egress makes `vip_cluster`'s name
 
 CLUSTER_KEY: Final = "envoy.tcp_proxy.cluster"  # likewise
 ANCHORS: Final = "anchors|"

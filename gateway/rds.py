@@ -47,8 +47,8 @@ _ANOTHER_ENDPOINT: Final = RetryPolicy(
 _ANY_WORKLOAD: Final = StringMatcher(safe_regex=RegexMatcher(regex="spiffe://[^/]+/ns/.+"))
 
 
-def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -> VirtualHost:
-    """Lead *authority* to *cluster*, for those that *allow* names, or any workload if it names nobody."""
+def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern] | None) -> VirtualHost:
+    """Lead *authority* to *cluster*, for those that *allow* names, or any workload if there is none."""
     action = RouteAction(
         cluster=cluster,
         timeout=FOREVER,
@@ -65,14 +65,18 @@ def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -
     return host
 
 
-def _callers(allow: Iterable[CallerPattern]) -> Any:
-    """Rules that let in exactly *allow*."""
-    wanted = [_matcher(pattern) for pattern in sorted(allow, key=lambda p: p.text)] or [_ANY_WORKLOAD]
+def _callers(allow: Iterable[CallerPattern] | None) -> Any:
+    """Rules that let in exactly *allow*, or any workload if there is none."""
+    wanted = [_ANY_WORKLOAD]
+    if allow is not None:
+        wanted = [_matcher(pattern) for pattern in sorted(allow, key=lambda p: p.text)]
     principals = [
         Principal(authenticated=Principal.Authenticated(principal_name=matcher)) for matcher in wanted
     ]
-    policy = Policy(permissions=[Permission(any=True)], principals=principals)
-    rules = Rules(action=Rules.ALLOW, policies={"callers": policy})
+    policies = {}
+    if principals:  # Envoy takes no policy without one; without a policy nobody is let in
+        policies["callers"] = Policy(permissions=[Permission(any=True)], principals=principals)
+    rules = Rules(action=Rules.ALLOW, policies=policies)
     return packed(RBACPerRoute(rbac=RBAC(rules=rules)))
 
 

@@ -29,7 +29,6 @@ _HEADER: Final = struct.Struct(">HH")
 _HEADER_CHARACTERS: Final = 6
 _LONGEST: Final = 4096
 _PREFIX = re.compile(r"fg([a-z])(\d+)\.")
-_LONGEST_PREFIX: Final = len("fgj1.")
 
 
 class TokenKind(Enum):

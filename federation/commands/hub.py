@@ -81,9 +81,9 @@ from pki.lifetimes import Lifetimes
 @click.option(
     "--hub-cert-lifetime",
     type=Duration(),
-    default="30d",
+    default="90d",
     show_default=True,
-    help="How long the hub's own certificate is good; renewed at half of it.",
+    help="How long the hub's own certificate is good, at most as long as the hub CA; renewed at half of it.",
 )
 @click.option(
     "--grace",

@@ -36,7 +36,8 @@ TABLE = Table(
 def hubs(output: Output) -> None:
     """Show the hubs that run, and which of them is elected.
 
-    Any of them knows all that have the same store. The elected one takes the steps of a root rollover, renews the hub CA, sweeps up and
-    follows foreign bundles; everything else is done by whichever hub is asked.
+    Any of them knows all that have the same store. The elected one takes the steps of a root rollover,
+    renews the hub CA, sweeps up and follows foreign bundles; everything else is done by whichever hub
+    is asked.
     """
     output.records(records(hub().get("/v1/hubs"), "hubs"), TABLE)

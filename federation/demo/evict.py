@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from federation.demo.fleet import PYTHON, Fleet
 from federation.demo.process import Process
-from federation.demo.scenario import Report, raise_first_cluster, start_gateways
+from federation.demo.scenario import Report, raise_three, start_gateways
 from federation.demo.stage import Stage
 from federation.demo.tally import Made
 from federation.demo.under_load import Loads, load, want_no_failure
@@ -36,15 +36,7 @@ _READY_WITHIN = 20.0
 
 def show_evict(fleet: Fleet, stage: Stage, report: Report) -> None:
     """The command comes back, and nothing of the cluster is let in or heard any more."""
-    onprem, cloud = fleet.world.sites
-    edge = fleet.world.edge
-    if edge is None:
-        raise ValueError("this scenario has a third site")
-    raise_first_cluster(fleet, stage, onprem, cloud)
-    for site in (cloud, edge):
-        with stage.step(f"{site.cluster}: fedgate join, and a gateway") as step:
-            start_gateways(fleet, site, fleet.join(site, fleet.make_token(site)))
-            step.says = f"{site.cluster} has joined; its agent and gateway are up"
+    onprem, cloud, edge = raise_three(fleet, stage)
     with load(fleet, stage, report, [(edge, onprem), (onprem, onprem)], new=30.0) as neighbours:
         calls = _Calls(fleet, neighbours, to_it=(edge, cloud), by_it=(cloud, onprem))
         with stage.step("cloud calls its neighbours, and they call it") as step:

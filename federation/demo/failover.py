@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from federation.demo.fleet import Fleet
 from federation.demo.process import Process
-from federation.demo.scenario import Report, raise_first_cluster, start_gateways
+from federation.demo.scenario import Report, raise_three
 from federation.demo.stage import Stage
 from federation.demo.tally import Killing
 from federation.demo.topology import Host
@@ -27,15 +27,7 @@ _READY_WITHIN = 15.0
 
 def show_failover(fleet: Fleet, stage: Stage, report: Report) -> None:
     """Calls go on elsewhere, in the same connect."""
-    onprem, cloud = fleet.world.sites
-    edge = fleet.world.edge
-    if edge is None:
-        raise ValueError("this scenario has a third site")
-    raise_first_cluster(fleet, stage, onprem, cloud)
-    for site in (cloud, edge):
-        with stage.step(f"{site.cluster}: fedgate join, and a gateway") as step:
-            start_gateways(fleet, site, fleet.join(site, fleet.make_token(site)))
-            step.says = f"{site.cluster} has joined; its agent and gateway are up"
+    onprem, cloud, edge = raise_three(fleet, stage)
     killed: list[Killing] = []
     with load(fleet, stage, report, [(edge, cloud)], new=60.0) as loads:
         with stage.step("calls go to the nearer cluster") as step:

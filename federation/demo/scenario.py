@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from federation.demo.calls import Call, Kind, call, kinds, resolve
 from federation.demo.fleet import Fleet
@@ -67,14 +68,30 @@ def raise_clusters(fleet: Fleet, stage: Stage, report: Report) -> None:
     raise_first_cluster(fleet, stage, onprem, cloud)
     token = fleet.make_token(cloud)
     began = time.perf_counter()
-    with stage.step("cloud: fedgate join, and a gateway") as step:
-        start_gateways(fleet, cloud, fleet.join(cloud, token))
-        step.says = "cloud has joined; its agent and gateway are up"
+    _join(fleet, stage, cloud, token)
     with stage.step(f"a first call from onprem to {cloud.answers_as}") as step:
         attempts = _first_call(fleet, kinds(cloud.ports)[0], onprem, cloud)
         report.join_to_first_call = time.perf_counter() - began
         step.says = f"first call across, {report.join_to_first_call:.1f} s after cloud's `fedgate join` began"
         step.says += f", try {attempts}" if attempts > 1 else ""
+
+
+def raise_three(fleet: Fleet, stage: Stage) -> tuple[Site, Site, Site]:
+    """The hub and three clusters, the third one without backends of its own: onprem, cloud and edge."""
+    onprem, cloud = fleet.world.sites
+    edge = fleet.world.edge
+    if edge is None:
+        raise ValueError("this scenario has a third site")
+    raise_first_cluster(fleet, stage, onprem, cloud)
+    for site in (cloud, edge):
+        _join(fleet, stage, site, fleet.make_token(site))
+    return onprem, cloud, edge
+
+
+def _join(fleet: Fleet, stage: Stage, site: Site, token: Path) -> None:
+    with stage.step(f"{site.cluster}: fedgate join, and a gateway") as step:
+        start_gateways(fleet, site, fleet.join(site, token))
+        step.says = f"{site.cluster} has joined; its agent and gateway are up"
 
 
 def raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -> None:
@@ -84,9 +101,7 @@ def raise_first_cluster(fleet: Fleet, stage: Stage, onprem: Site, cloud: Site) -
     with stage.step("fedgate hub") as step:
         fleet.start_hub()
         step.says = f"the hub is up, at {fleet.world.hub_address}"
-    with stage.step("onprem: fedgate join, and a gateway") as step:
-        start_gateways(fleet, onprem, fleet.join(onprem, fleet.make_token(onprem)))
-        step.says = "onprem has joined; its agent and gateway are up"
+    _join(fleet, stage, onprem, fleet.make_token(onprem))
     with stage.step("sample services") as step:
         fleet.wait_listening(samples)
         step.says = f"the sample services {onprem.answers_as} and {cloud.answers_as} are up"

@@ -7,6 +7,9 @@ FederationError
 │   ├── Compacted            a watch asked for history that is gone: list again
 │   ├── LeaseNotFound        a lease that has run out or never was
 │   └── InvalidRequest       a transaction or revision that no store may accept
+├── BackupNotTaken           a hub of which no backup can be taken now
+├── BackupUnusable           a file that is no backup, or not all of one
+├── HubThere                 a backup was to be restored to where a hub is already
 ├── UnreadableRecord         a record of a newer schema, or one that is damaged
 ├── Contention               others changed the same records again and again meanwhile
 ├── TokenRefused             a join token that does not open the door; `code` says why
@@ -17,6 +20,9 @@ FederationError
 ├── NotOurWorkload           an identity that is no workload's of this cluster
 ├── UnknownTrust             a trust domain outside that nobody said to believe
 ├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
+├── UnknownGrant             a grant that is not written down
+├── GrantExists              a grant under a name that is taken
+├── GrantsChanged            grants that somebody else has changed meanwhile
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -72,6 +78,9 @@ from federation.errors.asking import NobodyHere as NobodyHere
 from federation.errors.asking import NotAdmitted as NotAdmitted
 from federation.errors.asking import NotFound as NotFound
 from federation.errors.asking import WaitedInVain as WaitedInVain
+from federation.errors.backup import BackupNotTaken as BackupNotTaken
+from federation.errors.backup import BackupUnusable as BackupUnusable
+from federation.errors.backup import HubThere as HubThere
 from federation.errors.base import Exit as Exit
 from federation.errors.base import FederationError as FederationError
 from federation.errors.hubs import AuthoritiesDiffer as AuthoritiesDiffer
@@ -92,10 +101,13 @@ from federation.errors.lab import StepFailed as StepFailed
 from federation.errors.members import BundleNotFetched as BundleNotFetched
 from federation.errors.members import ClusterEvicted as ClusterEvicted
 from federation.errors.members import ClusterExists as ClusterExists
+from federation.errors.members import GrantExists as GrantExists
+from federation.errors.members import GrantsChanged as GrantsChanged
 from federation.errors.members import NotEvicted as NotEvicted
 from federation.errors.members import NotOurWorkload as NotOurWorkload
 from federation.errors.members import TokenRefused as TokenRefused
 from federation.errors.members import UnknownCluster as UnknownCluster
+from federation.errors.members import UnknownGrant as UnknownGrant
 from federation.errors.members import UnknownToken as UnknownToken
 from federation.errors.members import UnknownTrust as UnknownTrust
 from federation.errors.members import VipsExhausted as VipsExhausted

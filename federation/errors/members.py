@@ -99,6 +99,41 @@ class BundleNotFetched(FederationError):
         self.reason = reason
 
 
+class UnknownGrant(FederationError):
+    """A grant that is not written down."""
+
+    code = "grant-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate grant list` shows those that are"
+
+    def __init__(self, grant: str) -> None:
+        super().__init__(f"there is no grant {grant}")
+        self.grant = grant
+
+
+class GrantExists(FederationError):
+    """A grant under a name that is taken."""
+
+    code = "grant-exists"
+    exit_code = Exit.CONFLICT
+    hint = "give it another name, or say --replace"
+
+    def __init__(self, grant: str) -> None:
+        super().__init__(f"there is a grant {grant} already")
+        self.grant = grant
+
+
+class GrantsChanged(FederationError):
+    """Grants that somebody else has changed meanwhile."""
+
+    code = "grants-changed"
+    exit_code = Exit.CONFLICT
+    hint = "look at what they are now, and do it again"
+
+    def __init__(self) -> None:
+        super().__init__("the grants were changed by somebody else meanwhile")
+
+
 class UnknownToken(FederationError):
     """A join token that is not in the registry."""
 

@@ -6,7 +6,7 @@ that is not a member, or that is leaving, is there and has no effect.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
@@ -22,6 +22,8 @@ from clusters.model import (
 )
 from federation.registry import keyspace
 from federation.registry.codec import decode
+from federation.registry.grants import Grants
+from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
     AliveRecord,
@@ -46,12 +48,14 @@ class Change:
     """What may look different now: imports, members, what everybody shares, foreign trust domains.
 
     `hubs`: which hubs run, or which is elected. `authorities`: the files of root and hub CA, or the rollover.
+    With *verdicts* also what clusters are told of that which is their own, whatever it is.
     """
 
     services: frozenset[ServiceName] = frozenset()
     clusters: frozenset[ClusterName] = frozenset()
     federation: bool = False
     trusts: frozenset[str] = frozenset()
+    verdicts: bool = False
     hubs: bool = False
     authorities: bool = False
 
@@ -64,12 +68,13 @@ class Change:
             frozenset().union(*(change.clusters for change in told)),
             any(change.federation for change in told),
             frozenset().union(*(change.trusts for change in told)),
+            any(change.verdicts for change in told),
             any(change.hubs for change in told),
             any(change.authorities for change in told),
         )
 
     def __bool__(self) -> bool:
-        shared = self.federation or self.hubs or self.authorities
+        shared = self.federation or self.verdicts or self.hubs or self.authorities
         return bool(self.services or self.clusters or self.trusts or shared)
 
 
@@ -77,9 +82,15 @@ NOTHING = Change()
 
 
 class Clusterset:
-    """All clusters and services, for whoever asks. Only its mirror changes it."""
+    """All clusters and services, for whoever asks. Only its mirror changes it.
 
-    def __init__(self) -> None:
+    With *one_machine* all clusters are on the hub's own machine, where loopback is one place.
+    """
+
+    def __init__(self, *, one_machine: bool = False) -> None:
+        self._one_machine = one_machine
+        self._grants = Grants()
+        self._judge: Judge | None = None
         self._federation: Federation | None = None
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
@@ -122,12 +133,34 @@ class Clusterset:
     @property
     def services(self) -> tuple[ServiceName, ...]:
         """All services that some member exports, by name."""
-        return tuple(sorted(name for name in self._exports if self._exporters(name)))
+        return tuple(sorted(name for name in self._exports if self.exporters(name)))
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides by the grants as they are, among the members that there are."""
+        if self._judge is None:
+            ranges = self._federation.vip_ranges if self._federation else ()
+            self._judge = Judge(self._grants, self.clusters, ranges, one_machine=self._one_machine)
+        return self._judge
+
+    def exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
+        """The members that may export *service* and do, with what they have of it."""
+        exports, judge = self._exports.get(service, {}), self.judge
+        return {
+            name: record
+            for name, record in exports.items()
+            if self._counts(name) and judge.export(name, service)
+        }
+
+    def index(self, service: ServiceName) -> int | None:
+        """The place of *service* in every VIP range, if it has one."""
+        record = self._services.get(service)
+        return record.index if record else None
 
     def import_(self, service: ServiceName) -> Import | None:
-        """*service*, merged over all members that export it; `None` when nobody does."""
+        """*service*, merged over all members that may export it and do; `None` when nobody does."""
         record = self._services.get(service)
-        return merge(service, record.index, self._exporters(service)) if record else None
+        return merge(service, record.index, self.exporters(service)) if record else None
 
     def imports(self) -> Iterator[Import]:
         """All services of the set, by name."""
@@ -163,6 +196,14 @@ class Clusterset:
         """What a cluster exports."""
         return {service: record.export for service, record in self._exported_by.get(name, {}).items()}
 
+    def exported(self, name: ClusterName, service: ServiceName) -> ExportRecord | None:
+        """What a cluster says of *service*, also if it may not export it; None if it does not."""
+        return self._exports.get(service, {}).get(name)
+
+    def gateways(self, name: ClusterName) -> Mapping[str, GatewayRecord]:
+        """The gateways that a cluster says it has, also where they may not be."""
+        return self._gateways.get(name, {})
+
     def record(self, name: ClusterName) -> ClusterRecord | None:
         """What is written of a member."""
         return self._clusters.get(name) if self._counts(name) else None
@@ -185,8 +226,10 @@ class Clusterset:
         """
         match keyspace.parts(key):
             case ("federation",):
-                self._federation = _read(key, value, Federation)
+                self._federation, self._judge = _read(key, value, Federation), None
                 return Change(federation=True)
+            case ("grants",):
+                return self._apply_grants(_read(key, value, Grants) or Grants())
             case ("clusters", name):
                 return self._apply_cluster(cluster_name(name), _read(key, value, ClusterRecord))
             case ("status", name):
@@ -225,8 +268,21 @@ class Clusterset:
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:
         """A cluster that comes or goes takes what it exports with it."""
+        counted = self._counts(name)
         _set(self._clusters, name, record)
-        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}))
+        moved = self._counts(name) is not counted
+        if moved:
+            self._judge = None
+        verdicts = moved and self.judge.restricts_callers
+        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}), verdicts=verdicts)
+
+    def _apply_grants(self, grants: Grants) -> Change:
+        """Other grants change what is exported by them, and touch nothing else."""
+        before = self.judge
+        self._grants, self._judge = grants, None
+        pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
+        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
         _set_in(self._exports, service, name, record)
@@ -239,13 +295,23 @@ class Clusterset:
         record = self._clusters.get(name)
         return record is not None and record.state is ClusterState.ACTIVE
 
-    def _exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
-        exports = self._exports.get(service, {})
-        return {name: record for name, record in exports.items() if self._counts(name)}
-
     def _gateways_of(self, name: ClusterName) -> tuple[GatewayRecord, ...]:
-        gateways = self._gateways.get(name, {})
-        return tuple(gateways[gateway] for gateway in sorted(gateways))
+        """The gateways of a cluster, at those of their addresses where they may be."""
+        found = []
+        for _, gateway in sorted(self._gateways.get(name, {}).items()):
+            addresses = tuple(a for a in gateway.addresses if self.judge.address(name, a))
+            if addresses:
+                found.append(
+                    gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
+                )
+        return tuple(found)
+
+
+def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
+    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
+    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
+        return True
+    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:

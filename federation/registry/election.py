@@ -122,8 +122,7 @@ class Election:
         else:
             await self._registry.store.keep_alive(self._lease)
             await self._stand(self._lease)
-        if not await self._tell():
-            raise HubNameTaken(self.name, ())
+        await self._tell()
 
     async def _stand(self, lease: LeaseId) -> None:
         """See who is elected; if that is nobody, or this hub before it was started again, be it."""

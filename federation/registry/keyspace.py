@@ -11,6 +11,7 @@
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
     fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
+    fedgate/grants                                who may export what to whom
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
@@ -26,6 +27,7 @@ from clusters.model import ClusterName, ServiceName
 
 ROOT = "fedgate/"
 FEDERATION = f"{ROOT}federation"
+GRANTS = f"{ROOT}grants"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"

@@ -20,6 +20,7 @@ from federation.registry.guarded import Guarded
 from federation.registry.ledger import Ledger, Plan
 from federation.registry.members import Members
 from federation.registry.offers import Offers
+from federation.registry.policies import Policies
 from federation.registry.rollovers import Rollovers
 from federation.registry.store import Compare, Store
 from federation.registry.tokens import Tokens
@@ -36,6 +37,7 @@ class Registry:
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
         self.trusts = Trusts(self._ledger)
+        self.policies = Policies(self._ledger)
         self.offers = Offers(self._ledger, capacity, self._turn)
         self.members = Members(self._ledger, self.offers, self.tokens)
         self.rollovers = Rollovers(self._ledger)

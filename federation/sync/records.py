@@ -14,6 +14,7 @@ from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
+from clusters.verdict import Verdict
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -44,11 +45,24 @@ ROOTS: Final = "roots"
 # A trust domain outside of the federation, and what it is known by.
 FOREIGN: Final = "fedgate.v1.TrustBundle"
 
+# What the hub says to a cluster of something that it has published, by `service/NAME` or `gateway/NAME`.
+VERDICT: Final = "fedgate.v1.Verdict"
+
 FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN, VERDICT)
 
 Record: TypeAlias = (
-    Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust | JwtKeys | TrustBundle
+    Export
+    | GatewayRecord
+    | Federation
+    | Member
+    | Import
+    | Probes
+    | Anchors
+    | Trust
+    | JwtKeys
+    | TrustBundle
+    | Verdict
 )
 R = TypeVar("R", bound=Record)
 
@@ -74,6 +88,8 @@ def name_of(record: Record) -> str:
             return record.gateway or _OF_THE_AGENT
         case Trust():
             return ROOTS
+        case Verdict():
+            return f"{record.of}/{record.name}"
 
 
 def encode(record: Record) -> Resource:

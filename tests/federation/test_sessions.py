@@ -19,6 +19,7 @@ from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
+from federation.registry.grants import Default, Defaults, Grants
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -97,7 +98,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
-        broadcast.catalogue,
+        broadcast,
         lambda: NOW,
         doorkeeper,
         probing,
@@ -255,6 +256,24 @@ async def test_a_session_that_a_rejoin_has_overtaken_says_nothing_any_more(hub: 
         with pytest.raises(SyncRefused, match="as it joined last"):
             await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
     assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_what_is_not_granted_is_taken_passed_on_to_nobody_and_written_down(hub: Hub) -> None:
+    await hub.registry.policies.set(Grants(Defaults(exports=Default.DENY)), 0)
+    await until(lambda: hub.broadcast.judge.restricts_callers)
+    gateway = GatewayRecord("gw-1", ("127.0.0.1",))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        await session.accept(records.GATEWAY, {"gw-1": records.encode(gateway).body})
+        await until(lambda: session.catalogue.names(records.VERDICT) == {"service/shop/cart", "gateway/gw-1"})
+    assert hub.published(records.IMPORT) == set()
+    assert [event.details["reason"] for event in hub.audit.waiting if event.action == "refused"] == [
+        "no grant lets onprem export shop/cart",
+        "127.0.0.1 is loopback, another place for each that dials it",
+    ]
+    written = (await hub.registry.policies.get()).revision
+    await hub.registry.policies.set(Grants(), written)
+    await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
 
 
 async def test_an_agent_whose_clock_is_a_minute_off_is_refused(hub: Hub) -> None:

@@ -49,6 +49,7 @@ MESSAGES: dict[str, type[Message]] = {
 
 CAPTURES = ("loopback", "redirect")
 ROLES = ("ingress-only", "egress-only")
+GRANTED = ("served-to-those-granted", "served-to-nobody")
 PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
@@ -59,7 +60,7 @@ SHOWN = {
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
     "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES]),
-    "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain"]),
+    "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain", *GRANTED]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }
 

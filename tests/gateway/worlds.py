@@ -12,6 +12,7 @@ from clusters.model import (
     Offering,
     Port,
     Protocol,
+    ServiceName,
     VipRange,
 )
 from gateway.spec import Capture, GatewaySpec, Role, without_ipv6
@@ -140,6 +141,17 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         BOTH,
     ),
     "served-to-a-trust-domain": (_allowing("spiffe://cloud.fed.example/*"), BOTH),
+    "served-to-those-granted": (
+        replace(_allowing(), callers={ServiceName("shop", "cart"): (CLOUD, ONPREM)}),
+        BOTH,
+    ),
+    "served-to-nobody": (
+        replace(
+            _allowing("spiffe://edge.fed.example/ns/shop/sa/frontend"),
+            callers={ServiceName("shop", "cart"): (CLOUD,)},
+        ),
+        BOTH,
+    ),
     "ingress-only": (
         view(imported("cart", CLOUD), services=(local_service("cart", "10.0.0.21"),), members=MEMBERS),
         INGRESS,
