@@ -21,6 +21,7 @@ from clusters.errors import InvalidName, InvalidValue
 from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
+from clusters.revoked import check as check_revoked
 from pki.errors import PkiError
 from pki.spiffe import federation_domain, trust_domain_of
 
@@ -344,11 +345,12 @@ class GatewayRecord:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """All that a cluster's source says, at one moment."""
+    """All that a cluster's source says, at one moment, without the workloads that its agent has `revoked`."""
 
     services: Mapping[ServiceName, LocalService] = field(default_factory=dict)
     workloads: tuple[Workload, ...] = ()
     gateways: tuple[GatewayRecord, ...] = ()
+    revoked: tuple[str, ...] = ()
 
 
 # --- what crosses -----------------------------------------------------------------------------
@@ -412,7 +414,7 @@ class Member:
     """A cluster of the set as the others see it.
 
     `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
-    which its JWT-SVIDs are known.
+    which its JWT-SVIDs are known. `revoked` are workloads of it that are nobody now, as `NAMESPACE/NAME`.
     """
 
     name: ClusterName
@@ -420,8 +422,10 @@ class Member:
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
     jwt_keys: tuple[JwtKey, ...] = ()
+    revoked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_revoked(self.name, self.revoked)
         cluster, _, domain = self.trust_domain.partition(".")
         try:
             trust_domain_of(cluster, domain)

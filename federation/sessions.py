@@ -14,6 +14,7 @@ from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Anchors, Probes
+from clusters.revoked import Revoked
 from clusters.trust import Trust
 from federation.anchoring import Anchoring
 from federation.audit import Audit
@@ -184,6 +185,7 @@ class Sessions:
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
+        revoked = await self._registry.members.revoked(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.of(cluster)
         return {
@@ -193,6 +195,7 @@ class Sessions:
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
+            records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
     async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -215,6 +218,10 @@ class Sessions:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.JWT_KEYS if changes:
                 await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+            case records.REVOKED if changes:
+                revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
+                await self._registry.members.set_revoked(cluster, revoked)
+                self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
@@ -266,15 +273,22 @@ class Sessions:
 
 def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
     """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
-    if others := changes.keys() - {cluster}:
-        raise ChangesRejected(f"{cluster} tells of the JWT keys of {', '.join(sorted(others))}")
-    keys = _read(JwtKeys, changes)[cluster] or JwtKeys(cluster)
+    keys = _of_itself(cluster, JwtKeys, changes) or JwtKeys(cluster)
     for key in keys.keys:
         try:
             public_key(key.x, key.y)
         except PkiError as error:
             raise ChangesRejected(f"JWT key {key.id}: {error}") from error
     return keys
+
+
+def _of_itself(
+    cluster: ClusterName, kind: type[records.R], changes: Mapping[str, bytes | None]
+) -> records.R | None:
+    """The one record of *kind* that *cluster* has of itself; ChangesRejected if it tells of others'."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the {kind.__name__} of {', '.join(sorted(others))}")
+    return _read(kind, changes)[cluster]
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

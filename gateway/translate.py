@@ -26,6 +26,7 @@ from gateway.view import (
     localities,
     providers,
     reachable,
+    revoked,
     sources,
     tunnels,
     vips_by_port,
@@ -67,7 +68,7 @@ def _translated(
         "members": _members(view, spec, before),
         "ways": _ways(view, taken, before),
         "capture": _capture(view, spec, before, changed),
-        "routes": _routes(spec, services, before, changed),
+        "routes": _routes(view, spec, services, before, changed),
         "callers": _callers(view, spec, before),
     }
     kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
@@ -294,6 +295,7 @@ def _callers(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
 
 
 def _routes(
+    view: ClusterView,
     spec: GatewaySpec,
     services: Mapping[ServiceName, Part],
     before: Snapshot,
@@ -302,9 +304,11 @@ def _routes(
     """The ingress's table, put together from what each service adds to it."""
     if not spec.is_ingress:
         return Part()
-    if "routes" in before.shared and all(was.routes == now.routes for was, now in changed):
+    gone = revoked(view)
+    same = "routes" in before.shared and gone == revoked(before.view)
+    if same and all(was.routes == now.routes for was, now in changed):
         return before.shared["routes"]
     by_name = sorted(services.items(), key=lambda item: (item[0].namespace, item[0].name))
     hosts = [route for _, part in by_name for route in part.routes]
-    table = rds.table(rds.head(), [*hosts, rds.serialized(rds.unknown())])
+    table = rds.table(rds.head(gone), [*hosts, rds.serialized(rds.unknown())])
     return Part(((ROUTE, framed(names.INGRESS, table)),))

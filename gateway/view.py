@@ -21,6 +21,7 @@ from clusters.model import (
     TrafficPolicy,
     Workload,
 )
+from clusters.revoked import ids
 from pki.spiffe import trust_domain_of
 
 
@@ -42,6 +43,14 @@ def _claims(offer: Offer) -> dict[str, list[Workload]]:
         for address in workload.addresses:
             claims.setdefault(address, {})[workload.namespace, workload.name] = workload
     return {address: list(claimants.values()) for address, claimants in claims.items()}
+
+
+def revoked(view: ClusterView) -> tuple[str, ...]:
+    """The SPIFFE IDs of workloads that are nobody now; of its own the cluster knows better than the hub."""
+    home = trust_domain_of(view.home, view.federation.domain)
+    others = {m.trust_domain: m.revoked for m in view.members.values() if m.name != view.home and m.revoked}
+    told = others | {home: view.offer.revoked}
+    return tuple(sorted(str(each) for domain, workloads in told.items() for each in ids(domain, workloads)))
 
 
 def reachable(members: Iterable[Member]) -> dict[ClusterName, Member]:

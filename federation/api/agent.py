@@ -153,7 +153,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         done = "reinstated" if asked.undo else "revoked"
         audit.record(done, str(spiffe_id), actor=actor_of(request))
         cannot = [f.report.name for f in agent.fronts() if f.report.cannot_sever]
-        return json_response({"spiffe_id": str(spiffe_id), "state": done, "calls_stay_open_at": cannot})
+        told = {"calls_stay_open_at": cannot, "hub_connected": agent.link.connected}
+        return json_response({"spiffe_id": str(spiffe_id), "state": done, **told})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)

@@ -217,6 +217,7 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+        "revoked": member.revoked if member else (),
     }
 
 

@@ -18,6 +18,7 @@ FederationError
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── NotOurWorkload           an identity that is no workload's of this cluster
+├── TooManyRevoked           one more workload to revoke than can be
 ├── UnknownTrust             a trust domain outside that nobody said to believe
 ├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
 ├── UnknownGrant             a grant that is not written down
@@ -106,6 +107,7 @@ from federation.errors.members import GrantsChanged as GrantsChanged
 from federation.errors.members import NotEvicted as NotEvicted
 from federation.errors.members import NotOurWorkload as NotOurWorkload
 from federation.errors.members import TokenRefused as TokenRefused
+from federation.errors.members import TooManyRevoked as TooManyRevoked
 from federation.errors.members import UnknownCluster as UnknownCluster
 from federation.errors.members import UnknownGrant as UnknownGrant
 from federation.errors.members import UnknownToken as UnknownToken

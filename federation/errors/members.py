@@ -76,6 +76,18 @@ class NotOurWorkload(FederationError):
         self.hint = f"want spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME; others are revoked at their agents"
 
 
+class TooManyRevoked(FederationError):
+    """More workloads of one cluster revoked than others can be told of."""
+
+    code = "too-many-revoked"
+    exit_code = Exit.CONFLICT
+    hint = "undo those that are long gone from the source, and whose last certificate has ended"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} workloads of this cluster are revoked already")
+        self.most = most
+
+
 class UnknownTrust(FederationError):
     """A trust domain outside that nobody said to believe."""
 

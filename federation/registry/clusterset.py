@@ -20,6 +20,7 @@ from clusters.model import (
     ServiceName,
     cluster_name,
 )
+from clusters.revoked import Revoked
 from federation.registry import keyspace
 from federation.registry.codec import decode
 from federation.registry.grants import Grants
@@ -96,6 +97,7 @@ class Clusterset:
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
         self._jwt_keys: dict[ClusterName, JwtKeys] = {}
+        self._revoked: dict[ClusterName, Revoked] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
         self._exports: dict[ServiceName, dict[ClusterName, ExportRecord]] = {}
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
@@ -173,9 +175,15 @@ class Clusterset:
         record = self._clusters.get(name)
         if record is None or not self._counts(name):
             return None
-        held = self._jwt_keys.get(name)
-        jwt_keys = held.keys if held else ()
-        return Member(name, record.trust_domain, record.anchors, self._gateways_of(name), jwt_keys)
+        keys, revoked = self._jwt_keys.get(name), self._revoked.get(name)
+        return Member(
+            name,
+            record.trust_domain,
+            record.anchors,
+            self._gateways_of(name),
+            keys.keys if keys else (),
+            revoked.workloads if revoked else (),
+        )
 
     def members(self) -> Iterator[Member]:
         """All clusters as the others see them, by name."""
@@ -240,6 +248,9 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("jwt-keys", name):
                 _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("revoked", name):
+                _set(self._revoked, cluster_name(name), _read(key, value, Revoked))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("gateways", name, gateway):
                 _set_in(self._gateways, cluster_name(name), gateway, _read(key, value, GatewayRecord))

@@ -5,6 +5,7 @@
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
+    fedgate/revoked/CLUSTER                       workloads of it that are nobody now
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
@@ -60,6 +61,11 @@ def alive(name: ClusterName) -> str:
 def jwt_keys(name: ClusterName) -> str:
     """The keys by which a member's JWT-SVIDs are known."""
     return f"{ROOT}jwt-keys/{name}"
+
+
+def revoked(name: ClusterName) -> str:
+    """The workloads of a member that are nobody now."""
+    return f"{ROOT}revoked/{name}"
 
 
 def gateways(name: ClusterName) -> str:

@@ -13,6 +13,7 @@ from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
 from clusters.reports import Probe, Probes
+from clusters.revoked import Revoked
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
@@ -165,6 +166,22 @@ async def test_jwt_keys_of_others_and_what_is_no_key_are_rejected(hub: Hub) -> N
             with pytest.raises(ChangesRejected):
                 await session.accept(records.JWT_KEYS, {name: records.encode(keys).body})
     assert (hub.member(ONPREM).jwt_keys, hub.member(CLOUD).jwt_keys) == ((), ())
+
+
+async def test_whom_an_agent_has_revoked_is_told_to_everybody_until_it_is_undone(hub: Hub) -> None:
+    revoked = records.encode(Revoked(ONPREM, ("shop/web",)))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.REVOKED, {ONPREM: revoked.body})
+    await until(lambda: hub.member(ONPREM).revoked == ("shop/web",))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.REVOKED] == {ONPREM: revoked.version}
+        for of in (CLOUD, ONPREM):
+            told = records.encode(Revoked(of, ("shop/api",)))
+            with pytest.raises((ChangesRejected, UnreadableRecord)):
+                await session.accept(records.REVOKED, {CLOUD: told.body})
+        await session.accept(records.REVOKED, {ONPREM: None})
+    await until(lambda: hub.member(ONPREM).revoked == ())
+    assert hub.member(CLOUD).revoked == ()
 
 
 async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:

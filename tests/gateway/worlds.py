@@ -9,6 +9,7 @@ from clusters.model import (
     GatewayRecord,
     Locality,
     Member,
+    Offer,
     Offering,
     Port,
     Protocol,
@@ -66,6 +67,7 @@ EGRESS = replace(BOTH, roles=frozenset({Role.EGRESS}))
 HOME = member(ONPREM, "192.0.2.10", anchors=(ONPREM_CA,))
 AWAY = member(CLOUD, "198.51.100.10", "198.51.100.11", anchors=(CLOUD_CA,))
 MEMBERS = (HOME, AWAY)
+CART = local_service("cart", "10.0.0.21")
 FRONTEND = workload("frontend", "10.0.0.11", "fd00::11")
 
 
@@ -137,6 +139,13 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
     "served-to-some": (
         _allowing(
             "spiffe://cloud.fed.example/ns/shop/sa/*", "spiffe://onprem.fed.example/ns/shop/sa/frontend"
+        ),
+        BOTH,
+    ),
+    "but-not-to-the-revoked": (
+        replace(
+            view(members=(HOME, replace(AWAY, revoked=("shop/batch",)))),
+            offer=Offer({CART.service: CART}, revoked=("shop/web",)),
         ),
         BOTH,
     ),
