@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import TypeVar
 
 from clusters.errors import ClusterError
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address, label
+from clusters.model import (
+    ClusterName,
+    Export,
+    GatewayRecord,
+    ServiceName,
+    host,
+    host_address,
+    is_address,
+    label,
+)
 from federation.audit import Audit
 from federation.errors import UnreadableRecord, VipsExhausted
 from federation.registry.judge import Judge, Ruling
