@@ -62,3 +62,20 @@ def test_a_kind_that_only_a_newer_side_knows_is_passed_over() -> None:
 def test_nobody_may_tell_what_was_not_asked_for() -> None:
     with pytest.raises(SyncRefused, match="asked for 'secret'"):
         Link(Catalogue(), (), [Subscription(EXPORT)]).told(Response("secret", "1"))
+
+
+def test_what_alone_is_refused_is_shown_and_told_again_when_it_changes_or_on_the_next_connection() -> None:
+    published, taken = one(EXPORT, "cart", "1"), Subscription(EXPORT, {"cart": "0"})
+    published.update(EXPORT, {"db": Resource("db", "1", b"1")})
+    agent, hub = Link(published, (EXPORT,), []), Link(Catalogue(), (), [taken])
+    published.listen(agent.changed)
+    (told,) = agent.asked(hub.open()[0].request)
+    assert agent.asked(hub.applied(told.response, {"cart": "too large"}).request) == []
+    assert agent.not_taken == {EXPORT: {"cart": "too large"}}
+    assert taken.held == {"cart": "0", "db": "1"}
+    again = Link(published, (EXPORT,), [])
+    assert [tell.response.changes for tell in again.asked(hub.open()[0].request)] == [{"cart": b"1"}]
+    published.update(EXPORT, {"cart": Resource("cart", "2", b"2")})
+    (told,) = agent.flush()
+    agent.asked(hub.applied(told.response, {}).request)
+    assert agent.not_taken == {}
