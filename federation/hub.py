@@ -124,6 +124,7 @@ async def _serve(settings: HubSettings) -> None:
             registry,
             mirror.clusterset,
             probing,
+            anchoring,
             addresses,
             utc_now,
             upkeep.rotate,
