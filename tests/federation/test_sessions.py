@@ -324,7 +324,7 @@ async def test_a_cluster_that_changes_too_much_waits_and_others_do_not(hub: Hub)
         hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as flooding,
         hub.sessions.session(hub.peer(CLOUD), Hello(CLOUD, NOW)) as quiet,
     ):
-        flood = asyncio.create_task(
+        flood = asyncio.ensure_future(
             flooding.accept(records.EXPORT, {f"shop/s-{n}": None for n in range(9_000)})
         )
         await until(lambda: any(event.details.get("what") == "rate" for event in hub.audit.waiting))
