@@ -21,6 +21,7 @@ from clusters.errors import InvalidName, InvalidValue
 from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
+from clusters.staleness import HELD, Staleness
 from pki.errors import PkiError
 from pki.spiffe import federation_domain, trust_domain_of
 
@@ -265,6 +266,7 @@ class LocalService:
     down: tuple[str, ...] = ()
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -363,6 +365,7 @@ class Export:
     ready_endpoints: int = 0
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
@@ -370,12 +373,13 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Offering:
-    """One cluster's part in an imported service."""
+    """One cluster's part in an imported service; what becomes of it when that cluster is away is its own."""
 
     cluster: ClusterName
     ports: tuple[Port, ...]
     ready_endpoints: int
     weight: int = Traffic().weight
+    staleness: Staleness = HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +416,7 @@ class Member:
     """A cluster of the set as the others see it.
 
     `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
-    which its JWT-SVIDs are known.
+    which its JWT-SVIDs are known. `away` is since when no hub hears of its agent, by the hub's clock.
     """
 
     name: ClusterName
@@ -420,6 +424,7 @@ class Member:
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
     jwt_keys: tuple[JwtKey, ...] = ()
+    away: datetime | None = None
 
     def __post_init__(self) -> None:
         cluster, _, domain = self.trust_domain.partition(".")

@@ -11,7 +11,7 @@ import uvloop
 
 from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
-from federation import paths, secret_files
+from federation import absence, paths, secret_files
 from federation.anchoring import Anchoring
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
@@ -158,6 +158,7 @@ async def _serve(settings: HubSettings) -> None:
             upkeep.run(),
             steward.run(),
             store.tend(),
+            absence.watch(mirror.clusterset, registry.members, utc_now),
             follower.run(),
             *((web.follow(),) if web else ()),
         )

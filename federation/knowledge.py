@@ -5,7 +5,7 @@ rejected, and an issuing CA that does not lead to our root, or could sign for ot
 root is taken only from those whom we trust already.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -25,11 +25,14 @@ from clusters.model import (
     VipRange,
     cluster_name,
 )
+from clusters.reports import Probes
 from federation.errors import ChangesRejected
+from federation.judging import Judging
 from federation.last_view import Owners, Received
 from federation.log import Log
 from federation.roots import Roots
 from federation.sync import records
+from federation.sync.client import LinkState
 from gateway.view import sources
 from pki.authority import from_pem
 from pki.bundle import check_issuing_ca
@@ -65,6 +68,7 @@ class Knowledge:
         self._own_ranges = vip_ranges
         self._now = now
         self._followers: list[Callable[[Learned], None]] = []
+        self.judging = Judging(home)
         self.view = ClusterView(
             home,
             received.federation,
@@ -75,12 +79,13 @@ class Knowledge:
             trusts=received.trusts,
         )
         self._members = dict(received.members)
+        self._imports: Mapping[ServiceName, Import] = received.imports
         self._owners = dict(owners.last) if owners else {}
 
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
-        return Received(self.view.federation, self._members, self.view.imports, self.view.trusts)
+        return Received(self.view.federation, self._members, self._imports, self.view.trusts)
 
     @property
     def owners(self) -> Owners:
@@ -113,7 +118,7 @@ class Knowledge:
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
-        self._members = {}
+        self._members, self._imports = {}, {}
         self._learn(replace(self.view, members={}, imports={}, trusts={}), frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -129,13 +134,16 @@ class Knowledge:
                 self._accept_trusts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
-        imports = dict(self.view.imports)
+        told, imports = dict(self._imports), dict(self.view.imports)
         for name, body in changes.items():
             if body is None:
+                told.pop(ServiceName.parse(name), None)
                 imports.pop(ServiceName.parse(name), None)
             else:
                 imported = records.decode(Import, name, body)
-                imports[imported.service] = imported
+                told[imported.service] = imported
+                imports[imported.service] = self.judging.judged(imported)
+        self._imports = told
         services = frozenset(ServiceName.parse(name) for name in changes)
         self._learn(replace(self.view, imports=imports), services)
 
@@ -177,6 +185,14 @@ class Knowledge:
                 outside(name, self.view.federation.domain)
                 trusts[name] = _readable(records.decode(TrustBundle, name, body))
         self._learn(replace(self.view, trusts=trusts))
+
+    def judge(self, probes: Iterable[Probes], link: LinkState) -> None:
+        """Send calls nowhere that nobody hears of, by each export's own contract. Call it every `TICK`."""
+        if self.judging.look(self._members, self._imports, probes, link, self._now()):
+            judged = {name: self.judging.judged(imported) for name, imported in self._imports.items()}
+            imports, services = renewed(self.view.imports, judged)
+            log.warning("clusters judged by their absence", services=len(services))
+            self._learn(replace(self.view, imports=imports), frozenset(services))
 
     def reconsider(self) -> None:
         """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
@@ -236,7 +252,9 @@ def _readable(bundle: TrustBundle) -> TrustBundle:
 def export_of(service: LocalService) -> Export:
     """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
     ports = tuple(sorted(p.port for p in service.ports))
-    return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
+    return Export(
+        service.service, ports, len(service.ready), service.traffic, service.passthrough, service.staleness
+    )
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

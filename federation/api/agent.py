@@ -31,6 +31,7 @@ from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.inventory import Held
+from federation.knowledge import Knowledge
 from federation.reporting import ADMIN_PATH
 from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
@@ -79,6 +80,8 @@ class Agent(Protocol):
     async def leave(self) -> None: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def knowledge(self) -> Knowledge: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     async def services(_: web.Request) -> web.StreamResponse:
         view = agent.view
         endpoints = partial(endpoints_document, view.offer, agent.standings)
-        return json_response(services_document(view.imports.values(), view.vips, endpoints))
+        standing = agent.knowledge.judging.told
+        return json_response(services_document(view.imports.values(), view.vips, standing, endpoints))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
         origin = request.query.get("from") or agent.view.home

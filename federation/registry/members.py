@@ -14,6 +14,7 @@ from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
 from federation.registry.records import (
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     StatusRecord,
@@ -213,7 +214,8 @@ class Members:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
+            back = Delete(keyspace.away(name))
+            return Plan(lease, [held.put(AliveRecord(now), lease), back], [member.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)
@@ -228,6 +230,21 @@ class Members:
     async def disconnect(self, lease: LeaseId) -> None:
         """The connection is over."""
         await self._ledger.store.revoke(lease)
+
+    async def miss(self, name: ClusterName, now: datetime) -> None:
+        """Say that the cluster is away, unless it is connected or that was said before."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            _active(name, member)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            held = await self._ledger.read(keyspace.away(name), AwayRecord)
+            if alive.record is not None or held.record is not None:
+                return Plan(None)
+            when = [member.unchanged, alive.unchanged, held.unchanged]
+            return Plan(None, [held.put(AwayRecord(now))], when)
+
+        await self._ledger.transact(f"absence of cluster {name}", plan)
 
     # --- leaving
 
@@ -303,8 +320,8 @@ class Members:
                 return Plan(None)
             status = await self._ledger.read(keyspace.status(name), StatusRecord)
             alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            keys = Delete(keyspace.jwt_keys(name))
-            return Plan(None, [held.delete(), status.delete(), alive.delete(), keys], [held.unchanged])
+            rest = [Delete(keyspace.jwt_keys(name)), Delete(keyspace.away(name))]
+            return Plan(None, [held.delete(), status.delete(), alive.delete(), *rest], [held.unchanged])
 
         await self._ledger.transact(f"leave of cluster {name}", plan)
 
