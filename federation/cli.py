@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Show how this cluster's agent is doing."),
         "clusters": ("clusters", "Show the clusters of the set."),
+        "grant": ("grant", "Say who may export what to whom."),
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),
@@ -56,6 +57,7 @@ _ALIASES = {
     "gw": "gateways",
     "tokens": "token",
     "cert": "certs",
+    "grants": "grant",
 }
 COMPLETE_VARIABLE = "_FEDGATE_COMPLETE"
 _BROKEN_PIPE = 128 + 13

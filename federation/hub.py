@@ -28,7 +28,7 @@ from federation.issuance.server import issuance_handler
 from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.outside import begin
-from federation.own_address import is_wildcard, joined, own_address
+from federation.own_address import is_loopback, is_wildcard, joined, own_address
 from federation.probing import Probing
 from federation.registry.clusterset import Change
 from federation.registry.mirror import Mirror
@@ -90,16 +90,14 @@ async def _serve(settings: HubSettings) -> None:
         federation = Federation(settings.domain, (), ranges)
         await registry.set_federation(told(federation, authority.roots[0], rollover, addresses))
         await registry.tidy(utc_now())
-        mirror = Mirror(store)
+        mirror = Mirror(store, one_machine=all(is_loopback(host) for host, _ in advertised))
         broadcast = Broadcast(mirror.clusterset)
         changes = mirror.changes()
         broadcast.follow(await anext(changes))
 
         probing, anchoring, trusting = Probing(), Anchoring(), Trusting()
         doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-        sessions = Sessions(
-            registry, broadcast.catalogue, utc_now, doorkeeper, probing, anchoring, trusting, audit
-        )
+        sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, trusting, audit)
         sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
         issuance = Issuance(
             authority, registry, mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace

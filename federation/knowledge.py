@@ -26,6 +26,7 @@ from clusters.model import (
     cluster_name,
 )
 from clusters.reports import Probes
+from clusters.verdict import Published, Verdict
 from federation.errors import ChangesRejected
 from federation.judging import Judging
 from federation.last_view import Owners, Received
@@ -77,7 +78,9 @@ class Knowledge:
             imports=received.imports,
             handed_on=owners.handed_on if owners else None,
             trusts=received.trusts,
+            callers=_callers(received.verdicts),
         )
+        self.verdicts = dict(received.verdicts)
         self._members = dict(received.members)
         self._imports: Mapping[ServiceName, Import] = received.imports
         self._owners = dict(owners.last) if owners else {}
@@ -85,7 +88,8 @@ class Knowledge:
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
-        return Received(self.view.federation, self._members, self._imports, self.view.trusts)
+        view = self.view
+        return Received(view.federation, self._members, self._imports, view.trusts, self.verdicts)
 
     @property
     def owners(self) -> Owners:
@@ -103,6 +107,7 @@ class Knowledge:
             records.MEMBER: _versions(tuple(received.members.values())),
             records.IMPORT: _versions(tuple(received.imports.values())),
             records.FOREIGN: _versions(tuple(received.trusts.values())),
+            records.VERDICT: _versions(tuple(received.verdicts.values())),
         }
 
     def follow(self, follower: Callable[[Learned], None]) -> None:
@@ -118,8 +123,9 @@ class Knowledge:
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
-        self._members, self._imports = {}, {}
-        self._learn(replace(self.view, members={}, imports={}, trusts={}), frozenset(self.view.imports))
+        self._members, self._imports, self.verdicts = {}, {}, {}
+        nothing = replace(self.view, members={}, imports={}, trusts={}, callers={})
+        self._learn(nothing, frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
         """Take what the hub says, all of it or nothing; raises ChangesRejected or UnreadableRecord."""
@@ -132,6 +138,8 @@ class Knowledge:
                 await self._accept_federation(changes)
             case records.FOREIGN:
                 self._accept_trusts(changes)
+            case records.VERDICT:
+                self._accept_verdicts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
         told, imports = dict(self._imports), dict(self.view.imports)
@@ -194,6 +202,17 @@ class Knowledge:
             log.warning("clusters judged by their absence", services=len(services))
             self._learn(replace(self.view, imports=imports), frozenset(services))
 
+    def _accept_verdicts(self, changes: Mapping[str, bytes | None]) -> None:
+        verdicts = dict(self.verdicts)
+        for name, body in changes.items():
+            if body is None:
+                verdicts.pop(name, None)
+            else:
+                verdicts[name] = records.decode(Verdict, name, body)
+        callers = _callers(verdicts)
+        self.verdicts = verdicts
+        self._learn(replace(self.view, callers=callers))
+
     def reconsider(self) -> None:
         """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
         doubted = {
@@ -247,6 +266,15 @@ def _readable(bundle: TrustBundle) -> TrustBundle:
     except PkiError as error:
         raise ChangesRejected(f"bundle of {bundle.trust_domain}: {error}") from error
     return bundle
+
+
+def _callers(verdicts: Mapping[str, Verdict]) -> Mapping[ServiceName, tuple[ClusterName, ...]]:
+    """Who may call each service of ours that not all may call."""
+    return {
+        ServiceName.parse(verdict.name): verdict.callers
+        for verdict in verdicts.values()
+        if verdict.of is Published.SERVICE and verdict.callers is not None
+    }
 
 
 def export_of(service: LocalService) -> Export:

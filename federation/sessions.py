@@ -1,11 +1,11 @@
 """The hub's end of every agent's stream: what agents are told, and what is taken from them.
 
-All members are told the same, so there is one catalogue for all. What an agent says goes into the
-registry under its own cluster's name, which is the one in its certificate.
+What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says
+goes into the registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,14 +14,17 @@ from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
 from clusters.reports import Anchors, Probes
+from clusters.revoked import Revoked
 from clusters.trust import Trust
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.facing import Faces, Facing
 from federation.log import Log
 from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
+from federation.registry.judge import Judge
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.rollover.trusting import Trusting
@@ -48,6 +51,16 @@ class Broadcast:
     def __init__(self, clusterset: Clusterset) -> None:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
+        self._faces = Faces(clusterset)
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides what is for whom."""
+        return self._clusterset.judge
+
+    def facing(self, cluster: ClusterName) -> Facing:
+        """The catalogue as *cluster* is to read it."""
+        return Facing(cluster, self.catalogue, self._faces)
 
     def follow(self, change: Change) -> None:
         """Bring the catalogue to what the clusterset says now of what *change* names."""
@@ -57,6 +70,7 @@ class Broadcast:
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
+        self._faces.follow(change)
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -78,7 +92,7 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        catalogue: Catalogue,
+        broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
         probing: Probing,
@@ -87,7 +101,7 @@ class Sessions:
         audit: Audit,
     ) -> None:
         self._registry = registry
-        self._catalogue = catalogue
+        self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
         self._probing = probing
@@ -119,7 +133,7 @@ class Sessions:
         for said in self._said:
             said.connected(cluster)
         try:
-            yield Session(self._catalogue, accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
             for said in self._said:
                 said.lost(cluster, self._now())
@@ -172,6 +186,7 @@ class Sessions:
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
+        revoked = await self._registry.members.revoked(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.of(cluster)
         return {
@@ -181,6 +196,7 @@ class Sessions:
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
+            records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
     async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -191,16 +207,22 @@ class Sessions:
                     for name, body in changes.items()
                 }
                 await self._registry.offers.set_exports(cluster, exports, self._now())
+                self._note_exports(cluster, (service for service, export in exports.items() if export))
             case records.GATEWAY:
                 gateways = _read(GatewayRecord, changes)
                 for gateway in filter(None, gateways.values()):
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
                 await self._registry.offers.set_gateways(cluster, gateways)
+                self._note_gateways(cluster, filter(None, gateways.values()))
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.JWT_KEYS if changes:
                 await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+            case records.REVOKED if changes:
+                revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
+                await self._registry.members.set_revoked(cluster, revoked)
+                self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
@@ -209,6 +231,20 @@ class Sessions:
                 await self._registry.members.leave(cluster, self._now())
                 self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
+
+    def _note_exports(self, cluster: ClusterName, services: Iterable[ServiceName]) -> None:
+        """Write down which of *services* are taken and not passed on."""
+        for service in services:
+            if not (ruling := self._broadcast.judge.export(cluster, service)):
+                self._audit.record("refused", cluster, what="export", name=str(service), reason=ruling.reason)
+
+    def _note_gateways(self, cluster: ClusterName, gateways: Iterable[GatewayRecord]) -> None:
+        """Write down at which of their addresses *gateways* are taken and not passed on."""
+        for gateway in gateways:
+            for address in gateway.addresses:
+                if not (ruling := self._broadcast.judge.address(cluster, address)):
+                    told = {"what": "gateway", "name": gateway.name, "reason": ruling.reason}
+                    self._audit.record("refused", cluster, **told)
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""
@@ -238,15 +274,22 @@ class Sessions:
 
 def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
     """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
-    if others := changes.keys() - {cluster}:
-        raise ChangesRejected(f"{cluster} tells of the JWT keys of {', '.join(sorted(others))}")
-    keys = _read(JwtKeys, changes)[cluster] or JwtKeys(cluster)
+    keys = _of_itself(cluster, JwtKeys, changes) or JwtKeys(cluster)
     for key in keys.keys:
         try:
             public_key(key.x, key.y)
         except PkiError as error:
             raise ChangesRejected(f"JWT key {key.id}: {error}") from error
     return keys
+
+
+def _of_itself(
+    cluster: ClusterName, kind: type[records.R], changes: Mapping[str, bytes | None]
+) -> records.R | None:
+    """The one record of *kind* that *cluster* has of itself; ChangesRejected if it tells of others'."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the {kind.__name__} of {', '.join(sorted(others))}")
+    return _read(kind, changes)[cluster]
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

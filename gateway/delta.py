@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import Protocol
 
 WILDCARD = "*"
 
@@ -92,6 +93,22 @@ class KindStatus:
     pending: int
     refused: int
     rejected: Mapping[str, str]
+
+
+class Served(Protocol):
+    """What a stream tells of: the newest resources, as they are for the one who reads it."""
+
+    def get(self, kind: str, name: str) -> Resource | None:
+        """The resource, if there is one."""
+        ...
+
+    def names(self, kind: str) -> Set[str]:
+        """The names of all there is of *kind*."""
+        ...
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
+        ...
 
 
 class Catalogue:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 
-from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Response, Standing
+from gateway.delta import WILDCARD, KindStatus, Request, Resource, Response, Served, Standing
 
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_NAMES = 10_000
@@ -48,7 +48,7 @@ class Stream:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Served,
         order: Order | None = None,
         *,
         max_names: int = MAX_NAMES,

@@ -8,7 +8,7 @@ import msgspec
 from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
 from clusters.model import Import, Offer, Offering, Port, ServiceName
-from clusters.staleness import Verdict
+from clusters.staleness import CONNECTED, Verdict
 from federation.health.standings import Standings
 
 
@@ -26,10 +26,14 @@ def _unknown(_: ServiceName) -> dict[str, object]:
     return {}
 
 
+def _heard_of(_: Offering) -> Verdict:
+    return CONNECTED
+
+
 def services_document(
     imports: Iterable[Import],
     vips: Callable[[Import], tuple[str, ...]],
-    standing: Callable[[Offering], Verdict],
+    standing: Callable[[Offering], Verdict] = _heard_of,
     endpoints: Callable[[ServiceName], dict[str, object]] = _unknown,
 ) -> dict[str, object]:
     """The services of the clusterset, by name, each exporter with its *standing*.

@@ -13,13 +13,14 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, Offering, VipRange, cluster_name
+from clusters.model import ClusterName, ClusterView, Import, Offering, VipRange, cluster_name
 from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
 from federation.api.eviction import Watched
+from federation.api.grants import add_grants
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -33,6 +34,7 @@ from federation.inventory import Held
 from federation.log import Log
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
+from federation.registry.outlook import imports_for
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.trust.follower import Follower
@@ -44,6 +46,7 @@ log = Log(__name__)
 
 _LONGEST_TTL = timedelta(days=7)
 _LONGEST_WAIT = 600.0
+_MAX_BODY = 1 << 20  # all grants in one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def hub_application(
     async def check(_: web.Request) -> web.StreamResponse:
         return json_response({"checks": list(_checks(hub))})
 
-    app = application()
+    app = application(_MAX_BODY)
     if token_file is not None:
         app.middlewares.append(_bearer(token_file))
     app.router.add_get("/v1/clusters", clusters)
@@ -153,6 +156,7 @@ def hub_application(
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
     add_trust(app, hub.follower, hub.audit)
+    add_grants(app, hub.registry.policies, hub.clusterset, hub.audit)
     add_rotate(app, hub.rotate)
     for add in more:
         add(app)
@@ -216,6 +220,7 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+        "revoked": member.revoked if member else (),
     }
 
 
@@ -293,8 +298,15 @@ def _view(hub: Hub, home: ClusterName) -> ClusterView:
         federation,
         own or federation.vip_ranges,
         members={m.name: m for m in hub.clusterset.members()},
-        imports={i.service: i for i in hub.clusterset.imports()},
+        imports={i.service: i for i in _imports(hub, home)},
     )
+
+
+def _imports(hub: Hub, home: ClusterName) -> Iterable[Import]:
+    """The services that *home* has; all of them for the hub itself."""
+    if hub.clusterset.record(home) is None:
+        return hub.clusterset.imports()
+    return imports_for(hub.clusterset, home)
 
 
 def _checks(hub: Hub) -> Iterable[Check]:

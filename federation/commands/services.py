@@ -41,6 +41,13 @@ def _traffic(service: Record, _: datetime) -> str:
     return f"{policy}: " + ", ".join(f"{text(c.get('name'))} {text(c.get('weight'))}" for c in offered)
 
 
+def _trouble(service: Record, _: datetime) -> str:
+    """How the exporters disagree; or why the hub does not pass on what this cluster has."""
+    if refused := service.get("refused"):
+        return f"refused: {text(refused)}"
+    return text(service.get("conflict"))
+
+
 TABLE = Table(
     "services",
     (
@@ -49,7 +56,7 @@ TABLE = Table(
         Column("CLUSTERS", _clusters, flexible=True),
         Column("TRAFFIC", _traffic, wide=True, flexible=True),
         plain("VIPS", "vips", flexible=True),
-        plain("CONFLICT", "conflict", flexible=True),
+        Column("CONFLICT", _trouble, flexible=True),
         plain("DNS-NAME", "dns_name", wide=True, flexible=True),
     ),
     name=_name,

@@ -18,8 +18,12 @@ FederationError
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── NotOurWorkload           an identity that is no workload's of this cluster
+├── TooManyRevoked           one more workload to revoke than can be
 ├── UnknownTrust             a trust domain outside that nobody said to believe
 ├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
+├── UnknownGrant             a grant that is not written down
+├── GrantExists              a grant under a name that is taken
+├── GrantsChanged            grants that somebody else has changed meanwhile
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -86,10 +90,14 @@ from federation.errors.lab import StepFailed as StepFailed
 from federation.errors.members import BundleNotFetched as BundleNotFetched
 from federation.errors.members import ClusterEvicted as ClusterEvicted
 from federation.errors.members import ClusterExists as ClusterExists
+from federation.errors.members import GrantExists as GrantExists
+from federation.errors.members import GrantsChanged as GrantsChanged
 from federation.errors.members import NotEvicted as NotEvicted
 from federation.errors.members import NotOurWorkload as NotOurWorkload
 from federation.errors.members import TokenRefused as TokenRefused
+from federation.errors.members import TooManyRevoked as TooManyRevoked
 from federation.errors.members import UnknownCluster as UnknownCluster
+from federation.errors.members import UnknownGrant as UnknownGrant
 from federation.errors.members import UnknownToken as UnknownToken
 from federation.errors.members import UnknownTrust as UnknownTrust
 from federation.errors.members import VipsExhausted as VipsExhausted

@@ -6,7 +6,7 @@ that is not a member, or that is leaving, is there and has no effect.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -21,8 +21,11 @@ from clusters.model import (
     ServiceName,
     cluster_name,
 )
+from clusters.revoked import Revoked
 from federation.registry import keyspace
 from federation.registry.codec import decode
+from federation.registry.grants import Grants
+from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
     AliveRecord,
@@ -42,12 +45,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What may look different now: imports, members, what everybody shares, foreign trust domains."""
+    """What may look different now: imports, members, what everybody shares, foreign trust domains.
+
+    With *verdicts* also what clusters are told of that which is their own, whatever it is.
+    """
 
     services: frozenset[ServiceName] = frozenset()
     clusters: frozenset[ClusterName] = frozenset()
     federation: bool = False
     trusts: frozenset[str] = frozenset()
+    verdicts: bool = False
 
     @classmethod
     def joined(cls, changes: Iterable["Change"]) -> "Change":
@@ -58,25 +65,33 @@ class Change:
             frozenset().union(*(change.clusters for change in told)),
             any(change.federation for change in told),
             frozenset().union(*(change.trusts for change in told)),
+            any(change.verdicts for change in told),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.clusters or self.federation or self.trusts)
+        return bool(self.services or self.clusters or self.federation or self.trusts or self.verdicts)
 
 
 NOTHING = Change()
 
 
 class Clusterset:
-    """All clusters and services, for whoever asks. Only its mirror changes it."""
+    """All clusters and services, for whoever asks. Only its mirror changes it.
 
-    def __init__(self) -> None:
+    With *one_machine* all clusters are on the hub's own machine, where loopback is one place.
+    """
+
+    def __init__(self, *, one_machine: bool = False) -> None:
+        self._one_machine = one_machine
+        self._grants = Grants()
+        self._judge: Judge | None = None
         self._federation: Federation | None = None
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
         self._away: dict[ClusterName, AwayRecord] = {}
         self._jwt_keys: dict[ClusterName, JwtKeys] = {}
+        self._revoked: dict[ClusterName, Revoked] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
         self._exports: dict[ServiceName, dict[ClusterName, ExportRecord]] = {}
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
@@ -104,12 +119,34 @@ class Clusterset:
     @property
     def services(self) -> tuple[ServiceName, ...]:
         """All services that some member exports, by name."""
-        return tuple(sorted(name for name in self._exports if self._exporters(name)))
+        return tuple(sorted(name for name in self._exports if self.exporters(name)))
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides by the grants as they are, among the members that there are."""
+        if self._judge is None:
+            ranges = self._federation.vip_ranges if self._federation else ()
+            self._judge = Judge(self._grants, self.clusters, ranges, one_machine=self._one_machine)
+        return self._judge
+
+    def exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
+        """The members that may export *service* and do, with what they have of it."""
+        exports, judge = self._exports.get(service, {}), self.judge
+        return {
+            name: record
+            for name, record in exports.items()
+            if self._counts(name) and judge.export(name, service)
+        }
+
+    def index(self, service: ServiceName) -> int | None:
+        """The place of *service* in every VIP range, if it has one."""
+        record = self._services.get(service)
+        return record.index if record else None
 
     def import_(self, service: ServiceName) -> Import | None:
-        """*service*, merged over all members that export it; `None` when nobody does."""
+        """*service*, merged over all members that may export it and do; `None` when nobody does."""
         record = self._services.get(service)
-        return merge(service, record.index, self._exporters(service)) if record else None
+        return merge(service, record.index, self.exporters(service)) if record else None
 
     def imports(self) -> Iterator[Import]:
         """All services of the set, by name."""
@@ -122,10 +159,16 @@ class Clusterset:
         record = self._clusters.get(name)
         if record is None or not self._counts(name):
             return None
-        held = self._jwt_keys.get(name)
-        jwt_keys = held.keys if held else ()
-        gateways = self._gateways_of(name)
-        return Member(name, record.trust_domain, record.anchors, gateways, jwt_keys, self.away(name))
+        keys, revoked = self._jwt_keys.get(name), self._revoked.get(name)
+        return Member(
+            name,
+            record.trust_domain,
+            record.anchors,
+            self._gateways_of(name),
+            keys.keys if keys else (),
+            revoked.workloads if revoked else (),
+            self.away(name),
+        )
 
     def members(self) -> Iterator[Member]:
         """All clusters as the others see them, by name."""
@@ -145,6 +188,14 @@ class Clusterset:
     def exports(self, name: ClusterName) -> Mapping[ServiceName, Export]:
         """What a cluster exports."""
         return {service: record.export for service, record in self._exported_by.get(name, {}).items()}
+
+    def exported(self, name: ClusterName, service: ServiceName) -> ExportRecord | None:
+        """What a cluster says of *service*, also if it may not export it; None if it does not."""
+        return self._exports.get(service, {}).get(name)
+
+    def gateways(self, name: ClusterName) -> Mapping[str, GatewayRecord]:
+        """The gateways that a cluster says it has, also where they may not be."""
+        return self._gateways.get(name, {})
 
     def record(self, name: ClusterName) -> ClusterRecord | None:
         """What is written of a member."""
@@ -173,8 +224,10 @@ class Clusterset:
         """
         match keyspace.parts(key):
             case ("federation",):
-                self._federation = _read(key, value, Federation)
+                self._federation, self._judge = _read(key, value, Federation), None
                 return Change(federation=True)
+            case ("grants",):
+                return self._apply_grants(_read(key, value, Grants) or Grants())
             case ("clusters", name):
                 return self._apply_cluster(cluster_name(name), _read(key, value, ClusterRecord))
             case ("status", name):
@@ -188,6 +241,9 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("jwt-keys", name):
                 _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("revoked", name):
+                _set(self._revoked, cluster_name(name), _read(key, value, Revoked))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("gateways", name, gateway):
                 _set_in(self._gateways, cluster_name(name), gateway, _read(key, value, GatewayRecord))
@@ -205,8 +261,21 @@ class Clusterset:
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:
         """A cluster that comes or goes takes what it exports with it."""
+        counted = self._counts(name)
         _set(self._clusters, name, record)
-        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}))
+        moved = self._counts(name) is not counted
+        if moved:
+            self._judge = None
+        verdicts = moved and self.judge.restricts_callers
+        return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}), verdicts=verdicts)
+
+    def _apply_grants(self, grants: Grants) -> Change:
+        """Other grants change what is exported by them, and touch nothing else."""
+        before = self.judge
+        self._grants, self._judge = grants, None
+        pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
+        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
         _set_in(self._exports, service, name, record)
@@ -219,13 +288,23 @@ class Clusterset:
         record = self._clusters.get(name)
         return record is not None and record.state is ClusterState.ACTIVE
 
-    def _exporters(self, service: ServiceName) -> Mapping[ClusterName, ExportRecord]:
-        exports = self._exports.get(service, {})
-        return {name: record for name, record in exports.items() if self._counts(name)}
-
     def _gateways_of(self, name: ClusterName) -> tuple[GatewayRecord, ...]:
-        gateways = self._gateways.get(name, {})
-        return tuple(gateways[gateway] for gateway in sorted(gateways))
+        """The gateways of a cluster, at those of their addresses where they may be."""
+        found = []
+        for _, gateway in sorted(self._gateways.get(name, {}).items()):
+            addresses = tuple(a for a in gateway.addresses if self.judge.address(name, a))
+            if addresses:
+                found.append(
+                    gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
+                )
+        return tuple(found)
+
+
+def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
+    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
+    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
+        return True
+    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:

@@ -6,12 +6,14 @@
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
     fedgate/away/CLUSTER                          since when it is missing, until it connects again
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
+    fedgate/revoked/CLUSTER                       workloads of it that are nobody now
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
     fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
+    fedgate/grants                                who may export what to whom
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
@@ -24,6 +26,7 @@ from clusters.model import ClusterName, ServiceName
 
 ROOT = "fedgate/"
 FEDERATION = f"{ROOT}federation"
+GRANTS = f"{ROOT}grants"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
@@ -58,6 +61,11 @@ def away(name: ClusterName) -> str:
 def jwt_keys(name: ClusterName) -> str:
     """The keys by which a member's JWT-SVIDs are known."""
     return f"{ROOT}jwt-keys/{name}"
+
+
+def revoked(name: ClusterName) -> str:
+    """The workloads of a member that are nobody now."""
+    return f"{ROOT}revoked/{name}"
 
 
 def gateways(name: ClusterName) -> str:

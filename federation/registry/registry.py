@@ -16,6 +16,7 @@ from federation.registry import keyspace
 from federation.registry.ledger import Ledger, Plan
 from federation.registry.members import Members
 from federation.registry.offers import Offers
+from federation.registry.policies import Policies
 from federation.registry.rollovers import Rollovers
 from federation.registry.store import Store
 from federation.registry.tokens import Tokens
@@ -29,6 +30,7 @@ class Registry:
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
         self.trusts = Trusts(self._ledger)
+        self.policies = Policies(self._ledger)
         self.offers = Offers(self._ledger, capacity)
         self.members = Members(self._ledger, self.offers, self.tokens)
         self.rollovers = Rollovers(self._ledger)

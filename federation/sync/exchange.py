@@ -10,7 +10,7 @@ from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.log import Log
 from federation.sync.frames import Ask, Bye, Frame, Tell
 from federation.sync.link import Link
-from gateway.delta import Catalogue, Response
+from gateway.delta import Response, Served
 
 Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[None]]
 Send = Callable[[Frame], Awaitable[None]]
@@ -32,7 +32,7 @@ class Session:
     *held* gives, by kind and name, the versions of what is here already from earlier connections.
     """
 
-    catalogue: Catalogue
+    catalogue: Served
     accept: Accept
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

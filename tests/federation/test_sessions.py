@@ -13,12 +13,14 @@ from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
 from clusters.reports import Probe, Probes
+from clusters.revoked import Revoked
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
+from federation.registry.grants import Default, Defaults, Grants
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -97,7 +99,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
-        broadcast.catalogue,
+        broadcast,
         lambda: NOW,
         doorkeeper,
         probing,
@@ -164,6 +166,22 @@ async def test_jwt_keys_of_others_and_what_is_no_key_are_rejected(hub: Hub) -> N
             with pytest.raises(ChangesRejected):
                 await session.accept(records.JWT_KEYS, {name: records.encode(keys).body})
     assert (hub.member(ONPREM).jwt_keys, hub.member(CLOUD).jwt_keys) == ((), ())
+
+
+async def test_whom_an_agent_has_revoked_is_told_to_everybody_until_it_is_undone(hub: Hub) -> None:
+    revoked = records.encode(Revoked(ONPREM, ("shop/web",)))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.REVOKED, {ONPREM: revoked.body})
+    await until(lambda: hub.member(ONPREM).revoked == ("shop/web",))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.REVOKED] == {ONPREM: revoked.version}
+        for of in (CLOUD, ONPREM):
+            told = records.encode(Revoked(of, ("shop/api",)))
+            with pytest.raises((ChangesRejected, UnreadableRecord)):
+                await session.accept(records.REVOKED, {CLOUD: told.body})
+        await session.accept(records.REVOKED, {ONPREM: None})
+    await until(lambda: hub.member(ONPREM).revoked == ())
+    assert hub.member(CLOUD).revoked == ()
 
 
 async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:
@@ -255,6 +273,24 @@ async def test_a_session_that_a_rejoin_has_overtaken_says_nothing_any_more(hub: 
         with pytest.raises(SyncRefused, match="as it joined last"):
             await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
     assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_what_is_not_granted_is_taken_passed_on_to_nobody_and_written_down(hub: Hub) -> None:
+    await hub.registry.policies.set(Grants(Defaults(exports=Default.DENY)), 0)
+    await until(lambda: hub.broadcast.judge.restricts_callers)
+    gateway = GatewayRecord("gw-1", ("127.0.0.1",))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+        await session.accept(records.GATEWAY, {"gw-1": records.encode(gateway).body})
+        await until(lambda: session.catalogue.names(records.VERDICT) == {"service/shop/cart", "gateway/gw-1"})
+    assert hub.published(records.IMPORT) == set()
+    assert [event.details["reason"] for event in hub.audit.waiting if event.action == "refused"] == [
+        "no grant lets onprem export shop/cart",
+        "127.0.0.1 is loopback, another place for each that dials it",
+    ]
+    written = (await hub.registry.policies.get()).revision
+    await hub.registry.policies.set(Grants(), written)
+    await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
 
 
 async def test_an_agent_whose_clock_is_a_minute_off_is_refused(hub: Hub) -> None:
