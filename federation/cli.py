@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Show how this cluster's agent is doing."),
         "clusters": ("clusters", "Show the clusters of the set."),
+        "hubs": ("hubs", "Show the hubs that run, and which of them is elected."),
         "grant": ("grant", "Say who may export what to whom."),
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),

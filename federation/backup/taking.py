@@ -2,7 +2,7 @@
 
 The hub may run meanwhile. In a rollover of the root the registry changes first and the files follow; a hub
 that starts brings its files after the registry. So files that are the same before and after the registry was
-read are such as a hub that starts can have.
+read are such as a hub that starts can have. Hubs on etcd have their files in the registry itself, sealed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,7 @@ from typing import Final
 from federation.backup import keys
 from federation.backup.form import Backup
 from federation.errors import BackupNotTaken
+from federation.registry.keyspace import AUTHORITIES
 from federation.registry.moving import UNFINISHED
 from federation.registry.store import NO_LEASE, Snapshot
 
@@ -37,7 +38,7 @@ async def take(
     records = {item.key: item.value for item in snapshot.items if item.lease == NO_LEASE}
     if UNFINISHED in records:
         raise BackupNotTaken(str(state), "its registry is not whole: a move or restore was cut short")
-    if not files:
+    if not files and AUTHORITIES not in records:
         raise BackupNotTaken(str(state), "it has no authorities", "name the --state of a hub")
     if not records:
         raise BackupNotTaken(str(state), "its registry is empty", "name the --state or --store of a hub")

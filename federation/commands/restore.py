@@ -10,7 +10,7 @@ from federation import paths
 from federation.commands.options import FILE, STATE
 from federation.commands.store_options import Entry, entry_options, location
 from federation.errors import HubThere
-from federation.registry.keyspace import ALIVE
+from federation.registry.keyspace import HUBS
 
 if TYPE_CHECKING:
     from federation.backup.form import Backup
@@ -60,8 +60,9 @@ async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entr
 
     shared = await EtcdStore.open(location(store, entry))
     try:
-        if (await shared.range(ALIVE, limit=1)).items:
-            raise HubThere("clusters are connected to a hub that uses the store: stop it first")
+        if running := (await shared.range(HUBS)).items:
+            names = ", ".join(item.key.removeprefix(HUBS) for item in running)
+            raise HubThere(f"these hubs use the store: {names}: stop them first")
         return await put_back(backup, state, shared, replace=replace)
     finally:
         await shared.close()

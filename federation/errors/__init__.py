@@ -38,6 +38,12 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── NotElected               what only the elected hub does was asked of another
+├── Deposed                  a write of a hub that is not the elected one any more
+├── HubNameTaken             another hub with the same store has this name
+├── PassphraseMissing        a hub on etcd without a passphrase
+├── AuthoritiesElsewhere     a store with a federation whose keys are in another hub's folder
+├── AuthoritiesDiffer        a state folder and a store of two federations
 ├── WebCertificateUnusable   a certificate for the bundle endpoint that cannot be shown
 ├── RolloverExists           a rollover of the root is under way already
 ├── NoRollover               no rollover is under way, or another one
@@ -78,6 +84,12 @@ from federation.errors.backup import BackupUnusable as BackupUnusable
 from federation.errors.backup import HubThere as HubThere
 from federation.errors.base import Exit as Exit
 from federation.errors.base import FederationError as FederationError
+from federation.errors.hubs import AuthoritiesDiffer as AuthoritiesDiffer
+from federation.errors.hubs import AuthoritiesElsewhere as AuthoritiesElsewhere
+from federation.errors.hubs import Deposed as Deposed
+from federation.errors.hubs import HubNameTaken as HubNameTaken
+from federation.errors.hubs import NotElected as NotElected
+from federation.errors.hubs import PassphraseMissing as PassphraseMissing
 from federation.errors.issuing import IssuanceRefused as IssuanceRefused
 from federation.errors.issuing import JwtKeyMissing as JwtKeyMissing
 from federation.errors.issuing import NoIdentity as NoIdentity

@@ -33,6 +33,9 @@ from federation.registry.records import (
     ClusterRecord,
     ClusterState,
     ExportRecord,
+    HubRecord,
+    LeaderRecord,
+    RolloverRecord,
     ServiceRecord,
     StatusRecord,
     TrustRecord,
@@ -47,6 +50,7 @@ V = TypeVar("V")
 class Change:
     """What may look different now: imports, members, what everybody shares, foreign trust domains.
 
+    `hubs`: which hubs run, or which is elected. `authorities`: the files of root and hub CA, or the rollover.
     With *verdicts* also what clusters are told of that which is their own, whatever it is.
     """
 
@@ -55,6 +59,8 @@ class Change:
     federation: bool = False
     trusts: frozenset[str] = frozenset()
     verdicts: bool = False
+    hubs: bool = False
+    authorities: bool = False
 
     @classmethod
     def joined(cls, changes: Iterable["Change"]) -> "Change":
@@ -66,10 +72,13 @@ class Change:
             any(change.federation for change in told),
             frozenset().union(*(change.trusts for change in told)),
             any(change.verdicts for change in told),
+            any(change.hubs for change in told),
+            any(change.authorities for change in told),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.clusters or self.federation or self.trusts or self.verdicts)
+        shared = self.federation or self.verdicts or self.hubs or self.authorities
+        return bool(self.services or self.clusters or self.trusts or shared)
 
 
 NOTHING = Change()
@@ -97,6 +106,11 @@ class Clusterset:
         self._exported_by: dict[ClusterName, dict[ServiceName, ExportRecord]] = {}
         self._services: dict[ServiceName, ServiceRecord] = {}
         self._trusts: dict[str, TrustRecord] = {}
+        self._hubs: dict[str, HubRecord] = {}
+        self.leader: LeaderRecord | None = None
+        """The hub that is elected."""
+        self.rollover: RolloverRecord | None = None
+        """The rollover of the root that is under way."""
 
     # --- asking
 
@@ -104,6 +118,11 @@ class Clusterset:
     def federation(self) -> Federation | None:
         """What is the same for everybody; `None` until the hub has written it down."""
         return self._federation
+
+    @property
+    def hubs(self) -> tuple[HubRecord, ...]:
+        """The hubs that run, by name."""
+        return tuple(self._hubs[name] for name in sorted(self._hubs))
 
     @property
     def clusters(self) -> tuple[ClusterName, ...]:
@@ -257,6 +276,17 @@ class Clusterset:
             case ("trust", trust_domain):
                 _set(self._trusts, trust_domain, _read(key, value, TrustRecord))
                 return Change(trusts=frozenset({trust_domain}))
+            case ("hubs", hub):
+                _set(self._hubs, hub, _read(key, value, HubRecord))
+                return Change(hubs=True)
+            case ("leader",):
+                self.leader = _read(key, value, LeaderRecord)
+                return Change(hubs=True)
+            case ("rollover",):
+                self.rollover = _read(key, value, RolloverRecord)
+                return Change(authorities=True)
+            case ("authorities",):
+                return Change(authorities=True)
         return NOTHING
 
     def _apply_cluster(self, name: ClusterName, record: ClusterRecord | None) -> Change:

@@ -17,8 +17,11 @@
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
+    fedgate/authorities                           root and hub CA with their sealed keys, for several hubs
+    fedgate/hubs/HUB                              a hub that runs: hangs on its lease
+    fedgate/leader                                the elected hub: hangs on its lease
 
-Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
+`alive`, `hubs` and `leader` hang on leases: a cluster that is not heard of keeps its other records.
 A cluster's name is in front of what is its own, so that one prefix holds it all.
 """
 
@@ -34,6 +37,9 @@ TRUSTS = f"{ROOT}trust/"
 ALIVE = f"{ROOT}alive/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
+AUTHORITIES = f"{ROOT}authorities"
+HUBS = f"{ROOT}hubs/"
+LEADER = f"{ROOT}leader"
 VIPS_NEXT = f"{ROOT}vips/next"
 VIPS_FREED = f"{ROOT}vips/freed/"
 
@@ -106,6 +112,11 @@ def trust(trust_domain: str) -> str:
 def proof(party: str) -> str:
     """That a cluster, or the hub, has proved to trust the root that is to come."""
     return f"{PROOFS}{party}"
+
+
+def hub(name: str) -> str:
+    """A hub that runs."""
+    return f"{HUBS}{name}"
 
 
 def freed(index: int) -> str:

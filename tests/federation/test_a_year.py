@@ -16,7 +16,7 @@ from federation.hub_certificate import HubCertificate
 from federation.hub_upkeep import HubUpkeep
 from federation.registry.records import RolloverRecord
 from federation.rollover.files import settle
-from federation.rollover.parties import HUB
+from federation.rollover.parties import hub_party
 from federation.rollover.phases import Step
 from federation.rollover.steward import Steward
 from federation.rollover.trusting import Trusting
@@ -128,7 +128,7 @@ class Rollover:
             name for name, m in self.world.members.items() if new in m.roots.certificates and not m.away
         ]
         if self.steward.authority.successor is not None:
-            for party in {HUB, *believing} - proofs.keys():
+            for party in {hub_party("hub"), *believing} - proofs.keys():
                 check_svid(
                     (self.steward.vault.state / "next-hub.pem").read_text(), [new], DOMAIN, self.world.clock()
                 )
@@ -144,9 +144,21 @@ async def test_a_year_passes_and_nothing_expires_and_nothing_is_signed_twice(tmp
     async with federation(tmp_path, hub) as world:
         shown = HubCertificate(tmp_path / "hub", hub, (), audit(), world.clock)
         vault = Vault(tmp_path / "hub")
-        steward = Steward(vault, hub, shown, world.registry, Trusting(), ("",), audit(), world.clock)
+        steward = Steward(
+            vault,
+            hub,
+            shown,
+            world.registry,
+            Trusting(),
+            ("",),
+            audit(),
+            world.clock,
+            "hub",
+            lambda: world.registry,
+            lambda _: {},
+        )
         rollover = Rollover(world, steward, tally)
-        upkeep = HubUpkeep(vault, hub, shown, steward.lock, audit(), world.clock)
+        upkeep = HubUpkeep(vault, hub, shown, steward.lock, audit(), world.clock, lambda: True)
         onprem, cloud = [await world.join(name, svid_lifetime=SVIDS) for name in (ONPREM, CLOUD)]
         seen = Seen()
         while (passed := world.clock() - NOW) < 365 * DAY:

@@ -27,11 +27,14 @@ class Hub:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.clock = Clock()
+        self.elected = True
         self.authority: HubAuthority = open_or_create(state, DOMAIN, None, NOW, lambda: None)
         self.authority.lifetimes = Lifetimes(hub=HUB_LIFETIME)
         self.certificate = HubCertificate(state, self.authority, ("hub.example",), audit(), self.clock)
         vault, lock = Vault(state), asyncio.Lock()
-        self.upkeep = HubUpkeep(vault, self.authority, self.certificate, lock, audit(), self.clock)
+        self.upkeep = HubUpkeep(
+            vault, self.authority, self.certificate, lock, audit(), self.clock, lambda: self.elected
+        )
 
     @property
     def shown(self) -> str:

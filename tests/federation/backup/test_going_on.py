@@ -13,7 +13,7 @@ import pytest
 
 from tests import requirements
 from tests.federation.registry.etcd_server import etcd, free_ports
-from tests.federation.test_hub_on_etcd import FEDGATE, environment, fedgate, hub
+from tests.federation.test_hub_on_etcd import FEDGATE, PASSPHRASE, environment, fedgate, hub
 
 SOURCE = "services: [{namespace: shop, name: catalog, ports: [8080], endpoints: [192.0.2.1]}]\n"
 
@@ -55,7 +55,7 @@ def test_a_hub_that_is_lost_goes_on_from_its_backup(on: str, short_path: Path) -
     join, sync = free_ports(2)
     passphrase, saved = short_path / "passphrase", short_path / "saved"
     passphrase.touch(mode=0o600)
-    passphrase.write_text("what the operator knows")
+    passphrase.write_text(PASSPHRASE)
     listen = ("--listen", f"127.0.0.1:{join}", "--sync-listen", f"127.0.0.1:{sync}")
     options = (*listen, "--advertise", f"127.0.0.1:{join}", "--passphrase-file", str(passphrase))
     with etcd(short_path) as (member,), ExitStack() as stack:
