@@ -41,6 +41,7 @@ class Members:
     core: Core
     broadcast: Broadcast
     probing: Probing
+    anchoring: Anchoring
     sessions: Sessions
     sync: SyncServer
     addresses: tuple[str, ...]
@@ -88,7 +89,7 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     host, port = host_port(settings.listen)
     port = await stack.enter_async_context(served_on_tls(face, host, port, core.certificate.tls))
     core.steward.own_addresses = _beside(host, port)
-    return Members(core, broadcast, probing, sessions, sync, addresses, utc_now())
+    return Members(core, broadcast, probing, anchoring, sessions, sync, addresses, utc_now())
 
 
 async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -> Follower:
@@ -100,6 +101,7 @@ async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -
         core.registry,
         clusterset,
         members.probing,
+        members.anchoring,
         core.addresses,
         utc_now,
         core.upkeep.rotate,

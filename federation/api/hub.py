@@ -16,10 +16,11 @@ from clusters.admission import SKEW_WARNED
 from clusters.model import ClusterName, ClusterView, Import, Offering, VipRange, cluster_name
 from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
+from federation.anchoring import Anchoring
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
-from federation.api.eviction import Watched
+from federation.api.eviction import Watched, holders
 from federation.api.grants import add_grants
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
@@ -57,6 +58,7 @@ class Hub:
     registry: Registry
     clusterset: Clusterset
     probing: Probing
+    anchoring: Anchoring
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
     rotate: Rotate
@@ -98,11 +100,12 @@ def hub_application(
 
     async def evict(request: web.Request) -> web.StreamResponse:
         asked, name = await body_as(request, _Eviction), cluster_name(request.match_info["name"])
-        watched = Watched.before(name, hub.probing, hub.clusterset)
+        holding = partial(holders, hub.probing, hub.anchoring, name)
+        watched = Watched.before(name, holding(), hub.clusterset)
         record = await hub.registry.members.evict(name, hub.now())
         log.warning("cluster evicted", cluster=name)
         hub.audit.record("evicted", name, actor=actor_of(request))
-        gateways = await watched.let_go(hub.probing, min(asked.wait_seconds, _LONGEST_WAIT))
+        gateways = await watched.let_go(holding, min(asked.wait_seconds, _LONGEST_WAIT))
         return json_response({**_evicted(hub, record), "let_go": gateways, "away": watched.away})
 
     async def readmit(request: web.Request) -> web.StreamResponse:
