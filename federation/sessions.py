@@ -44,6 +44,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
@@ -261,7 +262,7 @@ class Sessions:
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT)
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
             with suppress(FederationError):
                 await self._seen(hello, skew)

@@ -13,7 +13,16 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, Import, ServiceName, VipRange, cluster_name
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Import,
+    Offering,
+    ServiceName,
+    VipRange,
+    cluster_name,
+)
+from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
 from federation.anchoring import Anchoring
 from federation.api.answers import Check, services_document
@@ -117,7 +126,8 @@ def hub_application(
 
     async def services(_: web.Request) -> web.StreamResponse:
         imports = hub.clusterset.imports()
-        return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
+        vips = _view(hub, ClusterName("hub")).vips
+        return json_response(services_document(imports, vips, partial(_standing, hub)))
 
     async def why(request: web.Request) -> web.StreamResponse:
         home, asked = _member(hub, request.query.get("from", "")), request.query.get("service", "")
@@ -279,6 +289,12 @@ def _probe(hub: Hub, seen: Seen) -> dict[str, object]:
 def _ca_expires(anchors: Iterable[str]) -> datetime | None:
     """When the last of a cluster's issuing CAs ends."""
     return max((from_pem(chain)[0].not_valid_after_utc for chain in anchors), default=None)
+
+
+def _standing(hub: Hub, offering: Offering) -> Verdict:
+    """What the contract of an export says, by what all others' gateways find out about its cluster's."""
+    reach = reached(seen.probe.up for seen in hub.probing.of(offering.cluster))
+    return verdict(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
 
 
 def _member(hub: Hub, name: str) -> ClusterName:

@@ -1,9 +1,10 @@
 """`fedgate services`: the services of the set, and which clusters offer them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import click
 
+from clusters.durations import short
 from clusters.model import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, named, record, records
 from federation.commands.options import DefaultGroup, Side, admin_options, either, hub, output_option
@@ -63,6 +64,17 @@ TABLE = Table(
     empty="no services yet; a cluster offers those that its agent's --source file names",
 )
 
+EXPORTERS = Table(
+    "exporters",
+    (
+        plain("CLUSTER", "name"),
+        plain("STATE", "state", state=True),
+        plain("READY", "ready_endpoints"),
+        Column("WHEN-AWAY", lambda exporter, _: _contract(record(exporter.get("staleness"))), flexible=True),
+        plain("REASON", "reason", flexible=True),
+    ),
+)
+
 ENDPOINTS = Table(
     "endpoints",
     (
@@ -72,6 +84,13 @@ ENDPOINTS = Table(
         plain("REASON", "reason", flexible=True),
     ),
 )
+
+
+def _contract(staleness: Record) -> str:
+    """`drain 10m`: what becomes of calls when the cluster is not heard of, and after how long."""
+    after = staleness.get("after_seconds")
+    span = short(timedelta(seconds=after)) if isinstance(after, float | int) else ""
+    return f"{text(staleness.get('policy'))} {span}".strip()
 
 
 def _wanted(text: str) -> str:
@@ -108,11 +127,16 @@ def list_services(namespace: str | None, output: Output) -> None:
 def show(name: str, output: Output) -> None:
     """Show the service NAME: shop/catalog, catalog.shop, or the whole DNS name.
 
-    The agent (--agent) shows its cluster's own endpoints as well, and how they stand.
+    Each cluster that exports it has a state: connected, held while calls go on though nobody hears of its
+    agent, or out, when no call is sent there any more; and why. The agent (--agent) says what holds for its
+    cluster's callers, and shows its own endpoints as well, and how they stand.
     """
     found = records(either(Side.HUB).get("/v1/services"), "services")
     service = named("service", _wanted(name), found, _name)
     output.record(service, TABLE)
+    if service.get("clusters") and output.format in (Format.TABLE, Format.WIDE):
+        output.lines([""])
+        output.records([record(each) for each in items(service["clusters"])], EXPORTERS)
     if service.get("endpoints") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(service["endpoints"])], ENDPOINTS)
