@@ -23,7 +23,7 @@ from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
 from clusters.verdict import Verdict
-from federation import inventory
+from federation import inventory, judging
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -351,6 +351,12 @@ class Agent:
     async def check_endpoints(self) -> None:
         """Send calls elsewhere when an endpoint is found to take none."""
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
+
+    async def judge_absence(self) -> None:
+        """Send calls nowhere that nobody hears of."""
+        while True:
+            await asyncio.sleep(judging.TICK)
+            self.knowledge.judge(self.frontage.probes(), self.link)
 
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""

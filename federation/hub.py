@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
-from federation import secret_files
+from clusters.clock import utc_now
+from federation import absence, secret_files
 from federation.doorkeeper import evicted
 from federation.hub_core import core_of
 from federation.hub_faces import Members, serve_bundles, serve_members, serve_operators
@@ -64,6 +65,7 @@ async def _serve(settings: HubSettings) -> None:
             core.upkeep.run(),
             core.steward.run(),
             core.store.tend(),
+            absence.watch(core.mirror.clusterset, core.registry.members, utc_now),
             *((web.follow(),) if web else ()),
         )
 

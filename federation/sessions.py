@@ -5,14 +5,15 @@ goes into the registry under its own cluster's name, which is the one in its cer
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
+from clusters.model import ClusterName, ServiceName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
@@ -21,8 +22,10 @@ from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused
 from federation.facing import Faces, Facing
+from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
 from federation.probing import Probing
+from federation.quota import Account
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.judge import Judge
 from federation.registry.records import ClusterRecord, StatusRecord
@@ -41,6 +44,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
@@ -108,6 +112,7 @@ class Sessions:
         self._trusting = trusting
         self._said = (probing, anchoring, trusting)
         self._audit = audit
+        self._hearing = Hearing(registry, lambda: broadcast.judge, audit, now)
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -115,7 +120,10 @@ class Sessions:
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
-        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
+        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> Refused:
+            limits = self._broadcast.judge.grants.limits
+            refused = account.refused(kind, changes, limits)
+            await self._slowed(cluster, account.delay(len(changes), limits, monotonic()))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
             record, now = await self._doorkeeper.record(cluster), self._now()
@@ -123,11 +131,15 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            await self._accept(cluster, kind, changes)
+            refused |= await self._accept(cluster, kind, _without(changes, refused))
+            account.took(kind, _without(changes, refused))
+            self._hearing.refuse(cluster, kind, refused)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
+            return refused
 
+        account = await self._account(cluster)
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         for said in self._said:
             said.connected(cluster)
@@ -198,22 +210,26 @@ class Sessions:
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
-    async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
+    async def _account(self, cluster: ClusterName) -> Account:
+        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        sizes = {export.name: len(export.body) for export in exports}
+        return Account(sizes, self._registry.offers.capacity, monotonic())
+
+    async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
+        """Have *cluster* wait: nothing is read from it meanwhile."""
+        if seconds:
+            reason = f"too many changes: the next are taken in {seconds:.1f} s"
+            log.warning("cluster slowed down", cluster=cluster, seconds=round(seconds, 1))
+            self._audit.record("refused", cluster, what="rate", reason=reason)
+            await asyncio.sleep(seconds)
+
+    async def _accept(self, cluster: ClusterName, kind: str, changes: Bodies) -> Refused:
+        """Take in *changes*, and say which of them cannot be."""
         match kind:
             case records.EXPORT:
-                exports = {
-                    ServiceName.parse(name): None if body is None else records.decode(Export, name, body)
-                    for name, body in changes.items()
-                }
-                await self._registry.offers.set_exports(cluster, exports, self._now())
-                self._note_exports(cluster, (service for service, export in exports.items() if export))
+                return await self._hearing.exports(cluster, changes)
             case records.GATEWAY:
-                gateways = _read(GatewayRecord, changes)
-                for gateway in filter(None, gateways.values()):
-                    for address in gateway.addresses:
-                        host_address(address) if is_address(address) else host(address)
-                await self._registry.offers.set_gateways(cluster, gateways)
-                self._note_gateways(cluster, filter(None, gateways.values()))
+                return await self._hearing.gateways(cluster, changes)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.JWT_KEYS if changes:
@@ -230,20 +246,7 @@ class Sessions:
                 await self._registry.members.leave(cluster, self._now())
                 self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
-
-    def _note_exports(self, cluster: ClusterName, services: Iterable[ServiceName]) -> None:
-        """Write down which of *services* are taken and not passed on."""
-        for service in services:
-            if not (ruling := self._broadcast.judge.export(cluster, service)):
-                self._audit.record("refused", cluster, what="export", name=str(service), reason=ruling.reason)
-
-    def _note_gateways(self, cluster: ClusterName, gateways: Iterable[GatewayRecord]) -> None:
-        """Write down at which of their addresses *gateways* are taken and not passed on."""
-        for gateway in gateways:
-            for address in gateway.addresses:
-                if not (ruling := self._broadcast.judge.address(cluster, address)):
-                    told = {"what": "gateway", "name": gateway.name, "reason": ruling.reason}
-                    self._audit.record("refused", cluster, **told)
+        return {}
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""
@@ -259,7 +262,7 @@ class Sessions:
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT)
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
             with suppress(FederationError):
                 await self._seen(hello, skew)
@@ -269,6 +272,10 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def _without(changes: Bodies, refused: Refused) -> Bodies:
+    return {name: body for name, body in changes.items() if name not in refused}
 
 
 def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:

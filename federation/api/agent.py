@@ -33,6 +33,7 @@ from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.inventory import Held
+from federation.knowledge import Knowledge
 from federation.reporting import ADMIN_PATH
 from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
@@ -85,6 +86,8 @@ class Agent(Protocol):
     async def leave(self) -> None: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def knowledge(self) -> Knowledge: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     async def services(_: web.Request) -> web.StreamResponse:
         view = agent.view
         endpoints = partial(endpoints_document, view.offer, agent.standings)
-        known = services_document(view.imports.values(), view.vips, endpoints)
+        standing = agent.knowledge.judging.told
+        known = services_document(view.imports.values(), view.vips, standing, endpoints)
         return json_response(add_refused(known, view, refusals(agent.verdicts, agent.rejected)))
 
     async def resolution(request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,16 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, Import, VipRange, cluster_name
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Import,
+    Offering,
+    ServiceName,
+    VipRange,
+    cluster_name,
+)
+from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
 from federation.anchoring import Anchoring
 from federation.api.answers import Check, services_document
@@ -38,6 +47,7 @@ from federation.registry.outlook import imports_for
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.trust.follower import Follower
+from federation.why import explain
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -116,7 +126,14 @@ def hub_application(
 
     async def services(_: web.Request) -> web.StreamResponse:
         imports = hub.clusterset.imports()
-        return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
+        vips = _view(hub, ClusterName("hub")).vips
+        return json_response(services_document(imports, vips, partial(_standing, hub)))
+
+    async def why(request: web.Request) -> web.StreamResponse:
+        home, asked = _member(hub, request.query.get("from", "")), request.query.get("service", "")
+        ranges = _view(hub, home).vip_ranges
+        found = explain(hub.clusterset, hub.probing, ServiceName.parse(asked), home, ranges)
+        return json_response(found.document())
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         made = await _create_token(hub, await body_as(request, _NewToken))
@@ -150,6 +167,7 @@ def hub_application(
     app.router.add_post("/v1/clusters/{name}/evict", evict)
     app.router.add_post("/v1/clusters/{name}/readmit", readmit)
     app.router.add_get("/v1/services", services)
+    app.router.add_get("/v1/why", why)
     app.router.add_post("/v1/tokens", create_token)
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
@@ -271,6 +289,12 @@ def _probe(hub: Hub, seen: Seen) -> dict[str, object]:
 def _ca_expires(anchors: Iterable[str]) -> datetime | None:
     """When the last of a cluster's issuing CAs ends."""
     return max((from_pem(chain)[0].not_valid_after_utc for chain in anchors), default=None)
+
+
+def _standing(hub: Hub, offering: Offering) -> Verdict:
+    """What the contract of an export says, by what all others' gateways find out about its cluster's."""
+    reach = reached(seen.probe.up for seen in hub.probing.of(offering.cluster))
+    return verdict(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
 
 
 def _member(hub: Hub, name: str) -> ClusterName:

@@ -7,6 +7,7 @@ that is not a member, or that is leaving, is there and has no effect.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
@@ -28,6 +29,7 @@ from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     ExportRecord,
@@ -96,6 +98,7 @@ class Clusterset:
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
+        self._away: dict[ClusterName, AwayRecord] = {}
         self._jwt_keys: dict[ClusterName, JwtKeys] = {}
         self._revoked: dict[ClusterName, Revoked] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
@@ -183,6 +186,7 @@ class Clusterset:
             self._gateways_of(name),
             keys.keys if keys else (),
             revoked.workloads if revoked else (),
+            self.away(name),
         )
 
     def members(self) -> Iterator[Member]:
@@ -224,6 +228,11 @@ class Clusterset:
         """Whether the cluster holds its lease at this moment."""
         return name in self._alive
 
+    def away(self, name: ClusterName) -> datetime | None:
+        """Since when a cluster that was connected is missing; `None` when nobody has said that it is."""
+        record = self._away.get(name)
+        return record.since if record else None
+
     # --- applying
 
     def apply(self, key: str, value: bytes | None) -> Change:
@@ -245,6 +254,9 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("alive", name):
                 _set(self._alive, cluster_name(name), _read(key, value, AliveRecord))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("away", name):
+                _set(self._away, cluster_name(name), _read(key, value, AwayRecord))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("jwt-keys", name):
                 _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
@@ -292,7 +304,9 @@ class Clusterset:
         before = self.judge
         self._grants, self._judge = grants, None
         pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
-        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        services = frozenset(
+            service for name, service in pairs if before.rule(name, service) != self.judge.rule(name, service)
+        )
         return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
@@ -316,13 +330,6 @@ class Clusterset:
                     gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
                 )
         return tuple(found)
-
-
-def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
-    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
-    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
-        return True
-    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:

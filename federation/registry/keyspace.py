@@ -4,6 +4,7 @@
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/away/CLUSTER                          since when it is missing, until it connects again
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
     fedgate/revoked/CLUSTER                       workloads of it that are nobody now
     fedgate/gateways/CLUSTER/GATEWAY
@@ -56,6 +57,11 @@ def status(name: ClusterName) -> str:
 def alive(name: ClusterName) -> str:
     """There while the member is connected."""
     return f"{ALIVE}{name}"
+
+
+def away(name: ClusterName) -> str:
+    """Since when a member that was connected is not any more."""
+    return f"{ROOT}away/{name}"
 
 
 def jwt_keys(name: ClusterName) -> str:

@@ -15,6 +15,7 @@ from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
 from federation.registry.records import (
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     StatusRecord,
@@ -226,7 +227,8 @@ class Members:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
+            back = Delete(keyspace.away(name))
+            return Plan(lease, [held.put(AliveRecord(now), lease), back], [member.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)
@@ -241,6 +243,21 @@ class Members:
     async def disconnect(self, lease: LeaseId) -> None:
         """The connection is over."""
         await self._ledger.store.revoke(lease)
+
+    async def miss(self, name: ClusterName, now: datetime) -> None:
+        """Say that the cluster is away, unless it is connected or that was said before."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            _active(name, member)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            held = await self._ledger.read(keyspace.away(name), AwayRecord)
+            if alive.record is not None or held.record is not None:
+                return Plan(None)
+            when = [member.unchanged, alive.unchanged, held.unchanged]
+            return Plan(None, [held.put(AwayRecord(now))], when)
+
+        await self._ledger.transact(f"absence of cluster {name}", plan)
 
     # --- leaving
 
@@ -335,8 +352,8 @@ def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
 
 
 def _told_beside(name: ClusterName) -> list[Delete]:
-    """What takes away what a cluster has told of itself alone, and nobody else of it."""
-    return [Delete(keyspace.jwt_keys(name)), Delete(keyspace.revoked(name))]
+    """What takes away what is known of a cluster alone, and of nobody else by it."""
+    return [Delete(key(name)) for key in (keyspace.jwt_keys, keyspace.revoked, keyspace.away)]
 
 
 def _ends(chain: str) -> datetime:

@@ -55,6 +55,13 @@ class AliveRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayRecord:
+    """A cluster is missing, since then."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRecord:
     """A cluster's export, and since when the hub knows it: the oldest wins a conflict."""
 
