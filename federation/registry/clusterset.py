@@ -320,7 +320,9 @@ class Clusterset:
         before = self.judge
         self._grants, self._judge = grants, None
         pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
-        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        services = frozenset(
+            service for name, service in pairs if before.rule(name, service) != self.judge.rule(name, service)
+        )
         return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
@@ -344,13 +346,6 @@ class Clusterset:
                     gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
                 )
         return tuple(found)
-
-
-def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
-    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
-    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
-        return True
-    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:
