@@ -45,9 +45,7 @@ def offer(*numbers: int, endpoint: str = "10.0.0.1") -> Offer:
     return Offer({service.service: service for service in services}, (workload("web", "10.0.0.9"),))
 
 
-def test_services_that_were_gone_when_the_agent_came_back_go_on_to_be_offered_and_the_hub_hears() -> (
-    None
-):
+def test_services_that_were_gone_when_the_agent_came_back_go_on_to_be_offered_and_the_hub_hears() -> None:
     agent = Agent()
     assert agent.reads(0, 1) == set(range(10))
     assert agent.told == 8
