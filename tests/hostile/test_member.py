@@ -24,6 +24,7 @@ from clusters.model import ClusterName, Export, GatewayRecord, Import, Member, S
 from clusters.reports import Anchors, Probe, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
+from clusters.withheld import Withheld
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
@@ -80,6 +81,7 @@ RECORDS: Final[Mapping[str, records.Record]] = {
     records.TRUST: Trust("ab" * 32),
     records.JWT_KEYS: JwtKeys(ONPREM, (published(SigningKey.new(NOW)),)),
     records.REVOKED: Revoked(ONPREM, ("shop/web",)),
+    records.WITHHELD: Withheld(ONPREM, NOW, NOW, 1, ("shop/gone",)),
 }
 HELLO: Final = Hello(ONPREM, NOW, "1.0", vip_ranges=("241.0.0.0/16",))
 
@@ -228,7 +230,10 @@ def _without_onprem(imported: Import) -> object:
 def _of_onprem(key: str) -> bool:
     """Whether a record is onprem's own, a service's place in the VIP range, or a token of this test."""
     match keyspace.parts(key):
-        case ("clusters" | "status" | "alive" | "away" | "jwt-keys" | "revoked", name):
+        case (
+            "clusters" | "status" | "alive" | "away" | "jwt-keys" | "revoked" | "withheld" | "accepted",
+            name,
+        ):
             return name == ONPREM
         case ("exports" | "gateways", name, *_):
             return name == ONPREM
@@ -273,6 +278,10 @@ def lied(kind: str, *some: Lie) -> Iterator[bytes]:
 
 LIES: Final = {kind: tuple(lies(of(type(record)), body_of(kind))) for kind, record in RECORDS.items()}
 FRAME_LIES: Final = tuple((plain(frame), tuple(lies(of(type(frame)), plain(frame)))) for frame in FRAMES)
+
+
+def test_lies_are_told_in_all_that_a_member_may_tell_of() -> None:
+    assert {*RECORDS, records.LEAVE} == set(records.FROM_AGENTS)
 
 
 @pytest.mark.parametrize("kind", RECORDS)
