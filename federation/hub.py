@@ -25,7 +25,7 @@ from federation.hub_certificate import HubCertificate
 from federation.hub_upkeep import HubUpkeep
 from federation.issuance.issuance import Issuance
 from federation.issuance.server import issuance_handler
-from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
+from federation.lifecycle import Stop, give_back_what_is_free, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.outside import begin
 from federation.own_address import is_wildcard, joined, own_address
@@ -62,6 +62,7 @@ _UPKEEP_SECONDS: Final = 600.0
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
+    give_back_what_is_free()
     keep_what_stays()
     with keystore.exclusive(settings.state):
         secret_files.check(settings.state)
