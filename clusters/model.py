@@ -21,6 +21,8 @@ from clusters.errors import InvalidName, InvalidValue
 from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
+from clusters.revoked import check as check_revoked
+from clusters.staleness import HELD, Staleness
 from pki.errors import PkiError
 from pki.spiffe import federation_domain, trust_domain_of
 
@@ -265,6 +267,7 @@ class LocalService:
     down: tuple[str, ...] = ()
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -344,11 +347,12 @@ class GatewayRecord:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """All that a cluster's source says, at one moment."""
+    """All that a cluster's source says, at one moment, without the workloads that its agent has `revoked`."""
 
     services: Mapping[ServiceName, LocalService] = field(default_factory=dict)
     workloads: tuple[Workload, ...] = ()
     gateways: tuple[GatewayRecord, ...] = ()
+    revoked: tuple[str, ...] = ()
 
 
 # --- what crosses -----------------------------------------------------------------------------
@@ -363,6 +367,7 @@ class Export:
     ready_endpoints: int = 0
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
@@ -370,12 +375,13 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Offering:
-    """One cluster's part in an imported service."""
+    """One cluster's part in an imported service; what becomes of it when that cluster is away is its own."""
 
     cluster: ClusterName
     ports: tuple[Port, ...]
     ready_endpoints: int
     weight: int = Traffic().weight
+    staleness: Staleness = HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +418,8 @@ class Member:
     """A cluster of the set as the others see it.
 
     `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
-    which its JWT-SVIDs are known.
+    which its JWT-SVIDs are known. `revoked` are workloads of it that are nobody now, as `NAMESPACE/NAME`.
+    `away` is since when no hub hears of its agent, by the hub's clock.
     """
 
     name: ClusterName
@@ -420,8 +427,11 @@ class Member:
     anchors: tuple[str, ...]
     gateways: tuple[GatewayRecord, ...] = ()
     jwt_keys: tuple[JwtKey, ...] = ()
+    revoked: tuple[str, ...] = ()
+    away: datetime | None = None
 
     def __post_init__(self) -> None:
+        check_revoked(self.name, self.revoked)
         cluster, _, domain = self.trust_domain.partition(".")
         try:
             trust_domain_of(cluster, domain)
@@ -507,7 +517,8 @@ class ClusterView:
 
     `vip_ranges` are the federation's unless this cluster has ranges of its own. `handed_on` is when an
     address of this cluster last passed from one workload to another, if one has. `trusts` are the trust
-    domains outside that are believed, by name.
+    domains outside that are believed, by name. `callers` has, of each service of this cluster that not all
+    members may call, those that may.
     """
 
     home: ClusterName
@@ -518,6 +529,7 @@ class ClusterView:
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     handed_on: datetime | None = None
     trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
+    callers: Mapping[ServiceName, tuple[ClusterName, ...]] = field(default_factory=dict)
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""

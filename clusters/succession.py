@@ -63,13 +63,14 @@ def load_successor(state: Path, active: ClusterIdentity) -> Successor | None:
     return Successor(signer, chain)
 
 
-def begin(state: Path, signer: KeySigner, closed: bytes) -> Successor:
+def begin(state: Path, signer: KeySigner, closed: bytes, retiring: Iterable[Retiring]) -> Successor:
     """Keep the key of the next issuing CA, before anybody is asked to certify it.
 
-    *closed* is the key as it goes to the disk: sealed, if keys are.
+    *closed* is the key as it goes to the disk: sealed, if keys are. A next one whose place it takes is among
+    the *retiring*.
     """
     (state / NEXT_CHAIN_FILE).unlink(missing_ok=True)
-    keystore.write(state / NEXT_KEY_FILE, closed)
+    keystore.write_all(state, {NEXT_KEY_FILE: closed, RETIRING_FILE: _encoded(retiring)})
     return Successor(signer)
 
 
@@ -94,7 +95,7 @@ def switch(
     files = {
         KEY_FILE: keystore.read(state / NEXT_KEY_FILE),  # as it is: sealing it once more would take 0.4 s
         CHAIN_FILE: to_pem(successor.chain).encode(),
-        RETIRING_FILE: msgspec.json.encode(tuple(retiring)),
+        RETIRING_FILE: _encoded(retiring),
     }
     keystore.write_all(state, files)
     drop_successor(state)
@@ -111,13 +112,17 @@ def load_retiring(state: Path) -> tuple[Retiring, ...]:
 
 def save_retiring(state: Path, retiring: Iterable[Retiring]) -> None:
     """Keep *retiring* as all there are."""
-    keystore.write(state / RETIRING_FILE, msgspec.json.encode(tuple(retiring)))
+    keystore.write(state / RETIRING_FILE, _encoded(retiring))
 
 
 def retiring_from(active: ClusterIdentity, last_end: datetime) -> Retiring:
     """What the *active* issuing CA becomes; nothing that it signed is valid after *last_end*."""
     certificate = active.authority.certificate
     return Retiring(to_pem([certificate]), min(last_end, certificate.not_valid_after_utc))
+
+
+def _encoded(retiring: Iterable[Retiring]) -> bytes:
+    return msgspec.json.encode(tuple(retiring))
 
 
 def _chain_for(signer: KeySigner, path: Path) -> tuple[x509.Certificate, ...]:

@@ -18,10 +18,12 @@ from clusters.identity import ClusterIdentity
 from clusters.latest import Latest
 from clusters.model import ClusterView, Federation, Offer, VipRange, Workload
 from clusters.reports import Notice, Report, ReportAnswer
+from clusters.revoked import Revoked
 from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
-from federation import inventory
+from clusters.verdict import Verdict
+from federation import inventory, judging
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -129,6 +131,7 @@ class Agent:
         self._checker = Checker(utc_now)
         self.revocations = Revocations(settings.state, membership.trust_domain)
         self._svid_store.refuse(self.revocations.ids)
+        self._publish_revoked()
         self._workloads: tuple[Workload, ...] = ()
         self._who: tuple[object, ...] = (None,) * 5
         self.zone.update(self.view, self.view.imports)
@@ -195,6 +198,16 @@ class Agent:
         return self.frontage.hear(report)
 
     @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the hub says of that which is published here."""
+        return tuple(self.knowledge.verdicts.values())
+
+    @property
+    def rejected(self) -> Mapping[str, Mapping[str, str]]:
+        """What the hub has not taken, and why, by kind and name."""
+        return self.sync.rejected
+
+    @property
     def standings(self) -> Standings:
         """How the endpoints stand that are checked here."""
         return self._checker.standings
@@ -232,8 +245,8 @@ class Agent:
         """Make a workload of this cluster nobody, or take that back; raises NotOurWorkload or NotFound."""
         (self.revocations.undo if undo else self.revocations.revoke)(spiffe_id)
         self._svid_store.refuse(self.revocations.ids)
-        workloads = self.revocations.admitted(self._workloads)
-        self.knowledge.offer(replace(self.view.offer, workloads=workloads))
+        self.knowledge.offer(self._admitted(replace(self.view.offer, workloads=self._workloads)))
+        self._publish_revoked()
 
     async def leave(self) -> None:
         """Leave the clusterset: tell the hub, wait until it says so, and forget what came from it."""
@@ -263,9 +276,13 @@ class Agent:
 
     def _offer(self, offer: Offer) -> None:
         self._workloads = offer.workloads
-        admitted = replace(offer, workloads=self.revocations.admitted(offer.workloads))
-        self.knowledge.offer(self._checker.follow(admitted))
+        self.knowledge.offer(self._checker.follow(self._admitted(offer)))
         self._offered.set()
+
+    def _admitted(self, offer: Offer) -> Offer:
+        """*offer* without the workloads that are revoked."""
+        workloads = self.revocations.admitted(offer.workloads)
+        return replace(offer, workloads=workloads, revoked=self.revocations.told)
 
     def material(self) -> TlsMaterial:
         """What the agent shows to hub and gateways, and whom it believes."""
@@ -335,6 +352,12 @@ class Agent:
         """Send calls elsewhere when an endpoint is found to take none."""
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
+    async def judge_absence(self) -> None:
+        """Send calls nowhere that nobody hears of."""
+        while True:
+            await asyncio.sleep(judging.TICK)
+            self.knowledge.judge(self.frontage.probes(), self.link)
+
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""
         async for reading in readings:
@@ -359,6 +382,10 @@ class Agent:
     def _publish_jwt_keys(self) -> None:
         told = records.encode(self._keyring.published(self._membership.cluster))
         self.published.replace(records.JWT_KEYS, {told.name: told} if self._keyring.keys else {})
+
+    def _publish_revoked(self) -> None:
+        told = records.encode(Revoked(self._membership.cluster, self.revocations.told))
+        self.published.replace(records.REVOKED, {told.name: told} if self.revocations.ids else {})
 
     def estate(self, lock: int, dns: DnsServer) -> Estate:
         """What another agent needs to take over."""

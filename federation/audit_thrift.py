@@ -27,6 +27,7 @@ class Allowance:
 ALLOWANCES: Final[Mapping[str, Allowance]] = {
     "denied": Allowance(60, 1),  # whoever can reach the hub can be denied
     "issued": Allowance(1000, 20),
+    "refused": Allowance(60, 1),  # a member may say what it may not as often as it likes
 }
 
 

@@ -30,6 +30,8 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Look": {
         "status": ("status", "Show how this cluster's agent is doing."),
         "clusters": ("clusters", "Show the clusters of the set."),
+        "hubs": ("hubs", "Show the hubs that run, and which of them is elected."),
+        "grant": ("grant", "Say who may export what to whom."),
         "services": ("services", "Show the services of the set, and who offers them."),
         "resolve": ("resolve", "Explain what DNS answers for a name, and why."),
         "ca": ("ca", "Show the hub's authorities, and let one root take over from another."),
@@ -40,6 +42,8 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "check": ("check", "Check that everything is as it should be."),
     },
     "Keep": {
+        "backup": ("backup", "Put all that a hub needs to go on into one file."),
+        "restore": ("restore", "Put a backup back, for a hub to go on from there."),
         "store": ("store", "Move the registry from one store to another."),
     },
     "Shell": {
@@ -54,6 +58,7 @@ _ALIASES = {
     "gw": "gateways",
     "tokens": "token",
     "cert": "certs",
+    "grants": "grant",
 }
 COMPLETE_VARIABLE = "_FEDGATE_COMPLETE"
 _BROKEN_PIPE = 128 + 13

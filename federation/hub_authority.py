@@ -1,24 +1,25 @@
 """The hub's authorities: the root and the hub CA, made at the first start and opened at each later one.
 
-Their keys are sealed on disk with a passphrase. Without one the hub makes a random one and keeps it
+Their keys are sealed with a passphrase. A hub alone that was given none makes a random one and keeps it
 beside them, which protects copies of single files and nothing more; README says so.
 """
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
+from federation.authority_files import Files, Folder, InStore
 from federation.errors import WrongFederation
 from pki import keystore, profile
 from pki.authority import Authority, describe, from_pem, new_root, to_pem
 from pki.bundle import spki_sha256
 from pki.csr import VerifiedCsr
-from pki.errors import CannotIssue
+from pki.errors import CannotIssue, CannotUnseal
 from pki.lifetimes import Lifetimes
 from pki.rotation import Validity, due, jitter_of
 from pki.sealing import Seal
@@ -75,6 +76,20 @@ class HubAuthority:
         """What a join token says of the roots, so that a newcomer knows the hub."""
         return tuple(spki_sha256(root) for root in self.certificates)
 
+    def differs(self, other: "HubAuthority") -> bool:
+        """Whether these are not the very same certificates as those of *other*."""
+        return self._held != other._held
+
+    def become(self, other: "HubAuthority") -> None:
+        """Be as *other* is."""
+        self.root, self.hub_ca, self.has_root_key = other.root, other.hub_ca, other.has_root_key
+        self.successor, self.former = other.successor, other.former
+
+    @property
+    def _held(self) -> tuple[object, ...]:
+        coming = (self.successor.root, self.successor.hub_ca.certificate) if self.successor else ()
+        return self.root, self.hub_ca.certificate, self.former, self.has_root_key, coming
+
     def sign_issuing_ca(self, csr: VerifiedCsr, cluster: str, now: datetime) -> tuple[str, ...]:
         """A cluster's issuing CA and what leads up to the root, each PEM."""
         hub_ca = self.hub_ca
@@ -98,7 +113,7 @@ class HubAuthority:
         signer = self.hub_ca.signer
         described = profile.hub_ca(self.domain, self.lifetimes.hub_ca)
         certificate = above.issue(described, signer.public_key(), now)
-        keystore.write(vault.state / HUB_CA, to_pem([certificate]).encode())
+        vault.files.replace({HUB_CA: to_pem([certificate]).encode()})
         self.hub_ca = Authority(certificate, (), signer)
 
 
@@ -115,37 +130,57 @@ def write_certificate(
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The folder of the authorities' files, and the passphrase of the keys: the operator's, or our own.
+    """The authorities' files, and the passphrase of the keys: the operator's, or our own.
 
-    *lifetimes* is how long what is signed with them is good.
+    They are in the hub's folder *state* unless they are *elsewhere*. *lifetimes* is how long what is signed
+    with them is good.
     """
 
     state: Path
     passphrase: bytes | None = field(default=None, repr=False)
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    elsewhere: Files | None = None
+
+    @property
+    def files(self) -> Files:
+        """Where they are."""
+        return self.elsewhere or Folder(self.state)
+
+    @property
+    def shared(self) -> InStore | None:
+        """The store, if the files are in one that several hubs share."""
+        return self.elsewhere if isinstance(self.elsewhere, InStore) else None
+
+    def copied(self) -> "Vault":
+        """This vault; of one that is shared a copy, which changes nothing for others."""
+        return replace(self, elsewhere=self.shared.copy()) if self.shared else self
 
     def sealed(self, signer: KeySigner) -> bytes:
         """What to keep of a key."""
-        return self._seal().closed(signer.private_pem())
+        return self.seal().closed(signer.private_pem())
 
     def signer(self, name: str) -> KeySigner:
         """The key in the file *name*."""
-        return KeySigner.from_pem(self._seal().read(self.state / name))
+        try:
+            return KeySigner.from_pem(self.seal().opened(self.files.read(name)))
+        except CannotUnseal as error:
+            raise CannotUnseal(error.reason, f"{self.files.where}/{name}") from error
 
     def certificates(self, name: str) -> tuple[x509.Certificate, ...]:
         """The certificates in the file *name*."""
-        return from_pem(keystore.read(self.state / name))
+        return from_pem(self.files.read(name))
 
     def has(self, name: str) -> bool:
         """Whether there is a file *name*."""
-        return (self.state / name).exists()
+        return self.files.has(name)
 
     def authority(self, certificate: str, key: str) -> Authority:
         """The authority in the files *certificate* and *key*."""
         own, *above = self.certificates(certificate)
         return Authority(own, tuple(above), self.signer(key))
 
-    def _seal(self) -> Seal:
+    def seal(self) -> Seal:
+        """What closes and opens the keys."""
         if self.passphrase is not None:
             return Seal(self.passphrase)
         own = self.state / UNSEAL_KEY
@@ -181,15 +216,19 @@ def create_at_first(
         made()
 
 
-def open_authority(vault: Vault, domain: str, now: datetime) -> HubAuthority:
-    """Open the authorities that are there."""
+def open_authority(vault: Vault, domain: str, now: datetime, *, renew: bool = True) -> HubAuthority:
+    """Open the authorities that are there, and with *renew* have the hub CA certified anew if that is due."""
     (root,) = vault.certificates(ROOT)
     hub_ca = vault.authority(HUB_CA, HUB_CA_KEY)
     if set(profile.hub_ca(domain).subject) - set(hub_ca.certificate.subject):
-        raise WrongFederation(str(vault.state), domain)
+        raise WrongFederation(vault.files.where, domain)
     authority = HubAuthority(domain, root, hub_ca, lifetimes=vault.lifetimes)
     authority.has_root_key = vault.has(ROOT_KEY)
-    if authority.has_root_key and due(now, Validity.of(hub_ca.certificate), jitter_of(hub_ca.certificate)):
+    if (
+        renew
+        and authority.has_root_key
+        and due(now, Validity.of(hub_ca.certificate), jitter_of(hub_ca.certificate))
+    ):
         authority.renew_hub_ca(vault, now)
     return authority
 
@@ -204,4 +243,4 @@ def _create(vault: Vault, domain: str, now: datetime, root: Authority) -> None:
     }
     if isinstance(root.signer, KeySigner):
         files[ROOT_KEY] = vault.sealed(root.signer)
-    keystore.write_all(vault.state, files)
+    vault.files.replace(files)

@@ -66,7 +66,7 @@ class HubCertificate:
 
     def leads_to(self, root: x509.Certificate) -> bool:
         """Whether what is shown is of *root*."""
-        return root_of(self._chain(), [root]) is not None
+        return root_of(self.chain, [root]) is not None
 
     def proves(self, tls: ssl.SSLContext | None) -> bool:
         """Whether a connection by *tls* proves that the client trusts the root that is to come."""
@@ -75,9 +75,11 @@ class HubCertificate:
     @property
     def certificate(self) -> x509.Certificate:
         """The one that is shown."""
-        return self._chain()[0]
+        return self.chain[0]
 
-    def _chain(self) -> tuple[x509.Certificate, ...]:
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """It and what leads up from it."""
         return from_pem(keystore.read(self._state / CERTIFICATE))
 
     def _show(self) -> None:

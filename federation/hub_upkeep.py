@@ -1,4 +1,4 @@
-"""What a hub keeps fresh, by itself and when it is told to: the hub CA, and its own certificate."""
+"""What a hub keeps fresh, by itself and when it is told to: its certificate, and if elected the hub CA."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from cryptography import x509
 
 from federation.api.http import off_the_loop
 from federation.audit import Audit, described
+from federation.errors import FederationError
 from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
@@ -29,7 +30,10 @@ _NO_ROOT_KEY: Final = "the root's key is not here: `fedgate ca csr`, have it sig
 
 
 class HubUpkeep:
-    """The renewals of one hub. *lock* is held by whoever changes the authority for another reason."""
+    """The renewals of one hub. *lock* is held by whoever changes the authority for another reason.
+
+    *elected* says whether the hub CA, which is that of all hubs, is this one's to renew.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,9 @@ class HubUpkeep:
         lock: asyncio.Lock,
         audit: Audit,
         now: Callable[[], datetime],
+        elected: Callable[[], bool],
     ) -> None:
+        self._elected = elected
         self._vault = vault
         self._authority = authority
         self._certificate = certificate
@@ -69,7 +75,7 @@ class HubUpkeep:
                 try:
                     done.append(_item(what, await self._renewed(what)))
                     log.info(f"{what} renewed")
-                except (PkiError, OSError) as error:
+                except (FederationError, PkiError, OSError) as error:
                     failed.append(Item(what, "", str(error), getattr(error, "hint", "") or _NO_ROOT_KEY))
                     if str(error) != self._trouble:
                         log.error(f"{what} not renewed", reason=str(error), until=before.not_valid_after_utc)
@@ -87,7 +93,8 @@ class HubUpkeep:
 
     def _due(self, *, everything: bool) -> list[tuple[str, x509.Certificate]]:
         """The hub CA first: the hub's own certificate is by the newest."""
-        held = [(HUB_CA, self._authority.hub_ca.certificate), (HUB, self._certificate.certificate)]
+        ca = [(HUB_CA, self._authority.hub_ca.certificate)] if self._elected() else []
+        held = [*ca, (HUB, self._certificate.certificate)]
         now = self._now()
         return [(what, c) for what, c in held if everything or due(now, Validity.of(c), jitter_of(c))]
 

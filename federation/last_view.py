@@ -29,7 +29,9 @@ from clusters.model import (
     ServiceName,
     Workload,
 )
+from clusters.verdict import Verdict
 from federation.errors import UnreadableRecord
+from federation.sync.records import name_of
 from pki import keystore
 
 SCHEMA: Final = 1
@@ -45,6 +47,7 @@ class Received:
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class _File:
     owners: tuple[tuple[str, str, str], ...] = ()
     handed_on: datetime | None = None
     trusts: tuple[TrustBundle, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class _Schema(msgspec.Struct):
@@ -104,6 +108,7 @@ def _pieces(last: LastView) -> Iterator[bytes]:
         "members": received.members.values(),
         "imports": received.imports.values(),
         "trusts": received.trusts.values(),
+        "verdicts": received.verdicts.values(),
         "services": offer.services.values(),
         "workloads": offer.workloads,
         "gateways": offer.gateways,
@@ -134,7 +139,8 @@ def decode(content: bytes, where: str) -> LastView:
     offer = Offer({s.service: s for s in file.services}, file.workloads, file.gateways)
     owners = {address: (namespace, name) for address, namespace, name in file.owners}
     trusts = {t.trust_domain: t for t in file.trusts}
-    received = Received(file.federation, members, imports, trusts)
+    verdicts = {name_of(v): v for v in file.verdicts}
+    received = Received(file.federation, members, imports, trusts, verdicts)
     return LastView(received, offer, Owners(owners, file.handed_on))
 
 

@@ -32,7 +32,7 @@ _TRIAL: Final = "trial"
 def request(vault: Vault, domain: str, key: str = HUB_CA_KEY) -> str:
     """Ask for a hub CA, PEM, for the key in the file *key*; that is made if it is not there."""
     if not vault.has(key):
-        keystore.write(vault.state / key, vault.sealed(KeySigner.generate()))
+        vault.files.replace({key: vault.sealed(KeySigner.generate())})
     return make_ca_csr(vault.signer(key).key, profile.hub_ca(domain))
 
 
@@ -46,7 +46,7 @@ def install(vault: Vault, domain: str, chain_pem: str, now: datetime) -> Authori
     if vault.has(ROOT) and vault.certificates(ROOT) != (root,):
         raise RootDiffers
     files = {ROOT: to_pem([root]).encode(), HUB_CA: to_pem(hub_ca.chain).encode()}
-    keystore.write_all(vault.state, files)
+    vault.files.replace(files)
     return hub_ca
 
 

@@ -15,6 +15,15 @@ def is_wildcard(host: str) -> bool:
         return False
 
 
+def is_loopback(host: str) -> bool:
+    """Whether *host* is a machine's way to itself, which nobody else can take."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        return name == "localhost" or name.endswith(".localhost")
+
+
 def reached_at(listen: str) -> str:
     """`HOST:PORT` by which others reach whoever listens at *listen*: a guess where that is everywhere."""
     host, port = host_port(listen)

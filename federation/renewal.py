@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from clusters import succession
-from clusters.succession import Successor
+from clusters.succession import Retiring, Successor
 from federation.audit import Audit, described
 from federation.errors import FederationError, HubAway, IssuanceDenied
 from federation.identity import Identity
@@ -22,7 +22,7 @@ from federation.issuance.messages import Lagging
 from federation.log import Log
 from federation.roots import Roots
 from federation.rotating import Item, Rotated
-from pki.authority import from_pem
+from pki.authority import from_pem, to_pem
 from pki.bundle import check_issuing_ca, fingerprint, fingerprint_of
 from pki.csr import make_csr
 from pki.errors import PkiError
@@ -184,7 +184,12 @@ class Renewal:
             closed = await asyncio.to_thread(self._identity.kept.seal.closed, signer.private_pem())
             if self._frozen():
                 raise HubAway("another agent takes over meanwhile")
-            held = self._successor = succession.begin(self._state, signer, closed)
+            retiring = self._identity.retiring
+            if held is not None:
+                # It has signed nothing; were its anchor to stay, the root above it would not be done with.
+                retiring = (*retiring, Retiring(to_pem(held.chain[:1]), self._now()))
+            held = self._successor = succession.begin(self._state, signer, closed, retiring)
+            self._identity.retiring = retiring
         csr, now = make_csr(held.signer.key), self._now()
         ask = self._hub.renew if self.active.covers(now) else self._hub.reattest
         try:

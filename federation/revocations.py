@@ -14,7 +14,8 @@ import msgspec
 from clusters.decoding import UNDECODABLE
 from clusters.identity import refuse_newer
 from clusters.model import Workload
-from federation.errors import NotFound, NotOurWorkload, UnreadableRecord
+from clusters.revoked import MAX_REVOKED, name_of
+from federation.errors import NotFound, NotOurWorkload, TooManyRevoked, UnreadableRecord
 from pki import keystore
 from pki.errors import InvalidSpiffeId
 from pki.spiffe import SpiffeId, workload_id
@@ -37,8 +38,10 @@ class Revocations:
         self.ids = _load(self._path)
 
     def revoke(self, spiffe_id: SpiffeId) -> None:
-        """Make a workload nobody; it may be one that has yet to come. Raises NotOurWorkload."""
+        """Make a workload nobody; it may be one that has yet to come. NotOurWorkload, TooManyRevoked."""
         self._check(spiffe_id)
+        if len(self.ids | {spiffe_id}) > MAX_REVOKED:
+            raise TooManyRevoked(MAX_REVOKED)
         self._keep(self.ids | {spiffe_id})
 
     def undo(self, spiffe_id: SpiffeId) -> None:
@@ -63,6 +66,11 @@ class Revocations:
             for workload in known
             if self._id(workload) not in self.ids
         )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What the other members are told of them."""
+        return tuple(sorted(map(name_of, self.ids)))[:MAX_REVOKED]
 
     def barred(self, workloads: Iterable[Workload]) -> tuple[str, ...]:
         """The addresses that revoked ones of *workloads* claim."""

@@ -1,27 +1,33 @@
 """The hub's end of every agent's stream: what agents are told, and what is taken from them.
 
-All members are told the same, so there is one catalogue for all. What an agent says goes into the
-registry under its own cluster's name, which is the one in its certificate.
+What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says
+goes into the registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
+from clusters.model import ClusterName, ServiceName
 from clusters.reports import Anchors, Probes
+from clusters.revoked import Revoked
 from clusters.trust import Trust
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.facing import Faces, Facing
+from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
 from federation.probing import Probing
+from federation.quota import Account
 from federation.registry.clusterset import Change, Clusterset
+from federation.registry.judge import Judge
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.rollover.trusting import Trusting
@@ -38,6 +44,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
@@ -47,6 +54,16 @@ class Broadcast:
     def __init__(self, clusterset: Clusterset) -> None:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
+        self._faces = Faces(clusterset)
+
+    @property
+    def judge(self) -> Judge:
+        """Who decides what is for whom."""
+        return self._clusterset.judge
+
+    def facing(self, cluster: ClusterName) -> Facing:
+        """The catalogue as *cluster* is to read it."""
+        return Facing(cluster, self.catalogue, self._faces)
 
     def follow(self, change: Change) -> None:
         """Bring the catalogue to what the clusterset says now of what *change* names."""
@@ -56,6 +73,7 @@ class Broadcast:
         self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
+        self._faces.follow(change)
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -77,7 +95,7 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        catalogue: Catalogue,
+        broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
         probing: Probing,
@@ -86,7 +104,7 @@ class Sessions:
         audit: Audit,
     ) -> None:
         self._registry = registry
-        self._catalogue = catalogue
+        self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
         self._probing = probing
@@ -94,6 +112,7 @@ class Sessions:
         self._trusting = trusting
         self._said = (probing, anchoring, trusting)
         self._audit = audit
+        self._hearing = Hearing(registry, lambda: broadcast.judge, audit, now)
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -101,7 +120,10 @@ class Sessions:
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
-        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
+        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> Refused:
+            limits = self._broadcast.judge.grants.limits
+            refused = account.refused(kind, changes, limits)
+            await self._slowed(cluster, account.delay(len(changes), limits, monotonic()))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
             record, now = await self._doorkeeper.record(cluster), self._now()
@@ -109,16 +131,20 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            await self._accept(cluster, kind, changes)
+            refused |= await self._accept(cluster, kind, _without(changes, refused))
+            account.took(kind, _without(changes, refused))
+            self._hearing.refuse(cluster, kind, refused)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
+            return refused
 
+        account = await self._account(cluster)
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         for said in self._said:
             said.connected(cluster)
         try:
-            yield Session(self._catalogue, accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
             for said in self._said:
                 said.lost(cluster, self._now())
@@ -171,6 +197,7 @@ class Sessions:
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
+        revoked = await self._registry.members.revoked(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.of(cluster)
         return {
@@ -180,26 +207,37 @@ class Sessions:
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
+            records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
-    async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
+    async def _account(self, cluster: ClusterName) -> Account:
+        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        sizes = {export.name: len(export.body) for export in exports}
+        return Account(sizes, self._registry.offers.capacity, monotonic())
+
+    async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
+        """Have *cluster* wait: nothing is read from it meanwhile."""
+        if seconds:
+            reason = f"too many changes: the next are taken in {seconds:.1f} s"
+            log.warning("cluster slowed down", cluster=cluster, seconds=round(seconds, 1))
+            self._audit.record("refused", cluster, what="rate", reason=reason)
+            await asyncio.sleep(seconds)
+
+    async def _accept(self, cluster: ClusterName, kind: str, changes: Bodies) -> Refused:
+        """Take in *changes*, and say which of them cannot be."""
         match kind:
             case records.EXPORT:
-                exports = {
-                    ServiceName.parse(name): None if body is None else records.decode(Export, name, body)
-                    for name, body in changes.items()
-                }
-                await self._registry.offers.set_exports(cluster, exports, self._now())
+                return await self._hearing.exports(cluster, changes)
             case records.GATEWAY:
-                gateways = _read(GatewayRecord, changes)
-                for gateway in filter(None, gateways.values()):
-                    for address in gateway.addresses:
-                        host_address(address) if is_address(address) else host(address)
-                await self._registry.offers.set_gateways(cluster, gateways)
+                return await self._hearing.gateways(cluster, changes)
             case records.PROBES:
                 self._probing.hear(cluster, _read(Probes, changes))
             case records.JWT_KEYS if changes:
                 await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+            case records.REVOKED if changes:
+                revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
+                await self._registry.members.set_revoked(cluster, revoked)
+                self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
@@ -208,6 +246,7 @@ class Sessions:
                 await self._registry.members.leave(cluster, self._now())
                 self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
+        return {}
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""
@@ -223,7 +262,7 @@ class Sessions:
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT)
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
             with suppress(FederationError):
                 await self._seen(hello, skew)
@@ -235,17 +274,28 @@ class Sessions:
         await self._registry.members.seen(hello.cluster, status)
 
 
+def _without(changes: Bodies, refused: Refused) -> Bodies:
+    return {name: body for name, body in changes.items() if name not in refused}
+
+
 def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
     """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
-    if others := changes.keys() - {cluster}:
-        raise ChangesRejected(f"{cluster} tells of the JWT keys of {', '.join(sorted(others))}")
-    keys = _read(JwtKeys, changes)[cluster] or JwtKeys(cluster)
+    keys = _of_itself(cluster, JwtKeys, changes) or JwtKeys(cluster)
     for key in keys.keys:
         try:
             public_key(key.x, key.y)
         except PkiError as error:
             raise ChangesRejected(f"JWT key {key.id}: {error}") from error
     return keys
+
+
+def _of_itself(
+    cluster: ClusterName, kind: type[records.R], changes: Mapping[str, bytes | None]
+) -> records.R | None:
+    """The one record of *kind* that *cluster* has of itself; ChangesRejected if it tells of others'."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the {kind.__name__} of {', '.join(sorted(others))}")
+    return _read(kind, changes)[cluster]
 
 
 def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:

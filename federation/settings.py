@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from clusters.errors import InvalidValue
-from clusters.model import VipRange, canonical_address
+from clusters.model import VipRange, canonical_address, label
 from federation.registry.etcd.location import Location
 from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 
@@ -68,7 +68,8 @@ class HubSettings:
     `root_cert` with `root_key`, or `hub_ca_chain`, are what a first start begins with, instead of a new root.
     `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
-    Without a `store` the registry is a file in `state`.
+    Without a `store` the registry is a file in `state`. `name` is how other hubs with the same store know
+    this one; without it that is the machine's name.
     """
 
     state: Path
@@ -89,6 +90,7 @@ class HubSettings:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace: timedelta = GRACE
     store: Location | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         for address in (self.listen, self.sync_listen, self.admin_listen, self.bundle_listen):
@@ -102,6 +104,8 @@ class HubSettings:
             )
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
+        if self.name:
+            label("hub", self.name)
         if (self.root_cert is None) is not (self.root_key is None):
             raise InvalidValue("root", str(self.root_cert or self.root_key), "it needs certificate and key")
         if self.root_cert and self.hub_ca_chain:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import Protocol
 
 WILDCARD = "*"
+UNKNOWN = ""
+"""Stands for a version that is not known: no resource has it."""
 
 Listener = Callable[[str, Set[str]], None]
 
@@ -36,8 +39,9 @@ class Resource:
 class Request:
     """What a client says of one kind: names it wants or no longer wants, and an answer if there is a nonce.
 
-    `error` makes the answer a rejection. `initial_versions`, what the client still has from an earlier
-    stream, counts in a stream's first request of a kind only.
+    `error` makes the answer a rejection, `refused` one of those names alone, each with why.
+    `initial_versions`, what the client still has from an earlier stream, counts in a stream's first request
+    of a kind only.
     """
 
     kind: str
@@ -46,6 +50,7 @@ class Request:
     initial_versions: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
     error: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,30 @@ class KindStatus:
     rejected: Mapping[str, str]
 
 
+class Served(Protocol):
+    """What a stream tells of: the newest resources, as they are for the one who reads it."""
+
+    def get(self, kind: str, name: str) -> Resource | None:
+        """The resource, if there is one."""
+        ...
+
+    def names(self, kind: str) -> Set[str]:
+        """The names of all there is of *kind*."""
+        ...
+
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind*."""
+        ...
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
+        ...
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
+        ...
+
+
 class Catalogue:
     """The newest resources of every kind. Listeners hear at once which names changed.
 
@@ -104,8 +133,7 @@ class Catalogue:
         self._kinds: dict[str, dict[str, Resource]] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._listeners: dict[object, Listener] = {}
-        self.former: Mapping[str, str | None] = {}
-        """What the names of the newest change had as versions before it."""
+        self._former: dict[str, Mapping[str, str | None]] = {}
 
     def get(self, kind: str, name: str) -> Resource | None:
         """The resource, if there is one."""
@@ -118,6 +146,10 @@ class Catalogue:
     def versions(self, kind: str) -> Mapping[str, str]:
         """The version of each resource of *kind*: a live view."""
         return self._versions.setdefault(kind, {})
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
+        return self._former.get(kind, {}).get(name, UNKNOWN)
 
     def kinds(self) -> tuple[str, ...]:
         """Every kind of which there has been a resource."""
@@ -142,7 +174,7 @@ class Catalogue:
             else:
                 held[name], versions[name] = resource, resource.version
         if changed:
-            self.former = changed
+            self._former[kind] = changed
             for listener in tuple(self._listeners.values()):
                 listener(kind, changed.keys())
         return changed.keys()

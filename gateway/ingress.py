@@ -23,7 +23,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from clusters.model import Member
-from gateway import lds, limits, names, tls
+from gateway import lds, limits, names, rds, tls
 from gateway.filters import http_filter, network_filter
 from gateway.messages import (
     ADS,
@@ -88,6 +88,7 @@ def _manager(access_log: str | None) -> HttpConnectionManager:
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
         rds=Rds(route_config_name=names.INGRESS, config_source=ADS),
         http_filters=[
+            http_filter(rds.REVOKED, RBAC()),
             # Nobody may do anything, but for what the route's own rules say.
             http_filter("envoy.filters.http.rbac", RBAC(rules=Rules(action=Rules.ALLOW))),
             http_filter(

@@ -29,6 +29,8 @@ from gateway import names
 from gateway.messages import FOREVER, packed, seconds
 
 READY_PATH: Final = "/readyz"
+REVOKED: Final = "fedgate.revoked"
+"""The filter that refuses whom the table's head names; it has no rules of its own."""
 _RBAC: Final = "envoy.filters.http.rbac"
 _CONNECT: Final = RouteMatch(connect_matcher=RouteMatch.ConnectMatcher())
 
@@ -47,8 +49,8 @@ _ANOTHER_ENDPOINT: Final = RetryPolicy(
 _ANY_WORKLOAD: Final = StringMatcher(safe_regex=RegexMatcher(regex="spiffe://[^/]+/ns/.+"))
 
 
-def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -> VirtualHost:
-    """Lead *authority* to *cluster*, for those that *allow* names, or any workload if it names nobody."""
+def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern] | None) -> VirtualHost:
+    """Lead *authority* to *cluster*, for those that *allow* names, or any workload if there is none."""
     action = RouteAction(
         cluster=cluster,
         timeout=FOREVER,
@@ -65,15 +67,26 @@ def virtual_host(authority: str, cluster: str, allow: Iterable[CallerPattern]) -
     return host
 
 
-def _callers(allow: Iterable[CallerPattern]) -> Any:
-    """Rules that let in exactly *allow*."""
-    wanted = [_matcher(pattern) for pattern in sorted(allow, key=lambda p: p.text)] or [_ANY_WORKLOAD]
-    principals = [
-        Principal(authenticated=Principal.Authenticated(principal_name=matcher)) for matcher in wanted
-    ]
-    policy = Policy(permissions=[Permission(any=True)], principals=principals)
-    rules = Rules(action=Rules.ALLOW, policies={"callers": policy})
+def _callers(allow: Iterable[CallerPattern] | None) -> Any:
+    """Rules that let in exactly *allow*, or any workload if there is none."""
+    wanted = [_ANY_WORKLOAD]
+    if allow is not None:
+        wanted = [_matcher(pattern) for pattern in sorted(allow, key=lambda p: p.text)]
+    principals = [_authenticated(matcher) for matcher in wanted]
+    policies = {}
+    if principals:  # Envoy takes no policy without one; without a policy nobody is let in
+        policies["callers"] = Policy(permissions=[Permission(any=True)], principals=principals)
+    rules = Rules(action=Rules.ALLOW, policies=policies)
     return packed(RBACPerRoute(rbac=RBAC(rules=rules)))
+
+
+def _exactly(spiffe_id: str) -> Principal:
+    return _authenticated(StringMatcher(exact=spiffe_id))
+
+
+def _authenticated(matcher: StringMatcher) -> Principal:
+    """Whoever's certificate says what *matcher* wants."""
+    return Principal(authenticated=Principal.Authenticated(principal_name=matcher))
 
 
 def _matcher(pattern: CallerPattern) -> StringMatcher:
@@ -84,9 +97,14 @@ def _matcher(pattern: CallerPattern) -> StringMatcher:
     return StringMatcher(exact=pattern.literal)
 
 
-def head() -> RouteConfiguration:
-    """What the ingress's table begins with."""
-    return RouteConfiguration(name=names.INGRESS)
+def head(revoked: Iterable[str]) -> RouteConfiguration:
+    """What the ingress's table begins with: whoever is *revoked*, by its SPIFFE ID, calls nobody here."""
+    begun = RouteConfiguration(name=names.INGRESS)
+    if principals := [_exactly(spiffe_id) for spiffe_id in revoked]:
+        policy = Policy(permissions=[Permission(any=True)], principals=principals)
+        rules = Rules(action=Rules.DENY, policies={"revoked": policy})
+        begun.typed_per_filter_config[REVOKED].CopyFrom(packed(RBACPerRoute(rbac=RBAC(rules=rules))))
+    return begun
 
 
 def unknown() -> VirtualHost:

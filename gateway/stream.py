@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 
-from gateway.delta import WILDCARD, Catalogue, KindStatus, Request, Resource, Response, Standing
+from gateway.delta import WILDCARD, KindStatus, Request, Resource, Response, Served, Standing
 from gateway.flow import Flow
 
 MAX_RESPONSE_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class Stream:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: Served,
         order: Order | None = None,
         *,
         max_names: int = MAX_NAMES,
@@ -67,7 +67,11 @@ class Stream:
         """Take in what the client says; returns what is to be sent now."""
         flow = self._flows.setdefault(request.kind, Flow())
         if flow.begun:
-            flow.answered(request.nonce, request.error[:_LONGEST_REASON])
+            flow.answered(
+                request.nonce,
+                request.error[:_LONGEST_REASON],
+                {name: why[:_LONGEST_REASON] for name, why in request.refused.items()},
+            )
             self._subscribe(request.kind, flow, request.subscribe)
         else:
             self._begin(request, flow)
@@ -84,7 +88,7 @@ class Stream:
             flow.dirty |= general
             if flow.whole:
                 for name in general:
-                    flow.held.setdefault(name, self._catalogue.former.get(name))
+                    flow.held.setdefault(name, self._catalogue.former(kind, name))
         if flow.explicit:
             flow.dirty |= names & flow.explicit
 

@@ -20,11 +20,13 @@ from gateway.snapshot import Changes, Part, Reference, Snapshot, changes, differ
 from gateway.spec import Capture, GatewaySpec
 from gateway.view import (
     Way,
+    allowed,
     carried_ports,
     local_ports,
     localities,
     providers,
     reachable,
+    revoked,
     sources,
     tunnels,
     vips_by_port,
@@ -66,7 +68,7 @@ def _translated(
         "members": _members(view, spec, before),
         "ways": _ways(view, taken, before),
         "capture": _capture(view, spec, before, changed),
-        "routes": _routes(spec, services, before, changed),
+        "routes": _routes(view, spec, services, before, changed),
         "callers": _callers(view, spec, before),
     }
     kept = {name: _kept(before.shared.get(name), part) for name, part in shared.items()}
@@ -80,7 +82,7 @@ def service(
     """What service *name* alone adds to the gateway."""
     imported, offered = view.imports.get(name), view.offer.services.get(name)
     called = _called(view, members, imported) if spec.is_egress and imported else Part()
-    served = _served(offered) if spec.is_ingress and offered else Part()
+    served = _served(view, offered) if spec.is_ingress and offered else Part()
     resources, references = called.resources + served.resources, called.references + served.references
     return Part(resources, references, called.vips, served.routes, called.ways)
 
@@ -104,9 +106,10 @@ def _services(
         made = {name: service(view, spec, members, name) for name in everything}
         return made, everything.keys() | before.services.keys()
     parts, others = dict(before.services), []
-    for name in touched(old.imports, view.imports) | touched(old.offer.services, view.offer.services):
+    changed = touched(old.imports, view.imports) | touched(old.offer.services, view.offer.services)
+    for name in changed | touched(old.callers, view.callers):
         if name not in view.imports and name not in view.offer.services:
-            del parts[name]
+            parts.pop(name, None)
         elif name not in parts or not _same_service(old, view, name):
             parts[name] = service(view, spec, members, name)
         else:
@@ -117,9 +120,11 @@ def _services(
 
 def _same_service(before: ClusterView, after: ClusterView, name: ServiceName) -> bool:
     """Whether the service is equal to what it was."""
-    return before.imports.get(name) == after.imports.get(name) and before.offer.services.get(
-        name
-    ) == after.offer.services.get(name)
+    return (
+        before.imports.get(name) == after.imports.get(name)
+        and before.offer.services.get(name) == after.offer.services.get(name)
+        and before.callers.get(name) == after.callers.get(name)
+    )
 
 
 def _kept(before: Part | None, after: Part) -> Part:
@@ -150,17 +155,18 @@ def _called(view: ClusterView, members: Mapping[ClusterName, Member], imported: 
     return Part(tuple(made), tuple(references), tuple(vips), ways=frozenset(taken))
 
 
-def _served(offered: LocalService) -> Part:
+def _served(view: ClusterView, offered: LocalService) -> Part:
     """Ingress: the local endpoints of the service, and who may call them."""
     made: list[tuple[str, Resource]] = []
     routes: list[bytes] = []
     references: list[Reference] = []
+    allow = allowed(view, offered)
     for port, target in sorted(local_ports(offered).items()):
         name = names.local_cluster(offered.service, port)
         authority = offered.service.authority(port)
         made.append((CLUSTER, resource(name, cds.local(name))))
         made.append((ENDPOINT, resource(name, eds.local(name, offered.ready, target))))
-        routes.append(rds.serialized(rds.virtual_host(authority, name, offered.allow)))
+        routes.append(rds.serialized(rds.virtual_host(authority, name, allow)))
         references += [Reference(ENDPOINT, name, name), Reference(CLUSTER, name, authority)]
     return Part(tuple(made), tuple(references), (), tuple(routes))
 
@@ -289,6 +295,7 @@ def _callers(view: ClusterView, spec: GatewaySpec, before: Snapshot) -> Part:
 
 
 def _routes(
+    view: ClusterView,
     spec: GatewaySpec,
     services: Mapping[ServiceName, Part],
     before: Snapshot,
@@ -297,9 +304,11 @@ def _routes(
     """The ingress's table, put together from what each service adds to it."""
     if not spec.is_ingress:
         return Part()
-    if "routes" in before.shared and all(was.routes == now.routes for was, now in changed):
+    gone = revoked(view)
+    same = "routes" in before.shared and gone == revoked(before.view)
+    if same and all(was.routes == now.routes for was, now in changed):
         return before.shared["routes"]
     by_name = sorted(services.items(), key=lambda item: (item[0].namespace, item[0].name))
     hosts = [route for _, part in by_name for route in part.routes]
-    table = rds.table(rds.head(), [*hosts, rds.serialized(rds.unknown())])
+    table = rds.table(rds.head(gone), [*hosts, rds.serialized(rds.unknown())])
     return Part(((ROUTE, framed(names.INGRESS, table)),))

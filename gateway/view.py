@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from clusters.carriage import Carriage, carriage
 from clusters.model import (
+    CallerPattern,
     ClusterName,
     ClusterView,
     Import,
@@ -20,6 +21,8 @@ from clusters.model import (
     TrafficPolicy,
     Workload,
 )
+from clusters.revoked import ids
+from pki.spiffe import trust_domain_of
 
 
 def sources(offer: Offer) -> dict[str, Workload]:
@@ -42,6 +45,14 @@ def _claims(offer: Offer) -> dict[str, list[Workload]]:
     return {address: list(claimants.values()) for address, claimants in claims.items()}
 
 
+def revoked(view: ClusterView) -> tuple[str, ...]:
+    """The SPIFFE IDs of workloads that are nobody now; of its own the cluster knows better than the hub."""
+    home = trust_domain_of(view.home, view.federation.domain)
+    others = {m.trust_domain: m.revoked for m in view.members.values() if m.name != view.home and m.revoked}
+    told = others | {home: view.offer.revoked}
+    return tuple(sorted(str(each) for domain, workloads in told.items() for each in ids(domain, workloads)))
+
+
 def reachable(members: Iterable[Member]) -> dict[ClusterName, Member]:
     """The members that can be called: they have gateways to dial, and anchors to know them by."""
     return {m.name: m for m in sorted(members, key=lambda m: m.name) if m.gateways and m.anchors}
@@ -57,6 +68,24 @@ def carried_ports(imported: Import) -> dict[int, Carriage]:
 def local_ports(service: LocalService) -> dict[int, int]:
     """The TCP ports of a local service, each with the port its endpoints listen on."""
     return {p.port.number: p.target for p in service.ports if p.port.protocol is Protocol.TCP}
+
+
+def allowed(view: ClusterView, offered: LocalService) -> tuple[CallerPattern, ...] | None:
+    """Who may call a service of this cluster: None for any workload of a member.
+
+    Those are whom the service itself names, as far as their clusters may call it.
+    """
+    callers = view.callers.get(offered.service)
+    if callers is None:
+        return offered.allow or None
+    domains = [trust_domain_of(cluster, view.federation.domain) for cluster in callers]
+    if not offered.allow:
+        return tuple(CallerPattern(f"spiffe://{domain}/*") for domain in domains)
+    return tuple(
+        pattern
+        for pattern in offered.allow
+        if any(pattern.literal.startswith(f"spiffe://{domain}/") for domain in domains)
+    )
 
 
 def providers(

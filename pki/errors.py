@@ -132,8 +132,8 @@ class CannotUnseal(KeystoreError):
 
     hint = "give the passphrase that it was sealed with; `fedgate seal` changes it"
 
-    def __init__(self, reason: str, path: Path | None = None) -> None:
-        super().__init__(f"cannot unseal{f' {path}' if path else ''}: {reason}")
+    def __init__(self, reason: str, what: Path | str = "") -> None:
+        super().__init__(f"cannot unseal{f' {what}' if what else ''}: {reason}")
         self.reason = reason
 
 

@@ -1,6 +1,8 @@
 """How long each kind of certificate is good, unless somebody says otherwise. Nothing heavy is imported here.
 
-root 10 years > hub CA 90 days > hub 30 days, issuing CA 14 days > SVID 1 hour
+root 10 years > hub CA 90 days >= hub 90 days, issuing CA 14 days > SVID 1 hour
+
+None outlives its issuer: a hub's certificate ends with the hub CA that signed it, which is at most 90 days.
 """
 
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pki.errors import UnusableLifetime
 
 ROOT_LIFETIME: Final = timedelta(days=3652)
 HUB_CA_LIFETIME: Final = timedelta(days=90)
-HUB_LIFETIME: Final = timedelta(days=30)
+HUB_LIFETIME: Final = timedelta(days=90)
 ISSUING_CA_LIFETIME: Final = timedelta(days=14)
 SVID_LIFETIME: Final = timedelta(hours=1)
 

@@ -2,7 +2,7 @@
 
 root           10 years   everybody's, may be kept offline
 └── hub CA     90 days    path length 1
-    ├── hub    30 days    spiffe://DOMAIN/hub, and names to dial it by
+    ├── hub    90 days    spiffe://DOMAIN/hub, and names to dial it by
     └── issuing CA        14 days, path length 0, bound to one cluster's trust domain
         └── SVID          1 hour: an agent, a gateway, a workload
 """

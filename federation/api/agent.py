@@ -15,6 +15,7 @@ from clusters.latest import Latest
 from clusters.model import ClusterView
 from clusters.reports import Notice, Report, ReportAnswer
 from clusters.sources.file import Reading
+from clusters.verdict import Verdict
 from federation import inventory
 from federation.agent_upkeep import Upkeep
 from federation.api.answers import Check, endpoints_document, services_document
@@ -25,12 +26,14 @@ from federation.api.http import ApiError, actor_of, application, body_as, json_r
 from federation.api.metrics import counters, gauge, gauges
 from federation.api.notices import add_notices
 from federation.api.rotate import add_rotate, issuing_ca_check
+from federation.api.verdicts import Rejected, add_refused, refusals, verdict_checks
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.inventory import Held
+from federation.knowledge import Knowledge
 from federation.reporting import ADMIN_PATH
 from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
@@ -64,6 +67,10 @@ class Agent(Protocol):
     @property
     def revocations(self) -> Revocations: ...
     def revoke(self, spiffe_id: SpiffeId, *, undo: bool = False) -> None: ...
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]: ...
+    @property
+    def rejected(self) -> Rejected: ...
     def gateways(self) -> tuple[GatewayStatus, ...]: ...
     def fronts(self) -> tuple[Front, ...]: ...
     @property
@@ -79,6 +86,8 @@ class Agent(Protocol):
     async def leave(self) -> None: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def knowledge(self) -> Knowledge: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,9 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     async def services(_: web.Request) -> web.StreamResponse:
         view = agent.view
         endpoints = partial(endpoints_document, view.offer, agent.standings)
-        return json_response(services_document(view.imports.values(), view.vips, endpoints))
+        standing = agent.knowledge.judging.told
+        known = services_document(view.imports.values(), view.vips, standing, endpoints)
+        return json_response(add_refused(known, view, refusals(agent.verdicts, agent.rejected)))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
         origin = request.query.get("from") or agent.view.home
@@ -146,7 +157,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
         done = "reinstated" if asked.undo else "revoked"
         audit.record(done, str(spiffe_id), actor=actor_of(request))
         cannot = [f.report.name for f in agent.fronts() if f.report.cannot_sever]
-        return json_response({"spiffe_id": str(spiffe_id), "state": done, "calls_stay_open_at": cannot})
+        told = {"calls_stay_open_at": cannot, "hub_connected": agent.link.connected}
+        return json_response({"spiffe_id": str(spiffe_id), "state": done, **told})
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _NewToken)
@@ -275,6 +287,7 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         elif not member.gateways:
             hint = "add `gateways:` to its source file" if member.name == view.home else ""
             yield Check("member", "warn", f"{member.name} has no gateways to dial", hint)
+    yield from verdict_checks(view, refusals(agent.verdicts, agent.rejected))
     yield issuing_ca_check(agent.upkeep.renewal, datetime.now(UTC))
 
 

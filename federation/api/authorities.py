@@ -11,7 +11,6 @@ from clusters.durations import short
 from federation.api.answers import Check
 from federation.api.http import ApiError, body_as, json_response
 from federation.hub_authority import HubAuthority
-from federation.rollover.parties import HUB
 from federation.rollover.phases import Party, Phase, outlook
 from federation.rollover.preparing import Given
 from federation.rollover.steward import Steward
@@ -154,7 +153,7 @@ async def _rollover(steward: Steward) -> dict[str, object]:
 
 def _party(party: Party, phase: Phase) -> dict[str, object]:
     return {
-        "name": "the hub" if party.name == HUB else party.name,
+        "name": f"hub {party.name[1:]}" if party.name.startswith("@") else party.name,
         "state": "ready" if party.ready(phase) else "waited for",
         "knows": party.knows,
         "proved": party.proved,

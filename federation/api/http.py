@@ -97,9 +97,9 @@ def _error(status: int, code: str, message: str, hint: str = "") -> web.Response
     return json_response({"error": {"code": code, "message": message, "hint": hint}}, status)
 
 
-def application() -> web.Application:
-    """An application that answers errors in the one form and takes small bodies only."""
-    return web.Application(middlewares=[errors_as_answers], client_max_size=MAX_BODY)
+def application(max_body: int = MAX_BODY) -> web.Application:
+    """An application that answers errors in the one form and takes bodies of *max_body* bytes at most."""
+    return web.Application(middlewares=[errors_as_answers], client_max_size=max_body)
 
 
 @asynccontextmanager

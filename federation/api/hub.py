@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,23 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, VipRange, cluster_name
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Import,
+    Offering,
+    ServiceName,
+    VipRange,
+    cluster_name,
+)
+from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
+from federation.anchoring import Anchoring
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
-from federation.api.eviction import Watched
+from federation.api.eviction import Watched, holders
+from federation.api.grants import add_grants
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -31,9 +43,11 @@ from federation.inventory import Held
 from federation.log import Log
 from federation.probing import Probing, Seen
 from federation.registry.clusterset import Clusterset
+from federation.registry.outlook import imports_for
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.trust.follower import Follower
+from federation.why import explain
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -42,6 +56,7 @@ log = Log(__name__)
 
 _LONGEST_TTL = timedelta(days=7)
 _LONGEST_WAIT = 600.0
+_MAX_BODY = 1 << 20  # all grants in one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ class Hub:
     registry: Registry
     clusterset: Clusterset
     probing: Probing
+    anchoring: Anchoring
     addresses: tuple[str, ...]
     now: Callable[[], datetime]
     rotate: Rotate
@@ -93,11 +109,12 @@ def hub_application(
 
     async def evict(request: web.Request) -> web.StreamResponse:
         asked, name = await body_as(request, _Eviction), cluster_name(request.match_info["name"])
-        watched = Watched.before(name, hub.probing, hub.clusterset)
+        holding = partial(holders, hub.probing, hub.anchoring, name)
+        watched = Watched.before(name, holding(), hub.clusterset)
         record = await hub.registry.members.evict(name, hub.now())
         log.warning("cluster evicted", cluster=name)
         hub.audit.record("evicted", name, actor=actor_of(request))
-        gateways = await watched.let_go(hub.probing, min(asked.wait_seconds, _LONGEST_WAIT))
+        gateways = await watched.let_go(holding, min(asked.wait_seconds, _LONGEST_WAIT))
         return json_response({**_evicted(hub, record), "let_go": gateways, "away": watched.away})
 
     async def readmit(request: web.Request) -> web.StreamResponse:
@@ -109,7 +126,14 @@ def hub_application(
 
     async def services(_: web.Request) -> web.StreamResponse:
         imports = hub.clusterset.imports()
-        return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
+        vips = _view(hub, ClusterName("hub")).vips
+        return json_response(services_document(imports, vips, partial(_standing, hub)))
+
+    async def why(request: web.Request) -> web.StreamResponse:
+        home, asked = _member(hub, request.query.get("from", "")), request.query.get("service", "")
+        ranges = _view(hub, home).vip_ranges
+        found = explain(hub.clusterset, hub.probing, ServiceName.parse(asked), home, ranges)
+        return json_response(found.document())
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         made = await _create_token(hub, await body_as(request, _NewToken))
@@ -136,13 +160,14 @@ def hub_application(
     async def check(_: web.Request) -> web.StreamResponse:
         return json_response({"checks": list(_checks(hub))})
 
-    app = application()
+    app = application(_MAX_BODY)
     if token_file is not None:
         app.middlewares.append(_bearer(token_file))
     app.router.add_get("/v1/clusters", clusters)
     app.router.add_post("/v1/clusters/{name}/evict", evict)
     app.router.add_post("/v1/clusters/{name}/readmit", readmit)
     app.router.add_get("/v1/services", services)
+    app.router.add_get("/v1/why", why)
     app.router.add_post("/v1/tokens", create_token)
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
@@ -150,6 +175,7 @@ def hub_application(
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
     add_trust(app, hub.follower, hub.audit)
+    add_grants(app, hub.registry.policies, hub.clusterset, hub.audit)
     add_rotate(app, hub.rotate)
     for add in more:
         add(app)
@@ -213,6 +239,7 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+        "revoked": member.revoked if member else (),
     }
 
 
@@ -264,6 +291,12 @@ def _ca_expires(anchors: Iterable[str]) -> datetime | None:
     return max((from_pem(chain)[0].not_valid_after_utc for chain in anchors), default=None)
 
 
+def _standing(hub: Hub, offering: Offering) -> Verdict:
+    """What the contract of an export says, by what all others' gateways find out about its cluster's."""
+    reach = reached(seen.probe.up for seen in hub.probing.of(offering.cluster))
+    return verdict(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
+
+
 def _member(hub: Hub, name: str) -> ClusterName:
     """The member that the question is about."""
     if not name:
@@ -284,8 +317,15 @@ def _view(hub: Hub, home: ClusterName) -> ClusterView:
         federation,
         own or federation.vip_ranges,
         members={m.name: m for m in hub.clusterset.members()},
-        imports={i.service: i for i in hub.clusterset.imports()},
+        imports={i.service: i for i in _imports(hub, home)},
     )
+
+
+def _imports(hub: Hub, home: ClusterName) -> Iterable[Import]:
+    """The services that *home* has; all of them for the hub itself."""
+    if hub.clusterset.record(home) is None:
+        return hub.clusterset.imports()
+    return imports_for(hub.clusterset, home)
 
 
 def _checks(hub: Hub) -> Iterable[Check]:

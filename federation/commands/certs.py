@@ -81,8 +81,8 @@ def inspect(name: str, output: Output) -> None:
 def revoke(spiffe_id: str, undo: bool, output: Output) -> None:
     """Take the certificate of a workload of this cluster away, and give it no other.
 
-    Nobody calls from its addresses any more: new calls are refused at once, and open ones are ended. It stays
-    so, also after a restart, until --undo.
+    Nobody calls from its addresses any more: new calls are refused at once, and open ones are ended. All
+    clusters refuse whoever shows its certificate. It stays so, also after a restart, until --undo.
     """
     answer = agent().post("/v1/certs/revoke", {"spiffe_id": spiffe_id, "undo": undo})
     if output.for_machines:
@@ -92,3 +92,5 @@ def revoke(spiffe_id: str, undo: bool, output: Output) -> None:
     if not undo and (stay := items(answer.get("calls_stay_open_at"))):
         gateways = ", ".join(map(text, stay))
         output.say(f"connections that are open now stay open at {gateways}; `fedgate check` says why")
+    if answer.get("hub_connected") is False:
+        output.say("the hub is not connected: other clusters hear of it when it is")

@@ -91,7 +91,7 @@ def evict(name: str, yes: bool, wait: timedelta, output: Output) -> int:
     disappear, and its agent and its join tokens are refused. It cannot come back before `readmit`, and then
     only by a new token: whoever has its keys has nothing.
 
-    Says at how many gateways that call others it has no way left, and exits with 6 if some have not said so.
+    Says how many gateways have nothing to do with it any more, and exits with 6 if some have not said so.
     """
     name = cluster_name(name)
     if not yes:

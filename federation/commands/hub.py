@@ -81,9 +81,9 @@ from pki.lifetimes import Lifetimes
 @click.option(
     "--hub-cert-lifetime",
     type=Duration(),
-    default="30d",
+    default="90d",
     show_default=True,
-    help="How long the hub's own certificate is good; renewed at half of it.",
+    help="How long the hub's own certificate is good, at most as long as the hub CA; renewed at half of it.",
 )
 @click.option(
     "--grace",
@@ -96,6 +96,9 @@ from pki.lifetimes import Lifetimes
     "--store",
     metavar="etcd://HOST[:PORT],.../PREFIX",
     help="Keep the registry on this etcd. [default: a file in the state folder]",
+)
+@click.option(
+    "--name", default="", help="What other hubs with the same store call this one. [default: its host]"
 )
 @entry_options
 @log_level_option
@@ -121,12 +124,14 @@ def hub(
     hub_cert_lifetime: timedelta,
     grace: timedelta,
     store: str | None,
+    name: str,
     **entry: Unpack[Entry],
 ) -> None:
     """Run the hub: the control plane that all clusters share.
 
     The first start makes the root certificate and the registry. A restart loses nothing, and while
-    the hub is away the clusters go on calling each other.
+    the hub is away the clusters go on calling each other. Hubs with the same --store are one
+    federation: each has a --state of its own and the same passphrase.
     """
     from federation.passphrases import given
 
@@ -151,6 +156,7 @@ def hub(
         lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
         grace=grace,
         store=location(store, entry) if store else None,
+        name=name,
     )
     if hub_ca_csr is not None:
         from federation.outside import write_request

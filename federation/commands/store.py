@@ -30,24 +30,25 @@ def store() -> None:
 def migrate(source: str, target: str, **entry: Unpack[Entry]) -> None:
     """Copy the registry FROM one store TO another that is empty, each sqlite:FILE or etcd://HOST,.../PREFIX.
 
-    Stop the hub first, and start it on the new store afterwards. The old store is left as it was. The
-    authorities' keys are not in the registry but in the hub's folder: the hub stays where it is, or that
-    folder goes with it.
+    Stop all hubs first, and start one on the new store afterwards. The old store is left as it was. The
+    authorities' keys of a hub alone are in its folder: that hub is the one to start first, with a
+    passphrase, and it puts them into the store. From etcd to a file they come along.
     """
     moved = asyncio.run(_migrate(source, target, entry))
     click.echo(f"{moved} records moved to {target}")
     if target.startswith(SCHEME):
-        click.echo(f"next: fedgate hub --store {target}", err=True)
+        click.echo(f"next: fedgate hub --store {target} --passphrase-file FILE", err=True)
 
 
 async def _migrate(source: str, target: str, entry: Entry) -> int:
-    from federation.registry.keyspace import ALIVE
+    from federation.registry.keyspace import HUBS
     from federation.registry.moving import move
 
     old = await _opened(source, entry, must_be_there=True)
     try:
-        if source.startswith(SCHEME) and (await old.range(ALIVE, limit=1)).items:
-            raise StoreUnusable(source, "clusters are connected to a hub that uses it", "stop the hub first")
+        if source.startswith(SCHEME) and (running := (await old.range(HUBS)).items):
+            names = ", ".join(item.key.removeprefix(HUBS) for item in running)
+            raise StoreUnusable(source, f"these hubs use it: {names}", "stop them first")
         new = await _opened(target, entry)
         try:
             return await move(old, new)

@@ -7,6 +7,9 @@ FederationError
 │   ├── Compacted            a watch asked for history that is gone: list again
 │   ├── LeaseNotFound        a lease that has run out or never was
 │   └── InvalidRequest       a transaction or revision that no store may accept
+├── BackupNotTaken           a hub of which no backup can be taken now
+├── BackupUnusable           a file that is no backup, or not all of one
+├── HubThere                 a backup was to be restored to where a hub is already
 ├── UnreadableRecord         a record of a newer schema, or one that is damaged
 ├── Contention               others changed the same records again and again meanwhile
 ├── TokenRefused             a join token that does not open the door; `code` says why
@@ -15,8 +18,12 @@ FederationError
 │   └── ClusterEvicted       one that was shut out
 ├── NotEvicted               a cluster that was to be readmitted, and was never shut out
 ├── NotOurWorkload           an identity that is no workload's of this cluster
+├── TooManyRevoked           one more workload to revoke than can be
 ├── UnknownTrust             a trust domain outside that nobody said to believe
 ├── BundleNotFetched         a bundle endpoint that does not answer, or not as it should
+├── UnknownGrant             a grant that is not written down
+├── GrantExists              a grant under a name that is taken
+├── GrantsChanged            grants that somebody else has changed meanwhile
 ├── UnknownToken             a join token that is not in the registry
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
@@ -31,6 +38,12 @@ FederationError
 ├── AdminRefused             the admin API said no, and why
 ├── BadAnswer                its answer is not what the contract says
 ├── WrongFederation          a state directory that belongs to another federation
+├── NotElected               what only the elected hub does was asked of another
+├── Deposed                  a write of a hub that is not the elected one any more
+├── HubNameTaken             another hub with the same store has this name
+├── PassphraseMissing        a hub on etcd without a passphrase
+├── AuthoritiesElsewhere     a store with a federation whose keys are in another hub's folder
+├── AuthoritiesDiffer        a state folder and a store of two federations
 ├── WebCertificateUnusable   a certificate for the bundle endpoint that cannot be shown
 ├── RolloverExists           a rollover of the root is under way already
 ├── NoRollover               no rollover is under way, or another one
@@ -66,8 +79,17 @@ from federation.errors.asking import NobodyHere as NobodyHere
 from federation.errors.asking import NotAdmitted as NotAdmitted
 from federation.errors.asking import NotFound as NotFound
 from federation.errors.asking import WaitedInVain as WaitedInVain
+from federation.errors.backup import BackupNotTaken as BackupNotTaken
+from federation.errors.backup import BackupUnusable as BackupUnusable
+from federation.errors.backup import HubThere as HubThere
 from federation.errors.base import Exit as Exit
 from federation.errors.base import FederationError as FederationError
+from federation.errors.hubs import AuthoritiesDiffer as AuthoritiesDiffer
+from federation.errors.hubs import AuthoritiesElsewhere as AuthoritiesElsewhere
+from federation.errors.hubs import Deposed as Deposed
+from federation.errors.hubs import HubNameTaken as HubNameTaken
+from federation.errors.hubs import NotElected as NotElected
+from federation.errors.hubs import PassphraseMissing as PassphraseMissing
 from federation.errors.issuing import IssuanceRefused as IssuanceRefused
 from federation.errors.issuing import JwtKeyMissing as JwtKeyMissing
 from federation.errors.issuing import NoIdentity as NoIdentity
@@ -80,10 +102,14 @@ from federation.errors.lab import StepFailed as StepFailed
 from federation.errors.members import BundleNotFetched as BundleNotFetched
 from federation.errors.members import ClusterEvicted as ClusterEvicted
 from federation.errors.members import ClusterExists as ClusterExists
+from federation.errors.members import GrantExists as GrantExists
+from federation.errors.members import GrantsChanged as GrantsChanged
 from federation.errors.members import NotEvicted as NotEvicted
 from federation.errors.members import NotOurWorkload as NotOurWorkload
 from federation.errors.members import TokenRefused as TokenRefused
+from federation.errors.members import TooManyRevoked as TooManyRevoked
 from federation.errors.members import UnknownCluster as UnknownCluster
+from federation.errors.members import UnknownGrant as UnknownGrant
 from federation.errors.members import UnknownToken as UnknownToken
 from federation.errors.members import UnknownTrust as UnknownTrust
 from federation.errors.members import VipsExhausted as VipsExhausted

@@ -76,6 +76,18 @@ class NotOurWorkload(FederationError):
         self.hint = f"want spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME; others are revoked at their agents"
 
 
+class TooManyRevoked(FederationError):
+    """More workloads of one cluster revoked than others can be told of."""
+
+    code = "too-many-revoked"
+    exit_code = Exit.CONFLICT
+    hint = "undo those that are long gone from the source, and whose last certificate has ended"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} workloads of this cluster are revoked already")
+        self.most = most
+
+
 class UnknownTrust(FederationError):
     """A trust domain outside that nobody said to believe."""
 
@@ -97,6 +109,41 @@ class BundleNotFetched(FederationError):
         super().__init__(f"the bundle of {trust_domain} was not fetched: {reason}")
         self.trust_domain = trust_domain
         self.reason = reason
+
+
+class UnknownGrant(FederationError):
+    """A grant that is not written down."""
+
+    code = "grant-unknown"
+    exit_code = Exit.NOT_FOUND
+    hint = "`fedgate grant list` shows those that are"
+
+    def __init__(self, grant: str) -> None:
+        super().__init__(f"there is no grant {grant}")
+        self.grant = grant
+
+
+class GrantExists(FederationError):
+    """A grant under a name that is taken."""
+
+    code = "grant-exists"
+    exit_code = Exit.CONFLICT
+    hint = "give it another name, or say --replace"
+
+    def __init__(self, grant: str) -> None:
+        super().__init__(f"there is a grant {grant} already")
+        self.grant = grant
+
+
+class GrantsChanged(FederationError):
+    """Grants that somebody else has changed meanwhile."""
+
+    code = "grants-changed"
+    exit_code = Exit.CONFLICT
+    hint = "look at what they are now, and do it again"
+
+    def __init__(self) -> None:
+        super().__init__("the grants were changed by somebody else meanwhile")
 
 
 class UnknownToken(FederationError):

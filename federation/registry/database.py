@@ -25,6 +25,7 @@ from federation.registry.store import (
     Operation,
     Page,
     Put,
+    Snapshot,
 )
 
 SCHEMA = 1
@@ -245,6 +246,27 @@ class Database:
             raise
 
 
+def snapshot(path: Path) -> Snapshot:
+    """All keys of the file at *path*, which another process may have open: that is not in its way.
+
+    StoreUnusable for a file that is not there, not ours, or of a newer fedgate.
+    """
+    try:
+        sql = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreUnusable(str(path), str(error), "a hub's is registry.db in its state folder") from error
+    try:
+        _check_ours(sql, path)
+        sql.execute("BEGIN")
+        (revision,) = sql.execute("SELECT revision FROM progress").fetchone()
+        rows = sql.execute(f"SELECT {_COLUMNS} FROM kv ORDER BY key")  # noqa: S608
+        return Snapshot(tuple(KeyValue(*row) for row in rows), revision)
+    except sqlite3.Error as error:
+        raise StoreUnusable(str(path), str(error), "is it a registry of fedgate?") from error
+    finally:
+        sql.close()
+
+
 _EventRow = tuple[int, str, bytes | None, int, int]
 
 
@@ -284,17 +306,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     sql = sqlite3.connect(path, isolation_level=None)
     try:
-        (schema,) = sql.execute("PRAGMA user_version").fetchone()
-        (application,) = sql.execute("PRAGMA application_id").fetchone()
-        (tables,) = sql.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-        if tables and application != _APPLICATION_ID:
-            raise StoreUnusable(str(path), "it is a database, but not one of fedgate")
-        if schema > SCHEMA:
-            raise StoreUnusable(
-                str(path),
-                f"it has schema {schema}, and this fedgate knows up to {SCHEMA}",
-                "run the hub with the fedgate that wrote it, or a newer one",
-            )
+        tables = _check_ours(sql, path)
         sql.execute("PRAGMA journal_mode = WAL")
         sql.execute("PRAGMA synchronous = FULL")
         if not tables:
@@ -306,3 +318,19 @@ def _connect(path: Path) -> sqlite3.Connection:
         sql.close()
         raise
     return sql
+
+
+def _check_ours(sql: sqlite3.Connection, path: Path) -> int:
+    """See that the database is one of fedgate, and none of a newer one; gives how many tables it has."""
+    (schema,) = sql.execute("PRAGMA user_version").fetchone()
+    (application,) = sql.execute("PRAGMA application_id").fetchone()
+    (tables,) = sql.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    if tables and application != _APPLICATION_ID:
+        raise StoreUnusable(str(path), "it is a database, but not one of fedgate")
+    if schema > SCHEMA:
+        raise StoreUnusable(
+            str(path),
+            f"it has schema {schema}, and this fedgate knows up to {SCHEMA}",
+            "run the hub with the fedgate that wrote it, or a newer one",
+        )
+    return int(tables)

@@ -4,18 +4,24 @@
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/away/CLUSTER                          since when it is missing, until it connects again
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
+    fedgate/revoked/CLUSTER                       workloads of it that are nobody now
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
     fedgate/vips/next                             the lowest VIP index that was never used
     fedgate/vips/freed/INDEX                      an index whose last exporter left
     fedgate/trust/TRUST-DOMAIN                    a foreign trust domain and its bundle
+    fedgate/grants                                who may export what to whom
     fedgate/tokens/TOKEN
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
+    fedgate/authorities                           root and hub CA with their sealed keys, for several hubs
+    fedgate/hubs/HUB                              a hub that runs: hangs on its lease
+    fedgate/leader                                the elected hub: hangs on its lease
 
-Only `alive` hangs on a lease: a cluster that is not heard of keeps its records.
+`alive`, `hubs` and `leader` hang on leases: a cluster that is not heard of keeps its other records.
 A cluster's name is in front of what is its own, so that one prefix holds it all.
 """
 
@@ -23,6 +29,7 @@ from clusters.model import ClusterName, ServiceName
 
 ROOT = "fedgate/"
 FEDERATION = f"{ROOT}federation"
+GRANTS = f"{ROOT}grants"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
@@ -30,6 +37,9 @@ TRUSTS = f"{ROOT}trust/"
 ALIVE = f"{ROOT}alive/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
+AUTHORITIES = f"{ROOT}authorities"
+HUBS = f"{ROOT}hubs/"
+LEADER = f"{ROOT}leader"
 VIPS_NEXT = f"{ROOT}vips/next"
 VIPS_FREED = f"{ROOT}vips/freed/"
 
@@ -49,9 +59,19 @@ def alive(name: ClusterName) -> str:
     return f"{ALIVE}{name}"
 
 
+def away(name: ClusterName) -> str:
+    """Since when a member that was connected is not any more."""
+    return f"{ROOT}away/{name}"
+
+
 def jwt_keys(name: ClusterName) -> str:
     """The keys by which a member's JWT-SVIDs are known."""
     return f"{ROOT}jwt-keys/{name}"
+
+
+def revoked(name: ClusterName) -> str:
+    """The workloads of a member that are nobody now."""
+    return f"{ROOT}revoked/{name}"
 
 
 def gateways(name: ClusterName) -> str:
@@ -92,6 +112,11 @@ def trust(trust_domain: str) -> str:
 def proof(party: str) -> str:
     """That a cluster, or the hub, has proved to trust the root that is to come."""
     return f"{PROOFS}{party}"
+
+
+def hub(name: str) -> str:
+    """A hub that runs."""
+    return f"{HUBS}{name}"
 
 
 def freed(index: int) -> str:

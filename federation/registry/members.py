@@ -8,12 +8,14 @@ from typing import Final
 
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
+from clusters.revoked import Revoked
 from federation.errors import ClusterEvicted, ClusterExists, IssuanceDenied, NotEvicted, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
 from federation.registry.records import (
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     StatusRecord,
@@ -77,8 +79,8 @@ class Members:
             token, held, cluster = await self._admitted(request, now)
             spent = held.put(replace(token, used_at=now))
             # Whoever had the name before speaks for it no more, by JWT-SVIDs either.
-            keys = Delete(keyspace.jwt_keys(request.cluster))
-            return Plan(record, [spent, cluster.put(record), keys], [held.unchanged, cluster.unchanged])
+            told = _told_beside(request.cluster)
+            return Plan(record, [spent, cluster.put(record), *told], [held.unchanged, cluster.unchanged])
 
         return await self._ledger.transact(f"join of cluster {request.cluster}", plan)
 
@@ -117,16 +119,28 @@ class Members:
 
     async def set_jwt_keys(self, name: ClusterName, keys: JwtKeys) -> None:
         """Write down the keys by which the cluster's JWT-SVIDs are known, instead of those before."""
+        await self._replace(name, keyspace.jwt_keys(name), keys)
+
+    async def revoked(self, name: ClusterName) -> Revoked | None:
+        """The workloads of the cluster that are nobody now; None if it never told of any."""
+        return (await self._ledger.read(keyspace.revoked(name), Revoked)).record
+
+    async def set_revoked(self, name: ClusterName, revoked: Revoked) -> None:
+        """Write down which workloads of the cluster are nobody, instead of those before."""
+        await self._replace(name, keyspace.revoked(name), revoked)
+
+    async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> None:
+        """Have *record* under *key*, which is of the cluster's own, as long as that is a member."""
 
         async def plan() -> Plan[None]:
             member = await self._read(name)
             _active(name, member)
-            held = await self._ledger.read(keyspace.jwt_keys(name), JwtKeys)
-            if held.record == keys:
+            held = await self._ledger.read(key, type(record))
+            if held.record == record:
                 return Plan(None)
-            return Plan(None, [held.put(keys)], [member.unchanged])
+            return Plan(None, [held.put(record)], [member.unchanged])
 
-        await self._ledger.transact(f"JWT keys of cluster {name}", plan)
+        await self._ledger.transact(f"{key} of cluster {name}", plan)
 
     async def add_anchor(
         self,
@@ -213,7 +227,8 @@ class Members:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
+            back = Delete(keyspace.away(name))
+            return Plan(lease, [held.put(AliveRecord(now), lease), back], [member.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)
@@ -228,6 +243,21 @@ class Members:
     async def disconnect(self, lease: LeaseId) -> None:
         """The connection is over."""
         await self._ledger.store.revoke(lease)
+
+    async def miss(self, name: ClusterName, now: datetime) -> None:
+        """Say that the cluster is away, unless it is connected or that was said before."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            _active(name, member)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            held = await self._ledger.read(keyspace.away(name), AwayRecord)
+            if alive.record is not None or held.record is not None:
+                return Plan(None)
+            when = [member.unchanged, alive.unchanged, held.unchanged]
+            return Plan(None, [held.put(AwayRecord(now))], when)
+
+        await self._ledger.transact(f"absence of cluster {name}", plan)
 
     # --- leaving
 
@@ -303,8 +333,8 @@ class Members:
                 return Plan(None)
             status = await self._ledger.read(keyspace.status(name), StatusRecord)
             alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            keys = Delete(keyspace.jwt_keys(name))
-            return Plan(None, [held.delete(), status.delete(), alive.delete(), keys], [held.unchanged])
+            gone = [held.delete(), status.delete(), alive.delete(), *_told_beside(name)]
+            return Plan(None, gone, [held.unchanged])
 
         await self._ledger.transact(f"leave of cluster {name}", plan)
 
@@ -319,6 +349,11 @@ def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
     if held.record is None or held.record.state is not ClusterState.ACTIVE:
         raise UnknownCluster(name)
     return held.record
+
+
+def _told_beside(name: ClusterName) -> list[Delete]:
+    """What takes away what is known of a cluster alone, and of nobody else by it."""
+    return [Delete(key(name)) for key in (keyspace.jwt_keys, keyspace.revoked, keyspace.away)]
 
 
 def _ends(chain: str) -> datetime:

@@ -30,11 +30,11 @@ T = TypeVar("T")
 class Mirror:
     """Keeps `clusterset` in step with *store*, for as long as somebody iterates over `changes`."""
 
-    def __init__(self, store: Store, relist: float = RELIST) -> None:
+    def __init__(self, store: Store, relist: float = RELIST, *, one_machine: bool = False) -> None:
         self._store = store
         self._relist = relist
         self._revisions: dict[str, int] = {}
-        self.clusterset = Clusterset()
+        self.clusterset = Clusterset(one_machine=one_machine)
 
     def revision(self, *keys: str) -> int:
         """Since when the records under *keys* have been what they are: it grows with each change."""

@@ -1,6 +1,10 @@
-"""A registry moved to another store: all of it, or the new store says that it is not whole."""
+"""A registry put into a store as a whole, moved there or restored; or the store says that it is not whole.
 
-from collections.abc import AsyncIterator, Callable
+A mark is there from before the first change to after the last. A hub does not start while it is, and whoever
+puts a registry in begins anew then.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from federation.errors import StoreNotEmpty, StoreUnusable
@@ -13,11 +17,15 @@ from federation.registry.store import (
     Operation,
     Put,
     Store,
-    absent,
+    unchanged,
 )
 
 UNFINISHED: Final = "fedgate-moving"
-"""The key that is there while a registry is being moved in. Its name is none of the registry's own."""
+"""The key that is there while a registry is being put in. Its name is none of the registry's own."""
+
+MOVING: Final = b""
+RESTORING: Final = b"restore"
+"""Which of both was begun: the mark's value."""
 
 _MOST: Final = MAX_OPERATIONS // 2
 
@@ -29,53 +37,76 @@ async def move(source: Store, target: Store, told: Callable[[int], None] = lambd
     from its beginning. *told* hears how many records have been copied. Raises StoreNotEmpty for a target
     that has a registry already, StoreUnusable if *source* was written to meanwhile.
     """
-    await _begin(target)
-    began, moved = await _revision(source), 0
-    async for puts in _portions(source):
-        await target.commit(puts)
-        moved += len(puts)
-        told(moved)
+    await begin(target, MOVING)
+    began, records = await _revision(source), await _contents(source)
+    moved = await fill(target, records, told)
     if await _contents(source) != await _contents(target) or await _revision(source) != began:
         raise StoreUnusable("that is moved", "something writes to it", "stop its hubs, and move it again")
-    await target.commit([Delete(UNFINISHED)])
+    await end(target)
     return moved
 
 
-async def refuse_unfinished(store: Store) -> None:
-    """Raise StoreUnusable for a store into which a registry was moved only in part."""
-    if await store.get(UNFINISHED) is not None:
-        hint = "run `fedgate store migrate` again: it begins anew, and the old store is as it was"
-        raise StoreUnusable("store", "a registry was moved into it only in part", hint)
+async def begin(target: Store, mark: bytes, *, replace: bool = False) -> None:
+    """Make *target* empty but for *mark*, if that is what was left, or what is there is to be *replaced*.
 
-
-async def _begin(target: Store) -> None:
-    """Make *target* empty but for the mark, if it is what a move has left."""
-    unfinished = await target.get(UNFINISHED)
-    if unfinished is None:
-        if (await target.range("", limit=1)).items:
-            raise StoreNotEmpty
-        await target.commit([Put(UNFINISHED, b"")], [absent(UNFINISHED)])
-        return
+    StoreNotEmpty if it has something else.
+    """
+    before = await target.get(UNFINISHED)
+    if before is None and not replace and (await target.range("", limit=1)).items:
+        raise StoreNotEmpty
+    await target.commit([Put(UNFINISHED, mark)], [unchanged(UNFINISHED, before)])
     while keys := [item.key for item in (await target.range("", _MOST)).items if item.key != UNFINISHED]:
         await target.commit([Delete(key) for key in keys])
+
+
+async def fill(
+    target: Store, records: Mapping[str, bytes], told: Callable[[int], None] = lambda _: None
+) -> int:
+    """Write *records*, and say how many; *told* hears how many there are so far."""
+    written = 0
+    for puts in _portions(records.items()):
+        await target.commit(puts)
+        written += len(puts)
+        told(written)
+    return written
+
+
+async def end(target: Store) -> None:
+    """Say that *target* is whole."""
+    await target.commit([Delete(UNFINISHED)])
+
+
+async def is_unfinished(store: Store) -> bool:
+    """Whether a registry was put into *store* only in part."""
+    return await store.get(UNFINISHED) is not None
+
+
+async def refuse_unfinished(store: Store) -> None:
+    """Raise StoreUnusable for a store into which a registry was put only in part."""
+    mark = await store.get(UNFINISHED)
+    if mark is None:
+        return
+    if mark.value == RESTORING:
+        hint = "run `fedgate restore` again: it begins anew"
+        raise StoreUnusable("store", "a backup was restored into it only in part", hint)
+    hint = "run `fedgate store migrate` again: it begins anew, and the old store is as it was"
+    raise StoreUnusable("store", "a registry was moved into it only in part", hint)
 
 
 async def _revision(store: Store) -> int:
     return (await store.range("", limit=1)).revision
 
 
-async def _portions(source: Store) -> AsyncIterator[list[Operation]]:
-    """All that is to be copied, as transactions that every store takes."""
+def _portions(records: Iterable[tuple[str, bytes]]) -> Iterator[list[Operation]]:
+    """*records*, as transactions that every store takes."""
     portion: list[Operation] = []
     size = 0
-    async for item in everything(source, ""):
-        if item.lease != NO_LEASE:
-            continue
-        more = len(item.key) + len(item.value)
+    for key, value in records:
+        more = len(key) + len(value)
         if portion and (len(portion) == _MOST or size + more > MAX_BYTES):
             yield portion
             portion, size = [], 0
-        portion.append(Put(item.key, item.value))
+        portion.append(Put(key, value))
         size += more
     if portion:
         yield portion

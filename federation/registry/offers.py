@@ -26,12 +26,15 @@ GATEWAYS_AT_ONCE = MAX_OPERATIONS - 1
 
 
 class Offers:
-    """The exports and gateways of the registry; *capacity* is how many services have an address."""
+    """The exports and gateways of the registry; *capacity* is how many services have an address.
 
-    def __init__(self, ledger: Ledger, capacity: int) -> None:
+    *turn* is held while an index is given: whoever has the same store in this process has the same.
+    """
+
+    def __init__(self, ledger: Ledger, capacity: int, turn: asyncio.Lock) -> None:
         self._ledger = ledger
-        self._capacity = capacity
-        self._turn = asyncio.Lock()
+        self.capacity = capacity
+        self._turn = turn
 
     async def exports(self, cluster: ClusterName) -> list[Export]:
         """What *cluster* exports, as it is written down."""
@@ -92,7 +95,7 @@ class Offers:
         async def plan() -> Plan[None]:
             # Read side by side: each is a way to the store's thread and back.
             still, known = await asyncio.gather(self._still(cluster, state), self._known(cluster, changed))
-            planned = draft(cluster, changed, known, now, self._capacity)
+            planned = draft(cluster, changed, known, now, self.capacity)
             return Plan(None, planned.operations, [*planned.when, still])
 
         async with self._turn:

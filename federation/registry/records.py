@@ -55,6 +55,13 @@ class AliveRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayRecord:
+    """A cluster is missing, since then."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRecord:
     """A cluster's export, and since when the hub knows it: the oldest wins a conflict."""
 
@@ -159,3 +166,36 @@ class ProofRecord:
 
     root: str
     at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritiesRecord:
+    """The files of root and hub CA by their names, keys sealed, where several hubs share them."""
+
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class HubRecord:
+    """A hub that runs: where clusters join and where agents connect, and since when it does.
+
+    `instance` tells it from another one of that name. `root` is the fingerprint of the root that its own
+    certificate leads to.
+    """
+
+    name: str
+    instance: str
+    join: tuple[str, ...]
+    sync: tuple[str, ...]
+    version: str
+    since: Instant
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderRecord:
+    """The hub that is elected, and since when."""
+
+    name: str
+    instance: str
+    since: Instant

@@ -9,15 +9,20 @@ again when somebody else was faster; any number of hubs may share a store. Who w
 the registry says watches it through a `Mirror`.
 """
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from clusters.model import Federation
+from federation.errors import FederationError
 from federation.registry import keyspace
+from federation.registry.guarded import Guarded
 from federation.registry.ledger import Ledger, Plan
 from federation.registry.members import Members
 from federation.registry.offers import Offers
+from federation.registry.policies import Policies
 from federation.registry.rollovers import Rollovers
-from federation.registry.store import Store
+from federation.registry.store import Compare, Store
 from federation.registry.tokens import Tokens
 from federation.registry.trusts import Trusts
 
@@ -25,13 +30,21 @@ from federation.registry.trusts import Trusts
 class Registry:
     """Tokens, members and their offers. *capacity* is how many services have room in the VIP ranges."""
 
-    def __init__(self, store: Store, capacity: int) -> None:
+    def __init__(self, store: Store, capacity: int, turn: asyncio.Lock | None = None) -> None:
+        self.store = store
+        self._capacity = capacity
+        self._turn = turn or asyncio.Lock()
         self._ledger = Ledger(store)
         self.tokens = Tokens(self._ledger)
         self.trusts = Trusts(self._ledger)
-        self.offers = Offers(self._ledger, capacity)
+        self.policies = Policies(self._ledger)
+        self.offers = Offers(self._ledger, capacity, self._turn)
         self.members = Members(self._ledger, self.offers, self.tokens)
         self.rollovers = Rollovers(self._ledger)
+
+    def guarded(self, mark: Compare, lost: Callable[[], FederationError]) -> "Registry":
+        """This registry, for one who may change it only while *mark* holds; else raises what *lost* makes."""
+        return Registry(Guarded(self.store, mark, lost), self._capacity, self._turn)
 
     async def federation(self) -> Federation | None:
         """What is the same for everybody; `None` before the hub's first start is over."""

@@ -43,6 +43,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All keys as they were at one revision."""
+
+    items: tuple[KeyValue, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Put:
     """Write a key. It hangs on *lease* from now on, and on no other."""
 

@@ -10,7 +10,6 @@ elsewhere has no key file. The registry goes first, and `settle` brings the file
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -28,29 +27,30 @@ from federation.hub_authority import (
 )
 from federation.registry.records import RolloverRecord
 from federation.rollover.phases import Phase
-from pki import keystore
 from pki.authority import from_pem
 
-_NEXT: Final = "next-"
-_OLD: Final = "old-"
+NEXT: Final = "next-"
+OLD: Final = "old-"
 _FILES: Final = (ROOT, ROOT_KEY, HUB_CA, HUB_CA_KEY)
 
 
 def put_next(vault: Vault, files: Mapping[str, bytes]) -> None:
     """Put *files* of a new root beside the present ones, in place of any that were there."""
-    _remove(vault.state, _NEXT)
-    keystore.write_all(vault.state, {f"{_NEXT}{name}": content for name, content in files.items()})
+    _remove(vault, NEXT)
+    vault.files.replace({f"{NEXT}{name}": content for name, content in files.items()})
 
 
-def settle(vault: Vault, domain: str, rollover: RolloverRecord | None, now: datetime) -> HubAuthority:
-    """Bring the files to where *rollover* is, and open what is there then."""
+def settle(
+    vault: Vault, domain: str, rollover: RolloverRecord | None, now: datetime, *, renew: bool = True
+) -> HubAuthority:
+    """Bring the files to where *rollover* is, and open what is there then; *renew* is `open_authority`'s."""
     arrange(vault, rollover)
-    opened = open_authority(vault, domain, now)
+    opened = open_authority(vault, domain, now, renew=renew)
     if rollover is None:
         return opened
     (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
     if rollover.phase is Phase.SPREADING:
-        opened.successor = Successor(new, vault.authority(f"{_NEXT}{HUB_CA}", f"{_NEXT}{HUB_CA_KEY}"))
+        opened.successor = Successor(new, vault.authority(f"{NEXT}{HUB_CA}", f"{NEXT}{HUB_CA_KEY}"))
     else:
         opened.former = old
     return opened
@@ -62,21 +62,21 @@ def arrange(vault: Vault, rollover: RolloverRecord | None) -> None:
     Raises RolloverLost for files of another rollover.
     """
     if rollover is None:
-        _remove(vault.state, _NEXT)
-        _remove(vault.state, _OLD)
+        _remove(vault, NEXT)
+        _remove(vault, OLD)
         return
     (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
     if rollover.phase is Phase.SPREADING:
         _check(vault, ROOT, old)
-        _check(vault, f"{_NEXT}{ROOT}", new)
+        _check(vault, f"{NEXT}{ROOT}", new)
         return
     if vault.certificates(ROOT) == (old,):
-        _check(vault, f"{_NEXT}{ROOT}", new)
+        _check(vault, f"{NEXT}{ROOT}", new)
         _switch(vault)
-    if vault.has(f"{_NEXT}{ROOT}") and not vault.has(f"{_NEXT}{ROOT_KEY}"):
+    if vault.has(f"{NEXT}{ROOT}") and not vault.has(f"{NEXT}{ROOT_KEY}"):
         # Else the old root's key would lie beside the new root as if it were its own.
-        (vault.state / ROOT_KEY).unlink(missing_ok=True)
-    _remove(vault.state, _NEXT)
+        vault.files.remove([ROOT_KEY])
+    _remove(vault, NEXT)
     _check(vault, ROOT, new)
 
 
@@ -85,18 +85,17 @@ def _switch(vault: Vault) -> None:
     files: dict[str, bytes] = {}
     for name in _FILES:
         if vault.has(name):
-            files[f"{_OLD}{name}"] = keystore.read(vault.state / name)
-        if vault.has(f"{_NEXT}{name}"):
-            files[name] = keystore.read(vault.state / f"{_NEXT}{name}")
-    keystore.write_all(vault.state, files)
+            files[f"{OLD}{name}"] = vault.files.read(name)
+        if vault.has(f"{NEXT}{name}"):
+            files[name] = vault.files.read(f"{NEXT}{name}")
+    vault.files.replace(files)
 
 
-def _remove(state: Path, prefix: str) -> None:
+def _remove(vault: Vault, prefix: str) -> None:
     """Remove the files of a root that is not, or no longer, of any use."""
-    for name in _FILES:
-        (state / f"{prefix}{name}").unlink(missing_ok=True)
+    vault.files.remove(f"{prefix}{name}" for name in _FILES)
 
 
 def _check(vault: Vault, name: str, wanted: x509.Certificate) -> None:
     if not vault.has(name) or vault.certificates(name) != (wanted,):
-        raise RolloverLost(str(vault.state), f"{name} is not the root that the registry's rollover says")
+        raise RolloverLost(vault.files.where, f"{name} is not the root that the registry's rollover says")

@@ -1,8 +1,9 @@
 """Who takes part in a rollover, and how each of them stands, by what registry and agents say: pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 
@@ -13,8 +14,12 @@ from pki.authority import from_pem
 from pki.bundle import root_of
 from pki.succession import bundle_hash
 
-HUB = "@hub"
-"""The hub among the parties: no cluster can be called so."""
+_HUB: Final = "@"
+
+
+def hub_party(name: str) -> str:
+    """A hub among the parties: no cluster can be called so."""
+    return f"{_HUB}{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,18 @@ def parties(
     clusters: Iterable[Known],
     proofs: Mapping[str, datetime],
     *,
-    hub_reissued: bool,
+    hubs: Mapping[str, bool],
     tokens: Iterable[TokenRecord] = (),
     now: datetime,
 ) -> Iterator[Party]:
-    """Everybody whom the rollover waits for, the hub first. *proofs* says who has proved, and when."""
+    """Everybody whom the rollover waits for, the hubs first. *proofs* says who has proved, and when.
+
+    *hubs* are those that run, with whether the certificate of each is of the new root. One that does not run
+    has nothing of the old root: what it needs is in the registry.
+    """
     (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
-    why = "" if HUB in proofs else "it has not seen its own new chain yet"
-    yield Party(HUB, knows=True, proved=HUB in proofs, reissued=hub_reissued, why=why)
+    for hub, reissued in sorted(hubs.items()):
+        yield _of_hub(hub, rollover.phase, proved=hub_party(hub) in proofs, reissued=reissued)
     bundle = bundle_hash((old, new))
     for known in clusters:
         name = known.record.name
@@ -51,6 +60,13 @@ def parties(
     for token in tokens:
         if token.state(now) is TokenState.UNUSED and token.created < rollover.started:
             yield _of_the_old_root(token)
+
+
+def _of_hub(name: str, phase: Phase, *, proved: bool, reissued: bool) -> Party:
+    party = Party(hub_party(name), knows=True, proved=proved, reissued=reissued)
+    spreading = phase is Phase.SPREADING
+    why = "it has not seen its own new chain yet" if spreading else "it has a certificate of the old root"
+    return party if party.ready(phase) else replace(party, why=why)
 
 
 def _why(phase: Phase, party: Party, known: Known, new: x509.Certificate) -> str:

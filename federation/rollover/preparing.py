@@ -19,7 +19,7 @@ from pki.errors import CertificateRefused
 from pki.signer import KeySigner
 from pki.succession import cross_certificate
 
-_ASKED: Final = "asked-hub-ca.key.sealed"
+ASKED: Final = "asked-hub-ca.key.sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Given:
 
 def request_next(vault: Vault, domain: str) -> str:
     """Ask for a hub CA below a root that is to come, PEM."""
-    return request(vault, domain, _ASKED)
+    return request(vault, domain, ASKED)
 
 
 def prepare(vault: Vault, given: Given, domain: str, now: datetime) -> tuple[RolloverRecord, Successor]:
@@ -49,7 +49,7 @@ def prepare(vault: Vault, given: Given, domain: str, now: datetime) -> tuple[Rol
     (old,) = vault.certificates(ROOT)
     files: dict[str, bytes] = {}
     if given.chain:
-        signer = vault.signer(_ASKED)
+        signer = vault.signer(ASKED)
         hub_ca, root = certified(signer, domain, given.chain, now)
     else:
         authority = given.root or new_root(domain, KeySigner.generate(), now)
@@ -63,7 +63,7 @@ def prepare(vault: Vault, given: Given, domain: str, now: datetime) -> tuple[Rol
     cross = _cross(vault, old, root, given, now)
     files[ROOT], files[HUB_CA] = to_pem([root]).encode(), to_pem(hub_ca.chain).encode()
     put_next(vault, files | {HUB_CA_KEY: vault.sealed(signer)})
-    (vault.state / _ASKED).unlink(missing_ok=True)
+    vault.files.remove([ASKED])
     record = RolloverRecord(Phase.SPREADING, to_pem([old]), to_pem([root]), to_pem([cross]), now)
     return record, Successor(root, hub_ca)
 

@@ -1,36 +1,44 @@
-"""The hub's part in a rollover: it takes the steps, each when it may be taken, and says who holds it up.
+"""A hub's part in a rollover: the elected one takes the steps, each when it may, and says who holds it up.
 
-The registry says where the rollover is; authority, certificate and files are brought after it. So a hub that
-is killed at any moment goes on from there when it starts again.
+The registry says where the rollover is; authority, certificate and files are brought after it, at every hub.
+So a hub that is killed at any moment goes on from there when it starts again, and another hub does at once.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from clusters.clock import utc_now
 from clusters.errors import ClusterError
+from clusters.model import Federation
 from clusters.pinned import Server, open_known
 from clusters.trust import PROVING_NAME
 from federation.api.http import off_the_loop
 from federation.audit import Audit, described
-from federation.errors import FederationError, NoRollover, RolloverExists, RolloverLags, RolloverTooLate
-from federation.hub_authority import CERTIFICATE, KEY, ROOT_KEY, HubAuthority, Vault
+from federation.errors import (
+    FederationError,
+    NoRollover,
+    NotElected,
+    RolloverExists,
+    RolloverLags,
+    RolloverTooLate,
+)
+from federation.hub_authority import CERTIFICATE, KEY, ROOT, ROOT_KEY, HubAuthority, Successor, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
 from federation.outside import install, request
 from federation.registry.records import ProofRecord, RolloverRecord
 from federation.registry.registry import Registry
-from federation.rollover.files import arrange
-from federation.rollover.parties import HUB, Known, parties
+from federation.registry.rollovers import told
+from federation.rollover.files import arrange, settle
+from federation.rollover.parties import Known, hub_party, parties
 from federation.rollover.phases import Outlook, Party, Phase, Step, outlook
 from federation.rollover.preparing import Given, prepare, request_next
 from federation.rollover.trusting import Trusting
-from pki.authority import describe, from_pem
+from pki.authority import describe, from_pem, to_pem
 from pki.bundle import fingerprint
 from pki.errors import PkiError
 from pki.spiffe import hub_id
@@ -43,7 +51,12 @@ _TIMEOUT: Final = 5.0
 
 @dataclass(slots=True)
 class Steward:
-    """The one who takes the steps. *own_addresses* are where this hub itself finds its HTTPS face."""
+    """The one who takes the steps, at the hub *name*.
+
+    *elected* gives the registry by which steps are taken, and raises NotElected where they are not. *hubs*
+    gives the hubs that run, with whether each one's certificate is of the root with the fingerprint said.
+    *own_addresses* are where this hub itself finds its HTTPS face.
+    """
 
     vault: Vault
     authority: HubAuthority
@@ -52,10 +65,16 @@ class Steward:
     trusting: Trusting
     prove_at: tuple[str, ...]
     audit: Audit
-    now: Callable[[], datetime] = utc_now
+    now: Callable[[], datetime]
+    name: str
+    elected: Callable[[], Registry]
+    hubs: Callable[[str], Mapping[str, bool]]
     own_addresses: tuple[str, ...] = ()
     rollover: RolloverRecord | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _trouble: str = ""
+    _settled: object = None
 
     @property
     def lock(self) -> asyncio.Lock:
@@ -74,9 +93,8 @@ class Steward:
         (new,) = from_pem(rollover.new)
         proofs = await self.registry.rollovers.proofs(fingerprint(new))
         tokens = await self.registry.tokens.list()
-        reissued = self.certificate.leads_to(new)
-        now = self.now()
-        return tuple(parties(rollover, known, proofs, hub_reissued=reissued, tokens=tokens, now=now))
+        hubs = {**self.hubs(fingerprint(new)), self.name: self.certificate.leads_to(new)}
+        return tuple(parties(rollover, known, proofs, hubs=hubs, tokens=tokens, now=self.now()))
 
     async def outlook(self) -> Outlook:
         """What may be done next, or for whom to wait."""
@@ -86,11 +104,13 @@ class Steward:
 
     async def request(self, *, coming: bool = False) -> str:
         """Ask for a hub CA: of the present root, or of the one that is *coming*."""
+        self.elected()
         ask = request_next if coming else request
         return await off_the_loop(lambda: ask(self.vault, self.authority.domain))
 
     async def install(self, chain: str) -> None:
         """Use the hub CA that a request was answered with."""
+        self.elected()
         async with self._lock:
             domain, now = self.authority.domain, self.now()
             self.authority.hub_ca = await off_the_loop(lambda: install(self.vault, domain, chain, now))
@@ -103,6 +123,7 @@ class Steward:
     async def start(self, given: Given | None = None, *, auto: bool = False) -> None:
         """Prepare a new root, one of our own unless another is *given*, and have everybody told of it."""
         async with self._lock:
+            elected = self.elected()
             if self.rollover is not None:
                 raise RolloverExists(self.rollover.phase)
             domain, now = self.authority.domain, self.now()
@@ -113,7 +134,7 @@ class Steward:
             self.authority.successor = successor
             begun = replace(prepared, started=self.now(), auto=auto)
             try:
-                await self.registry.rollovers.start(begun, self.prove_at)
+                await elected.rollovers.start(begun, self.prove_at)
             except FederationError:
                 self.authority.successor = None
                 raise
@@ -123,6 +144,7 @@ class Steward:
     async def resume(self) -> Step:
         """Take the switch, if that is next; RolloverLags says who is not ready. Gives what is next."""
         async with self._lock:
+            self.elected()
             outlook = await self.outlook()
             _want_nobody(outlook)
             if outlook.step is Step.SWITCH:
@@ -133,11 +155,11 @@ class Steward:
     async def finish(self) -> None:
         """Retire the old root; RolloverLags says who has something of it."""
         async with self._lock:
-            rollover = self._under_way()
+            elected, rollover = self.elected(), self._under_way()
             if rollover.phase is not Phase.REISSUING:
                 raise RolloverTooLate(rollover.phase)
             _want_nobody(await self.outlook())
-            await self.registry.rollovers.finish(rollover.new)
+            await elected.rollovers.finish(rollover.new)
             self.authority.former = None
             await self._follow(None)
             self._note("finished", rollover)
@@ -145,8 +167,8 @@ class Steward:
     async def abort(self) -> None:
         """Go back to the old root, as if there had never been a new one. Not after the switch."""
         async with self._lock:
-            rollover = self._under_way()
-            await self.registry.rollovers.abort(rollover.new)
+            elected, rollover = self.elected(), self._under_way()
+            await elected.rollovers.abort(rollover.new)
             self.authority.successor = None
             await self._follow(None)
             self._note("aborted", rollover)
@@ -154,37 +176,94 @@ class Steward:
     async def set_auto(self) -> None:
         """Take each step as soon as it may be taken, from now on."""
         async with self._lock:
-            self.rollover = await self.registry.rollovers.set_auto(True)
+            self.rollover = await self.elected().rollovers.set_auto(True)
+
+    # --- following
+
+    def heed(self, rollover: RolloverRecord | None) -> None:
+        """Take in what the registry says by now: the files have changed, or the rollover has gone on.
+
+        A switch is followed at once: whoever hears of it, from any hub, asks for what the new root signs.
+        """
+        self.rollover = rollover
+        successor = self.authority.successor
+        if rollover is not None and rollover.phase is Phase.REISSUING and successor is not None:
+            self._take_over(successor)
+        self._changed.set()
+
+    async def settle(self) -> None:
+        """Bring authority and certificate to where the registry is, if other hubs have the same files."""
+        shared = self.vault.shared
+        if shared is None:
+            return
+        async with self._lock:
+            await shared.load()
+            rollover = self.rollover
+            if (state := (shared.files, rollover)) == self._settled:
+                return
+            domain, now, copied = self.authority.domain, self.now(), self.vault.copied()
+            opened = await off_the_loop(lambda: settle(copied, domain, rollover, now, renew=False))
+            if opened.differs(self.authority):
+                self.authority.become(opened)
+                self.certificate.follow()
+            self._settled = state
+
+    async def take_office(self, federation: Federation) -> None:
+        """Bring the files to where the registry is, and write down what everybody is to know of *federation*.
+
+        For who has just been elected: the one before may have died in the middle of a step.
+        """
+        async with self._lock:
+            elected = self.elected()
+            if self.vault.shared is not None:
+                await self.vault.shared.load()
+            rollover = await elected.rollovers.get()
+            await off_the_loop(lambda: arrange(self.vault, rollover))
+            root = to_pem(self.vault.certificates(ROOT))
+            await elected.set_federation(told(federation, root, rollover, self.prove_at))
 
     async def run(self) -> None:
-        """Prove what this hub has to prove, and take the steps of a rollover that is `auto`, for ever."""
+        """Follow the registry, prove what this hub has to prove, and take the steps of an `auto` rollover."""
         while True:
-            await asyncio.sleep(_TICK)
-            if self.rollover is not None:
-                try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._changed.wait()
+            try:
+                if self._changed.is_set():
+                    self._changed.clear()
+                    await self.settle()
+                if self.rollover is not None:
                     await self._tick(self.rollover)
-                except (FederationError, PkiError) as error:
+                self._trouble = ""
+            except (FederationError, PkiError, OSError) as error:
+                if str(error) != self._trouble:
                     log.error("rollover does not go on", reason=str(error))
+                self._trouble = str(error)
+                await asyncio.sleep(_TICK)
+                self._changed.set()
 
     async def _tick(self, rollover: RolloverRecord) -> None:
         (new,) = from_pem(rollover.new)
-        root = fingerprint(new)
-        if rollover.phase is Phase.SPREADING and HUB not in await self.registry.rollovers.proofs(root):
+        proofs = await self.registry.rollovers.proofs(fingerprint(new))
+        if rollover.phase is Phase.SPREADING and hub_party(self.name) not in proofs:
             await self._prove_itself(rollover)
         if rollover.auto:
-            with contextlib.suppress(RolloverLags, NoRollover, RolloverTooLate):
+            with contextlib.suppress(RolloverLags, NoRollover, RolloverTooLate, NotElected):
                 if await self.resume() is Step.FINISH:
                     await self.finish()
 
     async def _switch(self) -> None:
-        switched = await self.registry.rollovers.switch(self._under_way().new, self.now())
+        switched = await self.elected().rollovers.switch(self._under_way().new, self.now())
         successor = self.authority.successor
         if successor is not None:
             # At once, before the files: whoever hears of the switch asks for what the new root signs.
-            self.authority.former, self.authority.root = self.authority.root, successor.root
-            self.authority.hub_ca, self.authority.successor = successor.hub_ca, None
+            self._take_over(successor)
         await self._follow(switched)
         self._note("switched", switched)
+
+    def _take_over(self, successor: Successor) -> None:
+        self.authority.former, self.authority.root = self.authority.root, successor.root
+        self.authority.hub_ca, self.authority.successor = successor.hub_ca, None
 
     async def _follow(self, rollover: RolloverRecord | None) -> None:
         """Bring files and certificate to where the rollover is; the authority is there already."""
@@ -209,7 +288,7 @@ class Steward:
             log.warning("own proof failed", reason=str(error))
             return
         connection.close()
-        await self.prove(HUB, fingerprint(new))
+        await self.prove(hub_party(self.name), fingerprint(new))
 
     def _note(self, what: str, rollover: RolloverRecord) -> None:
         (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)

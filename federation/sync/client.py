@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -86,7 +86,13 @@ class SyncClient:
         self._chance = chance
         self._renewed = asyncio.Event()
         self._turns = Turns()
+        self._link: Link | None = None
         self.state = Latest(LinkState(False, self._addresses[0], now(), reason="not connected yet"))
+
+    @property
+    def rejected(self) -> Mapping[str, Mapping[str, str]]:
+        """What the hub has not taken of what we publish, on the newest connection: why, by kind and name."""
+        return self._link.not_taken if self._link else {}
 
     def renew(self) -> None:
         """Connect anew, with the certificate that there is now: a hub does not know the old one for ever."""
@@ -129,7 +135,7 @@ class SyncClient:
                     await call.write(frames.encode(frame))
 
             await self._greet(address, incoming, send)
-            link = Link(self._session.catalogue, records.FROM_AGENTS, self._takes)
+            link = self._link = Link(self._session.catalogue, records.FROM_AGENTS, self._takes)
             talking = asyncio.ensure_future(exchange(link, self._session, incoming, send, self._turns))
             renewed = asyncio.ensure_future(self._renewed.wait())
             try:

@@ -1,10 +1,10 @@
 """One sync connection, without the wire: what I publish, and what I take from the other side."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from federation.errors import SyncRefused
 from federation.sync.frames import Ask, Tell
-from gateway.delta import Catalogue, Request, Response
+from gateway.delta import Request, Response, Served
 from gateway.stream import Stream
 from gateway.subscription import Subscription
 
@@ -19,12 +19,15 @@ class Link:
     a kind that is not among that came with a newer fedgate, and there is none of it here.
     """
 
-    def __init__(
-        self, catalogue: Catalogue, publishes: tuple[str, ...], takes: Iterable[Subscription]
-    ) -> None:
+    def __init__(self, catalogue: Served, publishes: tuple[str, ...], takes: Iterable[Subscription]) -> None:
         self._stream = Stream(catalogue, max_names=_MAX_NAMES)
         self._publishes = publishes
         self._takes = {subscription.kind: subscription for subscription in takes}
+
+    @property
+    def not_taken(self) -> Mapping[str, Mapping[str, str]]:
+        """What the other side has not taken of what this one publishes: why, by kind and name."""
+        return {kind: status.rejected for kind, status in self._stream.status().items() if status.rejected}
 
     def open(self) -> list[Ask]:
         """Subscribe to all that this side takes."""
@@ -49,9 +52,9 @@ class Link:
         if response.kind not in self._takes:
             raise SyncRefused("kind-unknown", f"nobody here asked for {response.kind!r}")
 
-    def applied(self, response: Response) -> Ask:
-        """Acknowledge *response*."""
-        return Ask(self._takes[response.kind].accept(response))
+    def applied(self, response: Response, refused: Mapping[str, str]) -> Ask:
+        """Acknowledge *response*, but for what was *refused*: why, by name."""
+        return Ask(self._takes[response.kind].accept(response, refused))
 
     def rejected(self, response: Response, reason: str) -> Ask:
         """Reject *response*: nothing of it was applied."""

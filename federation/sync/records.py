@@ -13,7 +13,9 @@ from clusters.foreign import TrustBundle
 from clusters.jwt_key import JwtKeys
 from clusters.model import Export, Federation, GatewayRecord, Import, Member
 from clusters.reports import Anchors, Probes
+from clusters.revoked import Revoked
 from clusters.trust import Trust
+from clusters.verdict import Verdict
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -33,6 +35,9 @@ PROBES: Final = "fedgate.v1.Probes"
 # The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
 JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 
+# The workloads of a cluster that are nobody now, all in one record by the cluster's name.
+REVOKED: Final = "fedgate.v1.Revoked"
+
 # Which issuing CAs a cluster's gateways have acknowledged; likewise.
 ANCHORS: Final = "fedgate.v1.Anchors"
 _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
@@ -44,11 +49,25 @@ ROOTS: Final = "roots"
 # A trust domain outside of the federation, and what it is known by.
 FOREIGN: Final = "fedgate.v1.TrustBundle"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN)
+# What the hub says to a cluster of something that it has published, by `service/NAME` or `gateway/NAME`.
+VERDICT: Final = "fedgate.v1.Verdict"
+
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS, REVOKED)
+FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN, VERDICT)
 
 Record: TypeAlias = (
-    Export | GatewayRecord | Federation | Member | Import | Probes | Anchors | Trust | JwtKeys | TrustBundle
+    Export
+    | GatewayRecord
+    | Federation
+    | Member
+    | Import
+    | Probes
+    | Anchors
+    | Trust
+    | JwtKeys
+    | Revoked
+    | TrustBundle
+    | Verdict
 )
 R = TypeVar("R", bound=Record)
 
@@ -66,7 +85,7 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
-        case JwtKeys():
+        case JwtKeys() | Revoked():
             return record.cluster
         case TrustBundle():
             return record.trust_domain
@@ -74,6 +93,8 @@ def name_of(record: Record) -> str:
             return record.gateway or _OF_THE_AGENT
         case Trust():
             return ROOTS
+        case Verdict():
+            return f"{record.of}/{record.name}"
 
 
 def encode(record: Record) -> Resource:

@@ -74,33 +74,33 @@ class Follower:
     fetch: Fetch
     attempts: dict[str, Attempt] = field(default_factory=dict)
 
-    async def run(self) -> None:
-        """Follow, for ever."""
+    async def run(self, elected: Callable[[], Trusts]) -> None:
+        """Follow, for ever, and write down what is found by *elected*."""
         while True:
-            await self.look()
+            await self.look(elected())
             await asyncio.sleep(TICK)
 
-    async def look(self) -> None:
-        """Look at those endpoints whose time has come, all at once."""
+    async def look(self, by: Trusts | None = None) -> None:
+        """Look at those endpoints whose time has come, all at once; *by* writes down what is found."""
         due = [record for record in self.clusterset.trusts if self._is_due(record)]
         known = {record.endpoint.trust_domain for record in self.clusterset.trusts}
         self.attempts = {name: attempt for name, attempt in self.attempts.items() if name in known}
         async with asyncio.TaskGroup() as group:
             for record in due:
-                group.create_task(self._refresh(record))
+                group.create_task(self._refresh(record, by or self.trusts))
 
     def _is_due(self, record: TrustRecord) -> bool:
         at = next_look(record, self.attempts.get(record.endpoint.trust_domain))
         return at is None or self.now() >= at
 
-    async def _refresh(self, record: TrustRecord) -> None:
+    async def _refresh(self, record: TrustRecord, by: Trusts) -> None:
         """Fetch one bundle, and keep it if it is good and no older than the one that is held."""
         endpoint = record.endpoint
         name, before = endpoint.trust_domain, self.attempts.get(endpoint.trust_domain)
         try:
             document = await self.fetch(endpoint, self._authorities(record))
             _check_newer(parse(document.encode()), held(record))
-            await self.trusts.fetched(endpoint, document, self.now())
+            await by.fetched(endpoint, document, self.now())
         except (BundleNotFetched, BundleRefused, FederationError) as error:
             failures = before.failures + 1 if before and before.endpoint == endpoint else 1
             self.attempts[name] = Attempt(endpoint, self.now(), failures, str(error))

@@ -17,6 +17,7 @@ from federation.errors import JwtKeyMissing, NoIdentity, RequestRefused
 from federation.workload import wire
 from federation.workload.identities import Identities
 from federation.workload.wire import JwtEntry
+from gateway.view import revoked
 from pki.errors import BundleRefused, JwtRefused
 from pki.jwt_keys import SigningKey, signing
 from pki.jwt_svid import PublicKey, public_key, sign, validate
@@ -101,6 +102,8 @@ class Tokens:
             return {key.jwk.kid: key.public for key in known if key.is_good(now)}
 
         proven = validate(request.svid, request.audience, keys_of, now)
+        if str(proven.spiffe_id) in revoked(self._view()):
+            raise JwtRefused(f"{proven.spiffe_id} was revoked")
         return wire.validated(str(proven.spiffe_id), proven.claims)
 
     def _all(self) -> Mapping[str, Sequence[_Known]]:

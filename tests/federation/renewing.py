@@ -31,7 +31,7 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.renewal import Renewal
-from federation.roots import Roots
+from federation.roots import Roots, kept_in
 from federation.svids import Svid, Svids
 from gateway.rpc import Peer
 from gateway.spec import GatewaySpec, Role
@@ -72,6 +72,8 @@ class Member:
     dies_at: str = ""
     calls: list[str] = field(default_factory=list)
     identity: Identity = field(init=False)
+    roots: Roots = field(init=False)
+    wanted: Callable[[Sequence[x509.Certificate]], bool] = field(default=lambda _: True)
     svids: Svids = field(init=False)
     renewal: Renewal = field(init=False)
     upkeep: Upkeep = field(init=False)
@@ -83,17 +85,20 @@ class Member:
         """Begin with what is on the disk, as after kill -9."""
         self.identity = Identity(load_identity(self.state), load_retiring(self.state))
         self.svids = Svids(self.identity.authority, lifetime=self.svid_lifetime, jitter=lambda: 0.5)
+        self.roots = Roots(
+            self.identity.kept.roots, lambda: self.identity.authority.chain, kept_in(self.state)
+        )
         self.renewal = Renewal(
             self.state,
             self.identity,
-            Roots(self.identity.kept.roots, lambda: self.identity.authority.chain, lambda _: None),
+            self.roots,
             self,
             lambda: self.svids.issue_by(self.identity.authority),
             self.clock,
             audit(),
             svid_lifetime=self.svid_lifetime,
             frozen=lambda: self.frozen,
-            wanted=lambda chain: self.world.wanted(chain),
+            wanted=lambda chain: self.wanted(chain),
         )
         offered = view(home=self.name, workloads=(workload("web", "192.0.2.7"),))
         programmes = Programmes(offered, self.trust_domain, self.svids, self.clock)
@@ -121,6 +126,11 @@ class Member:
         svid = self.own_svid()
         (leaf, *_) = from_pem(svid.chain_pem)
         return Peer("ipv4:192.0.2.1:1", spiffe_id_of(leaf), svid.chain_pem)
+
+    async def hear(self, told: Federation) -> None:
+        """Trust the roots that the hub tells of, and want to be of the one that signs."""
+        await self.roots.follow(told, self.clock())
+        self.wanted = lambda chain: self.roots.lead(chain, told.signing)
 
     # --- the hub, as `Renewal` asks it
 
@@ -173,7 +183,6 @@ class World:
     issuance: Issuance
     back_door: BackDoor
     members: dict[ClusterName, Member] = field(default_factory=dict)
-    wanted: Callable[[Sequence[x509.Certificate]], bool] = field(default=lambda _: True)
 
     async def join(
         self,

@@ -15,6 +15,7 @@ import pytest
 from tests import requirements
 from tests.federation.registry.etcd_server import etcd
 
+PASSPHRASE = "correct horse"
 FEDGATE = (sys.executable, "-P", "-m", "federation")
 LISTENING = ("--listen", "127.0.0.1:0", "--sync-listen", "127.0.0.1:0", "--advertise", "127.0.0.1:7443")
 
@@ -26,7 +27,7 @@ def fedgate(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "FEDGATE_HOME": str(home)}
+    return {**os.environ, "FEDGATE_HOME": str(home), "FEDGATE_PASSPHRASE": PASSPHRASE}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a hub renews: its certificate and the hub CA, while it runs."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from federation.hub_upkeep import HUB, HUB_CA, HubUpkeep
 from pki.authority import from_pem, to_pem
 from pki.bundle import check_issuing_ca, check_svid
 from pki.csr import make_csr, verify_csr
-from pki.lifetimes import HUB_CA_LIFETIME, HUB_LIFETIME
+from pki.lifetimes import HUB_CA_LIFETIME, Lifetimes
 from pki.signer import KeySigner
 from tests.authorities import NOW
 from tests.builders import DOMAIN, audit
 from tests.federation.renewing import Clock
+
+HUB_LIFETIME = timedelta(days=30)
 
 
 class Hub:
@@ -24,10 +27,14 @@ class Hub:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.clock = Clock()
+        self.elected = True
         self.authority: HubAuthority = open_or_create(state, DOMAIN, None, NOW, lambda: None)
+        self.authority.lifetimes = Lifetimes(hub=HUB_LIFETIME)
         self.certificate = HubCertificate(state, self.authority, ("hub.example",), audit(), self.clock)
         vault, lock = Vault(state), asyncio.Lock()
-        self.upkeep = HubUpkeep(vault, self.authority, self.certificate, lock, audit(), self.clock)
+        self.upkeep = HubUpkeep(
+            vault, self.authority, self.certificate, lock, audit(), self.clock, lambda: self.elected
+        )
 
     @property
     def shown(self) -> str:
@@ -60,6 +67,15 @@ async def test_each_is_renewed_at_half_of_its_life_and_what_was_signed_stays_goo
     assert (hub.state / CERTIFICATE).read_text() == hub.shown
     fresh = to_pem([*from_pem(issuing)[:1], hub.authority.hub_ca.certificate])
     check_issuing_ca(fresh, [hub.authority.root], "onprem.fed.example", hub.clock())
+
+
+async def test_the_hubs_certificate_ends_with_the_hub_ca_at_the_latest(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    hub.authority.lifetimes = Lifetimes()
+    hub.clock.goes_on(timedelta(days=10))
+    hub.certificate.issue()
+    ends = hub.certificate.certificate.not_valid_after_utc
+    assert ends == hub.authority.hub_ca.certificate.not_valid_after_utc < hub.clock() + Lifetimes().hub
 
 
 async def test_forced_all_is_renewed_and_shown(hub: Hub) -> None:

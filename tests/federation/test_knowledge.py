@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from clusters.errors import InvalidValue
+from clusters.errors import ClusterError, InvalidValue
 from clusters.model import ClusterName, Federation, Member, Offer, ServiceName, VipRange, Workload
+from clusters.verdict import Published, Verdict
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
@@ -308,3 +309,27 @@ async def test_nobody_outside_speaks_for_a_trust_domain_of_the_federation(
 async def test_a_bundle_that_cannot_be_read_is_rejected(knowledge: Knowledge) -> None:
     with pytest.raises(ChangesRejected, match=r"bundle of other\.example"):
         await knowledge.accept(records.FOREIGN, told(builders.foreign("other.example", "no PEM")))
+
+
+async def test_a_verdict_says_who_may_call_and_is_kept_over_a_restart(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    heard: list[Learned] = []
+    knowledge.follow(heard.append)
+    cart = Verdict(Published.SERVICE, "shop/cart", "no grant", ())
+    gateway = Verdict(Published.GATEWAY, "gw-1", "127.0.0.1 is loopback")
+    await knowledge.accept(records.VERDICT, told(cart, gateway))
+    assert heard[-1].view.callers == {ServiceName("shop", "cart"): ()}
+    held = knowledge.held()[records.VERDICT]
+    assert held == {record.name: record.version for record in map(records.encode, (cart, gateway))}
+    again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
+    assert again.view.callers == knowledge.view.callers
+    await knowledge.accept(records.VERDICT, dict.fromkeys(held))
+    assert (knowledge.view.callers, knowledge.received.verdicts) == ({}, {})
+
+
+async def test_a_verdict_that_makes_no_sense_changes_nothing(knowledge: Knowledge) -> None:
+    nonsense = Verdict(Published.SERVICE, "nowhere", "", ())
+    with pytest.raises(ClusterError):
+        await knowledge.accept(records.VERDICT, told(nonsense))
+    assert knowledge.received.verdicts == {}

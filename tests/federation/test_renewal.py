@@ -186,12 +186,23 @@ async def test_forced_it_is_renewed_though_it_is_not_due(world: World, onprem: M
 async def test_one_of_another_root_than_the_one_that_signs_is_due(world: World, onprem: Member) -> None:
     before = onprem.anchor
     assert onprem.renewal.due() == ()
-    world.wanted = lambda chain: fingerprint(chain[0]) != before
+    onprem.wanted = lambda chain: fingerprint(chain[0]) != before
     assert onprem.renewal.due()
     await onprem.renewal.advance()
     await world.acknowledge()
     await until(lambda: onprem.anchor != before, onprem)
     assert onprem.renewal.due() == ()
+
+
+async def test_a_successor_that_is_no_longer_wanted_is_nobodys_anchor(world: World, onprem: Member) -> None:
+    world.clock.goes_on(ISSUING_CA_LIFETIME * 0.6)
+    await onprem.renewal.advance()
+    _, unused = await world.anchors(ONPREM)
+    onprem.wanted = lambda chain: fingerprint(chain[0]) not in (onprem.anchor, unused)
+    await onprem.renewal.advance()
+    active, another = await world.anchors(ONPREM)
+    assert active == onprem.anchor
+    assert another != unused
 
 
 # --- who slept ------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ MESSAGES: dict[str, type[Message]] = {
 
 CAPTURES = ("loopback", "redirect")
 ROLES = ("ingress-only", "egress-only")
+GRANTED = ("served-to-those-granted", "served-to-nobody")
+REVOKED = ("but-not-to-the-revoked",)
 PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
 ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
@@ -59,7 +61,7 @@ SHOWN = {
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
     "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES]),
-    "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain"]),
+    "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain", *GRANTED, *REVOKED]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }
 
@@ -134,6 +136,19 @@ def test_a_snapshot_that_names_what_does_not_exist_says_what_is_missing() -> Non
 def test_the_same_view_translates_to_the_same_bytes() -> None:
     for world in WORLDS.values():
         assert translate(*world).resources() == translate(*world).resources()
+
+
+def test_who_is_revoked_changes_the_table_of_routes_and_no_listener() -> None:
+    before, spec = WORLDS["served"]
+    away = replace(before.members[CLOUD], revoked=("shop/batch",))
+    known = translate(before, spec)
+    for after in (
+        replace(before, members={**before.members, CLOUD: away}),
+        replace(before, offer=replace(before.offer, revoked=("shop/web",))),
+    ):
+        snapshot, changed = advance(after, spec, known)
+        assert {kind: set(some) for kind, some in changed.items() if some} == {ROUTE: {names.INGRESS}}
+        assert snapshot.resources() == translate(after, spec).resources()
 
 
 def test_a_service_that_did_not_change_keeps_its_part() -> None:

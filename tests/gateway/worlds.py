@@ -9,9 +9,11 @@ from clusters.model import (
     GatewayRecord,
     Locality,
     Member,
+    Offer,
     Offering,
     Port,
     Protocol,
+    ServiceName,
     VipRange,
 )
 from gateway.spec import Capture, GatewaySpec, Role, without_ipv6
@@ -65,6 +67,7 @@ EGRESS = replace(BOTH, roles=frozenset({Role.EGRESS}))
 HOME = member(ONPREM, "192.0.2.10", anchors=(ONPREM_CA,))
 AWAY = member(CLOUD, "198.51.100.10", "198.51.100.11", anchors=(CLOUD_CA,))
 MEMBERS = (HOME, AWAY)
+CART = local_service("cart", "10.0.0.21")
 FRONTEND = workload("frontend", "10.0.0.11", "fd00::11")
 
 
@@ -139,7 +142,25 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         ),
         BOTH,
     ),
+    "but-not-to-the-revoked": (
+        replace(
+            view(members=(HOME, replace(AWAY, revoked=("shop/batch",)))),
+            offer=Offer({CART.service: CART}, revoked=("shop/web",)),
+        ),
+        BOTH,
+    ),
     "served-to-a-trust-domain": (_allowing("spiffe://cloud.fed.example/*"), BOTH),
+    "served-to-those-granted": (
+        replace(_allowing(), callers={ServiceName("shop", "cart"): (CLOUD, ONPREM)}),
+        BOTH,
+    ),
+    "served-to-nobody": (
+        replace(
+            _allowing("spiffe://edge.fed.example/ns/shop/sa/frontend"),
+            callers={ServiceName("shop", "cart"): (CLOUD,)},
+        ),
+        BOTH,
+    ),
     "ingress-only": (
         view(imported("cart", CLOUD), services=(local_service("cart", "10.0.0.21"),), members=MEMBERS),
         INGRESS,

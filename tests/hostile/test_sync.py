@@ -36,6 +36,7 @@ from federation.knowledge import Knowledge, Learned
 from federation.last_view import LastView, Owners, Received, decode, encode
 from federation.probing import Probing
 from federation.registry import keyspace
+from federation.registry.clusterset import Clusterset
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -189,7 +190,7 @@ class Hub:
         doorkeeper = Doorkeeper(self.registry.members, "fed.example", lambda: NOW)
         self.sessions = Sessions(
             self.registry,
-            Catalogue(),
+            Broadcast(Clusterset()),
             lambda: NOW,
             doorkeeper,
             self.probing,

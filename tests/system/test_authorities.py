@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import h2.connection
@@ -106,6 +107,39 @@ async def test_a_flood_of_unknown_authorities_leaves_nothing_behind_and_one_born
 
         await until(answers, what="the service that was born later")
         client.close()
+
+
+async def test_a_stolen_certificate_opens_nothing_when_its_workload_is_revoked(
+    tmp_path: Path,
+) -> None:
+    """It is shown to another cluster's ingress itself, past the gateway of its own; at home it is as bad."""
+    async with mesh(tmp_path) as built:
+        thief = await prepared(built, tmp_path)
+        onprem, cloud = built["onprem"], built["cloud"]
+        other = await peer(cloud, onprem, source(built, 2), tmp_path)
+        service = cloud.view.offer.services[ServiceName("shop", "catalog")]
+        authority = service.service.authority(service.ports[0].port.number)
+        assert await thief.statuses([authority]) == await other.statuses([authority]) == {"200": 1}
+
+        members = cloud.view.members
+        told = {**members, onprem.name: replace(members[onprem.name], revoked=("shop/w1",))}
+        cloud.publish_members(told)
+
+        async def refused() -> bool:
+            return await thief.statuses([authority]) == {"403": 1}
+
+        await until(refused, what="the stolen certificate is refused on a connection that was open")
+        again = await peer(cloud, onprem, source(built, 1), tmp_path)
+        assert await again.statuses([authority]) == {"403": 1}
+        assert await other.statuses([authority]) == {"200": 1}
+        cloud.publish_members(members)
+
+        async def let_in() -> bool:
+            return await thief.statuses([authority]) == {"200": 1}
+
+        await until(let_in, what="it is undone")
+        for client in (thief, again, other):
+            client.close()
 
 
 async def test_only_connect_to_a_service_leads_anywhere(tmp_path: Path) -> None:

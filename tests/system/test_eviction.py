@@ -1,6 +1,7 @@
 """A cluster that is shut out while it answers nothing, a workload that is revoked, what is left of both."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,21 @@ def test_a_revoked_workload_calls_nobody_and_others_notice_nothing(frail: Federa
     undone = onprem.fedgate("certs", "revoke", identity, "--undo", "--agent", str(onprem.state))
     assert undone.returncode == 0
     until("it calls again", lambda: onprem.caller.who(cloud.service, CROWD[0]))
+
+
+def test_a_stolen_certificate_is_refused_by_other_clusters_when_its_workload_is_revoked(
+    frail: Federation, tmp_path: Path
+) -> None:
+    onprem, cloud = frail.clusters
+    thief = Thief(cloud, onprem, tmp_path)
+    identity = cloud.identity("intruder")
+    until("the thief gets in", thief.got_in)
+    began = time.monotonic()
+    assert cloud.fedgate("certs", "revoke", identity, "--agent", str(cloud.state)).returncode == 0
+    until("the thief is refused", thief.is_refused)
+    assert max(made.ended for made in thief.tries() if not made.failure) - began < SOON
+    assert cloud.caller.who(onprem.service, CROWD[0])
+
+    assert cloud.fedgate("certs", "revoke", identity, "--undo", "--agent", str(cloud.state)).returncode == 0
+    until("the thief gets in again", lambda: not thief.tries()[-1].failure)
+    thief.process.stop()

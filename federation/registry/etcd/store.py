@@ -30,6 +30,7 @@ from federation.registry.store import (
     Operation,
     Page,
     Put,
+    Snapshot,
     check_transaction,
 )
 
@@ -45,6 +46,7 @@ KEEP_ALIVE: Final = Method(
 )
 
 _OPENED_WITHIN: Final = 6.0
+_PAGE: Final = 1000
 
 _LEASE_GONE: Final = "requested lease not found"
 _LEASE_THERE: Final = "lease already exists"
@@ -101,6 +103,21 @@ class EtcdStore:
         request = rpc.RangeRequest(key=first, range_end=after_prefix(begin), limit=limit)
         answer = await self._connection.call(RANGE, request)
         return Page(tuple(map(self._item, answer.kvs)), answer.header.revision, answer.more)
+
+    async def snapshot(self) -> Snapshot:
+        """All keys at one revision; Refused if etcd has compacted it away meanwhile."""
+        items: list[KeyValue] = []
+        begin = first = self._wire("")
+        revision, more = 0, True
+        while more:
+            request = rpc.RangeRequest(
+                key=first, range_end=after_prefix(begin), limit=_PAGE, revision=revision
+            )
+            answer = await self._connection.call(RANGE, request)
+            items += map(self._item, answer.kvs)
+            revision, more = revision or answer.header.revision, answer.more
+            first = answer.kvs[-1].key + b"\0" if more else first
+        return Snapshot(tuple(items), revision)
 
     async def commit(self, operations: Sequence[Operation], when: Sequence[Compare] = ()) -> Commit:
         check_transaction(operations, when)

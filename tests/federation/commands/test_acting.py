@@ -290,6 +290,8 @@ def test_a_workload_is_revoked_and_where_its_calls_stay_open_is_said(
     assert (ended.out, ended.err) == (f"{WEB} revoked\n", "")
     agent.answers["POST /v1/certs/revoke"] = answer | {"calls_stay_open_at": ["gw-1"]}
     assert "stay open at gw-1" in fedgate("certs", "revoke", WEB).err
+    agent.answers["POST /v1/certs/revoke"] = answer | {"hub_connected": False}
+    assert "other clusters hear of it when" in fedgate("certs", "revoke", WEB).err
     assert agent.asked[0].body == {"spiffe_id": WEB, "undo": False}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from clusters.model import ClusterName, GatewayRecord
+from clusters.revoked import Revoked
 from federation.errors import ClusterExists, Exit, LeaseNotFound, TokenRefused, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.codec import encode
@@ -183,11 +184,29 @@ async def test_jwt_keys_are_a_members_own_and_go_when_another_takes_its_name(
     assert await registry.members.jwt_keys(ONPREM) is None
 
 
-async def test_who_leaves_takes_its_jwt_keys_along(registry: Registry, store: Store) -> None:
+async def test_who_is_revoked_is_known_as_the_member_says_and_stays_so_until_another_has_its_name(
+    registry: Registry, store: Store
+) -> None:
+    await joined(registry, ONPREM)
+    for workloads in (("shop/web",), ("shop/batch", "shop/web"), ()):
+        await registry.members.set_revoked(ONPREM, Revoked(ONPREM, workloads))
+        member = (await mirrored(store)).member(ONPREM)
+        assert member
+        assert member.revoked == workloads
+    with pytest.raises(UnknownCluster):
+        await registry.members.set_revoked(CLOUD, Revoked(CLOUD))
+    await registry.tokens.add(token(ONPREM))
+    await join(registry, replace(REQUEST, rejoin=True), anchor="NEW")
+    assert await registry.members.revoked(ONPREM) is None
+
+
+async def test_who_leaves_takes_its_jwt_keys_and_its_revoked_along(registry: Registry, store: Store) -> None:
     await joined(registry, ONPREM)
     await registry.members.set_jwt_keys(ONPREM, jwt_keys(ONPREM))
+    await registry.members.set_revoked(ONPREM, Revoked(ONPREM, ("shop/web",)))
     await registry.members.leave(ONPREM, NOW)
     assert await registry.members.jwt_keys(ONPREM) is None
+    assert await registry.members.revoked(ONPREM) is None
 
 
 # --- being there

@@ -10,13 +10,15 @@ import pytest
 
 from federation.errors import NoRollover, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
-from federation.rollover.parties import HUB
+from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
 from federation.rollover.preparing import Given
 from pki.authority import Authority, new_root
 from pki.signer import KeySigner
 from tests.builders import DOMAIN
 from tests.federation.rollover.worlds import Agent, Hub, running, utc_now
+
+HUB = hub_party("hub")
 
 
 @pytest.fixture(scope="module")

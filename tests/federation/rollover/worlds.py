@@ -145,8 +145,20 @@ async def running(state: Path) -> AsyncIterator[Hub]:
     rollover = await registry.rollovers.get()
     authority = settle(vault, DOMAIN, rollover, utc_now())
     certificate = HubCertificate(state, authority, ("127.0.0.1",), builders.audit(), utc_now)
-    steward = Steward(vault, authority, certificate, registry, Trusting(), (), builders.audit(), utc_now)
-    steward.rollover = rollover
+    steward = Steward(
+        vault,
+        authority,
+        certificate,
+        registry,
+        Trusting(),
+        (),
+        builders.audit(),
+        utc_now,
+        "hub",
+        lambda: registry,
+        lambda _: {},
+        rollover=rollover,
+    )
     door = join_application(
         Door(authority, registry, ("127.0.0.1:1",), ("241.0.0.0/16",), utc_now, builders.audit())
     )

@@ -45,6 +45,15 @@ async def test_a_token_of_a_member_validates_by_the_key_that_the_member_publishe
         assert str(proven.spiffe_id) == str(FAR)
 
 
+async def test_a_token_of_who_was_revoked_validates_nowhere(short_path: Path) -> None:
+    async with desk(short_path, known_by("web")) as served:
+        key = SigningKey.new(served.now)
+        served.knows(replace(served.member(CLOUD), jwt_keys=(published(key),), revoked=("shop/report",)))
+        token = sign(FAR, [API], key.signer, served.now)
+        with pytest.raises(ValidateJwtSvidError, match=f"{FAR} was revoked"):
+            await served.ask(lambda client: client.validate_jwt_svid(token, API))
+
+
 async def test_a_member_signs_for_nobody_but_its_own(short_path: Path) -> None:
     async with desk(short_path, known_by("web")) as served:
         key = SigningKey.new(served.now)

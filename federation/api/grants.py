@@ -1,0 +1,52 @@
+"""The hub's admin API for grants: what they are, what others would change, and replacing them as a whole."""
+
+import msgspec
+from aiohttp import web
+
+from federation.api.http import actor_of, body_as, json_response
+from federation.audit import Audit
+from federation.errors import GrantsChanged
+from federation.log import Log
+from federation.registry.clusterset import Clusterset
+from federation.registry.effects import differences, effects
+from federation.registry.grants_document import document, parse
+from federation.registry.policies import Policies, Written
+
+log = Log(__name__)
+
+
+class _Replacement(msgspec.Struct):
+    """The grants as a document, and the revision of those that they replace."""
+
+    text: str
+    revision: int
+    dry_run: bool = False
+
+
+def add_grants(app: web.Application, policies: Policies, clusterset: Clusterset, audit: Audit) -> None:
+    """Add `/v1/grants` to *app*."""
+
+    async def grants(_: web.Request) -> web.StreamResponse:
+        return json_response(_told(await policies.get()))
+
+    async def replace(request: web.Request) -> web.StreamResponse:
+        asked = await body_as(request, _Replacement)
+        after, before = parse(asked.text, "grants"), await policies.get()
+        if before.revision != asked.revision:
+            raise GrantsChanged
+        changes = list(differences(before.grants, after))
+        found = list(effects(clusterset, clusterset.judge.by(after)))
+        if changes and not asked.dry_run:
+            await policies.set(after, asked.revision)
+            log.info("grants changed", changes="; ".join(changes))
+            lost = sum(effect.lost for effect in found)
+            told = {"changes": "; ".join(changes), "lost": str(lost), "won": str(len(found) - lost)}
+            audit.record("grants-changed", "grants", actor=actor_of(request), **told)
+        return json_response({"changes": changes, "effects": found, "dry_run": asked.dry_run})
+
+    app.router.add_get("/v1/grants", grants)
+    app.router.add_post("/v1/grants", replace)
+
+
+def _told(written: Written) -> dict[str, object]:
+    return {"revision": written.revision, **document(written.grants)}

@@ -1,0 +1,57 @@
+"""Putting a backup back: into an empty folder and store, or in place of what is there.
+
+A mark in the store says that it is not whole yet, from before the first change to after the last. A hub does
+not start on such a store, and the next restore begins anew. So what is there in the end is all of the backup.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from clusters.model import Federation
+from federation.backup import keys
+from federation.backup.form import Backup
+from federation.errors import HubThere
+from federation.registry import keyspace
+from federation.registry.codec import decode, encode
+from federation.registry.moving import RESTORING, begin, end, fill, is_unfinished
+from federation.registry.records import NextIndex
+from federation.registry.store import Store
+from pki import keystore
+
+VIPS_SKIPPED: Final = 1000
+"""So many VIP indexes are left out: what came after the backup had them, and callers may know them still."""
+
+
+async def restore(backup: Backup, state: Path, store: Store, *, replace: bool) -> int:
+    """Make *state* and *store* what *backup* has; says how many records that are.
+
+    HubThere if something is there already, unless it is to be *replaced* or a restore has left it. Nobody
+    else may use either.
+    """
+    again = await is_unfinished(store)
+    if not again and not replace:
+        if there := [*keys.held(state)]:
+            raise HubThere(f"{state} has the authorities of a hub: {', '.join(there)}")
+        if (await store.range("", limit=1)).items:
+            raise HubThere("the store has a registry")
+    await begin(store, RESTORING, replace=replace)
+    await fill(store, _ahead(backup.records))
+    keystore.write_all(state, backup.files)
+    for path in keys.stray(state, dict(backup.files)):
+        path.unlink()
+    await end(store)
+    return len(backup.records)
+
+
+def _ahead(records: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """*records*, with VIP indexes left out that may have been given since; at most half of those left."""
+    federation = records.get(keyspace.FEDERATION)
+    following = records.get(keyspace.VIPS_NEXT)
+    if federation is None or following is None:
+        return records
+    ranges = decode(keyspace.FEDERATION, federation, Federation).vip_ranges
+    index = decode(keyspace.VIPS_NEXT, following, NextIndex).index
+    left = max(0, min(block.size for block in ranges) - 2 - index)
+    skipped = NextIndex(index + min(VIPS_SKIPPED, left // 2))
+    return {**records, keyspace.VIPS_NEXT: encode(skipped)}

@@ -1,0 +1,68 @@
+"""`fedgate restore`: a backup put back, for a hub to go on from there."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from federation import paths
+from federation.commands.options import FILE, STATE
+from federation.commands.store_options import Entry, entry_options, location
+from federation.errors import HubThere
+from federation.registry.keyspace import HUBS
+
+if TYPE_CHECKING:
+    from federation.backup.form import Backup
+
+_DATABASE = "registry.db"
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--state", type=STATE, help="The folder of the hub that is to go on.")
+@click.option("--store", metavar="etcd://HOST[:PORT],.../PREFIX", help="Put the registry on this etcd.")
+@click.option("--replace", is_flag=True, help="Have the backup in place of what is there, which is lost.")
+@entry_options
+def restore(file: Path, state: Path | None, store: str | None, replace: bool, **entry: Unpack[Entry]) -> None:
+    """Put a backup back, for a hub to go on from there.
+
+    It goes into an empty folder and store, all of it or nothing: if this is interrupted no hub starts there
+    until it has been done again. Keys stay sealed as they are; start the hub with the passphrase of
+    the backup. Members believe it, as its root is the one that they know.
+    """
+    from federation.backup.form import decode
+    from pki import keystore
+
+    content = keystore.read(file)
+    backup = decode(content, str(file))
+    folder = state or paths.hub_state()
+    with keystore.exclusive(folder):
+        restored = asyncio.run(_restore(backup, folder, store, entry, replace=replace))
+    click.echo(f"{restored} records of {backup.taken:%Y-%m-%d %H:%M:%S} UTC restored to {store or folder}")
+    options = f" --state {folder}" if state else ""
+    options += f" --store {store}" if store else ""
+    click.echo(f"next: fedgate hub{options} --passphrase-file FILE", err=True)
+
+
+async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entry, *, replace: bool) -> int:
+    from federation.backup.restoring import restore as put_back
+
+    if store is None:
+        from federation.registry.sqlite import SqliteStore
+
+        own = await SqliteStore.open(state / _DATABASE)
+        try:
+            return await put_back(backup, state, own, replace=replace)
+        finally:
+            await own.close()
+    from federation.registry.etcd.store import EtcdStore
+
+    shared = await EtcdStore.open(location(store, entry))
+    try:
+        if running := (await shared.range(HUBS)).items:
+            names = ", ".join(item.key.removeprefix(HUBS) for item in running)
+            raise HubThere(f"these hubs use the store: {names}: stop them first")
+        return await put_back(backup, state, shared, replace=replace)
+    finally:
+        await shared.close()

@@ -1,0 +1,133 @@
+"""What one cluster is told: what all are, of services only what is for it, and verdicts on its own."""
+
+from collections.abc import Callable, Mapping, Set
+from typing import Final
+
+from clusters.errors import ClusterError
+from clusters.model import ClusterName, ServiceName
+from clusters.verdict import Published
+from federation.registry.clusterset import Change, Clusterset
+from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
+from federation.sync import records
+from gateway.delta import UNKNOWN, Catalogue, Listener, Resource
+
+_OWN: Final = (records.IMPORT, records.VERDICT)
+
+
+class Faces:
+    """What differs from cluster to cluster, made once for all that are told the same."""
+
+    def __init__(self, clusterset: Clusterset) -> None:
+        self.clusterset = clusterset
+        self.followers: dict[object, Callable[[Change], None]] = {}
+        self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
+
+    def follow(self, change: Change) -> None:
+        """Tell of *change* those clusters that may be told something else now."""
+        for service in change.services:
+            self._made.pop(service, None)
+        if change.services or change.verdicts or change.clusters:
+            for follower in tuple(self.followers.values()):
+                follower(change)
+
+    def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
+        """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
+        if not self.clusterset.judge.restricts_callers:
+            return shared
+        exporters = exporters_for(self.clusterset, home, service)
+        if len(exporters) == len(self.clusterset.exporters(service)):
+            return shared
+        # Exporters are told of more conflicts than others, all of them of the same.
+        key = exporters, home if home in exporters else None
+        made = self._made.setdefault(service, {})
+        if exporters and key not in made:
+            imported = import_of(self.clusterset, service, exporters, home)
+            if imported is not None:
+                made[key] = records.encode(imported)
+        return made.get(key)
+
+
+class Facing:
+    """The catalogue that *home*'s agent reads: *shared* is what all are told."""
+
+    def __init__(self, home: ClusterName, shared: Catalogue, faces: Faces) -> None:
+        self._home = home
+        self._shared = shared
+        self._faces = faces
+        self._told: set[str] = set()
+
+    def get(self, kind: str, name: str) -> Resource | None:
+        """The resource, if there is one for it."""
+        if kind == records.VERDICT:
+            return self._verdict(name)
+        found = self._shared.get(kind, name)
+        if found is None or kind != records.IMPORT:
+            return found
+        return self._faces.imported(self._home, ServiceName.parse(name), found)
+
+    def names(self, kind: str) -> Set[str]:
+        """The names of all of *kind* that is for it."""
+        if kind == records.VERDICT:
+            return {records.name_of(said) for said in verdicts(self._faces.clusterset, self._home)}
+        names = self._shared.names(kind)
+        if kind == records.IMPORT and self._restricted:
+            return {name for name in names if self.get(kind, name)}
+        return names
+
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind* that is for it."""
+        if kind not in _OWN or (kind == records.IMPORT and not self._restricted):
+            return self._shared.versions(kind)
+        found = ((name, self.get(kind, name)) for name in self.names(kind))
+        return {name: resource.version for name, resource in found if resource}
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: of what is its own that is not known."""
+        return UNKNOWN if kind in _OWN else self._shared.former(kind, name)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
+        key = object()
+
+        def of_all(kind: str, names: Set[str]) -> None:
+            if kind not in _OWN:
+                listener(kind, names)
+
+        def of_its_own(change: Change) -> None:
+            if change.services:
+                listener(records.IMPORT, set(map(str, change.services)))
+            if verdicts := self._touched(change):
+                listener(records.VERDICT, verdicts)
+
+        stop = self._shared.listen(of_all)
+        self._faces.followers[key] = of_its_own
+
+        def end() -> None:
+            stop()
+            self._faces.followers.pop(key, None)
+
+        return end
+
+    @property
+    def _restricted(self) -> bool:
+        """Whether some services are not for everybody."""
+        return self._faces.clusterset.judge.restricts_callers
+
+    def _verdict(self, name: str) -> Resource | None:
+        of, _, about = name.partition("/")
+        try:
+            said = verdict(self._faces.clusterset, self._home, Published(of), about)
+        except (ValueError, ClusterError):  # whoever comes back may say that he holds anything
+            return None
+        if said is None:
+            return None
+        self._told.add(name)
+        return records.encode(said)
+
+    def _touched(self, change: Change) -> Set[str]:
+        """The names of all verdicts that *change* may have changed."""
+        if change.verdicts or self._home in change.clusters:
+            return self._told | self.names(records.VERDICT)
+        if not self._restricted:
+            return set()
+        return {f"{Published.SERVICE}/{service}" for service in change.services}

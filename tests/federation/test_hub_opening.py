@@ -1,0 +1,120 @@
+"""Where a hub finds root and hub CA: in its folder, or in the store that several hubs share."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from federation.api.http import off_the_loop
+from federation.errors import AuthoritiesDiffer, AuthoritiesElsewhere, NotElected, PassphraseMissing
+from federation.hub_authority import HUB_CA_KEY, ROOT, ROOT_KEY, HubAuthority, Vault
+from federation.hub_opening import check_passphrase, open_authorities, stand
+from federation.registry.etcd.location import Location
+from federation.registry.registry import Registry
+from federation.registry.sqlite import SqliteStore
+from federation.settings import HubSettings
+from pki.errors import CannotUnseal
+from tests.builders import DOMAIN, federation
+
+SHARED = Location(("192.0.2.1:2379",), "fed")
+
+
+@pytest.fixture
+async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
+    """What stands for the etcd."""
+    store = await SqliteStore.open(tmp_path / "etcd.db")
+    yield Registry(store, 100)
+    await store.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> HubSettings:
+    """A hub without an etcd."""
+    return settings(tmp_path, "alone", store=None, passphrase=None)
+
+
+def settings(
+    folder: Path,
+    name: str,
+    *,
+    store: Location | None = SHARED,
+    passphrase: bytes | None = b"correct horse",
+) -> HubSettings:
+    state = folder / name
+    state.mkdir(mode=0o700, exist_ok=True)
+    return HubSettings(state, DOMAIN, store=store, passphrase=passphrase, name=name)
+
+
+async def opened(hub: HubSettings, registry: Registry) -> tuple[Vault, HubAuthority]:
+    vault, authority, _ = await open_authorities(hub, registry, await stand(registry, hub))
+    return vault, authority
+
+
+def kept(hub: HubSettings) -> set[str]:
+    """What its folder has."""
+    return {path.name for path in hub.state.iterdir()}
+
+
+async def test_the_first_hub_makes_them_and_the_next_one_finds_them(
+    tmp_path: Path, registry: Registry
+) -> None:
+    one, two = settings(tmp_path, "one"), settings(tmp_path, "two")
+    vault, first = await opened(one, registry)
+    copy, second = await opened(two, registry)
+    assert first.certificates == second.certificates
+    assert first.hub_ca.certificate == second.hub_ca.certificate
+    assert first.hub_ca.signer.public_key() == second.hub_ca.signer.public_key()
+    assert second.has_root_key
+    assert kept(one) == kept(two) == {"instance"}
+    for name in (ROOT_KEY, HUB_CA_KEY):
+        assert vault.files.read(name).startswith(b"fedgate-sealed")
+    await off_the_loop(lambda: vault.files.replace({"more": b"of it"}))
+    with pytest.raises(NotElected):
+        await off_the_loop(lambda: copy.files.replace({"more": b"of another"}))
+    assert copy.shared is not None
+    await copy.shared.load()
+    assert copy.files.read("more") == b"of it"
+
+
+async def test_a_passphrase_is_a_must_and_a_wrong_one_is_named(tmp_path: Path, registry: Registry) -> None:
+    with pytest.raises(PassphraseMissing, match="no passphrase was given") as missing:
+        check_passphrase(settings(tmp_path, "one", passphrase=None))
+    assert "--passphrase-file" in missing.value.hint
+    await opened(settings(tmp_path, "one"), registry)
+    with pytest.raises(
+        CannotUnseal, match=r"cannot unseal etcd://192.0.2.1:2379/fed/hub-ca.key.sealed: the passp"
+    ):
+        await opened(settings(tmp_path, "two", passphrase=b"battery staple"), registry)
+
+
+async def test_a_hub_that_was_alone_puts_its_own_into_the_store_and_can_take_them_back(
+    tmp_path: Path, registry: Registry, alone: HubSettings
+) -> None:
+    _, before = await opened(alone, registry)
+    assert {ROOT, ROOT_KEY, HUB_CA_KEY, "unseal.key"} <= kept(alone)
+    await registry.set_federation(federation())
+    with pytest.raises(AuthoritiesElsewhere, match="neither there nor here"):
+        await opened(settings(tmp_path, "two"), registry)
+    shared = settings(tmp_path, "alone")
+    _, moved = await opened(shared, registry)
+    assert kept(alone) == {"instance"}
+    _, second = await opened(settings(tmp_path, "two"), registry)
+    back = replace(alone, passphrase=b"correct horse")
+    _, again = await opened(back, registry)
+    assert ROOT_KEY in kept(alone)
+    for each in (moved, second, again):
+        assert each.certificates == before.certificates
+        assert each.hub_ca.signer.public_key() == before.hub_ca.signer.public_key()
+
+
+async def test_a_folder_with_the_keys_of_another_federation_is_refused(
+    tmp_path: Path, registry: Registry, alone: HubSettings
+) -> None:
+    await opened(settings(tmp_path, "one"), registry)
+    store = await SqliteStore.open(alone.state / "registry.db")
+    await opened(alone, Registry(store, 100))
+    await store.close()
+    with pytest.raises(AuthoritiesDiffer):
+        await opened(settings(tmp_path, "alone"), registry)
+    assert ROOT_KEY in kept(alone)
