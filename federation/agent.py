@@ -23,7 +23,7 @@ from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
 from clusters.verdict import Verdict
-from federation import inventory, judging
+from federation import inventory, judging, withholding
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -55,6 +55,7 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.withholding import Withholding
 from federation.workload.identities import Identities
 from federation.workload.keyring import Keyring
 from federation.workload.server import TICK, WorkloadApi
@@ -84,6 +85,8 @@ class Agent:
         self.zone = Zone()
         self.published = Catalogue()
         self.notices = Latest(Notice())
+        cluster, hold = identity.membership.cluster, settings.hold_withdrawals
+        self.withholding = Withholding(cluster, hold, self.published, utc_now)
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -279,7 +282,7 @@ class Agent:
         if reading.problems:
             log.warning("source not used", path=self._settings.source, problems="; ".join(reading.problems))
         elif reading.offer is not None:
-            self._offer(reading.offer)
+            self._offer(self.withholding.take(self.view.offer, reading.offer))
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
@@ -359,6 +362,14 @@ class Agent:
     async def check_endpoints(self) -> None:
         """Send calls elsewhere when an endpoint is found to take none."""
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
+
+    async def mind_withdrawals(self) -> None:
+        """Believe the source in the end, or when somebody says that it is right."""
+        while True:
+            await asyncio.sleep(withholding.TICK)
+            home = self.view.members.get(self.view.home)
+            if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
+                self._offer(self.reading.offer)
 
     async def judge_absence(self) -> None:
         """Send calls nowhere that nobody hears of."""

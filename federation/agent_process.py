@@ -123,6 +123,7 @@ async def _serve(
             agent.frontage.watch(),
             agent.check_endpoints(),
             agent.judge_absence(),
+            agent.mind_withdrawals(),
             agent.workloads.run(),
             agent.anchors.run(lambda: agent.view),
             dns.run(),
