@@ -419,7 +419,8 @@ class Member:
 
     `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
     which its JWT-SVIDs are known. `revoked` are workloads of it that are nobody now, as `NAMESPACE/NAME`.
-    `away` is since when no hub hears of its agent, by the hub's clock.
+    `away` is since when no hub hears of its agent, by the hub's clock. `accepted` is of which moment the
+    withdrawal is that its agent is to believe.
     """
 
     name: ClusterName
@@ -429,6 +430,7 @@ class Member:
     jwt_keys: tuple[JwtKey, ...] = ()
     revoked: tuple[str, ...] = ()
     away: datetime | None = None
+    accepted: datetime | None = None
 
     def __post_init__(self) -> None:
         check_revoked(self.name, self.revoked)

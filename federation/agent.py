@@ -23,7 +23,7 @@ from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
 from clusters.verdict import Verdict
-from federation import inventory, judging
+from federation import inventory, judging, withholding
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -55,6 +55,7 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.withholding import Withholding
 from federation.workload.identities import Identities
 from federation.workload.keyring import Keyring
 from federation.workload.server import TICK, WorkloadApi
@@ -84,6 +85,8 @@ class Agent:
         self.zone = Zone()
         self.published = Catalogue()
         self.notices = Latest(Notice())
+        cluster, hold = identity.membership.cluster, settings.hold_withdrawals
+        self.withholding = Withholding(cluster, hold, self.published, utc_now)
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -113,7 +116,13 @@ class Agent:
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
         self.ads = Ads(self._catalogue_for, moved=self.anchors.moved)
         self._audit = audit
-        self._keyring = Keyring(settings.state)
+        self._keyring = Keyring(
+            settings.state,
+            membership.trust_domain,
+            identity.seal,
+            changed=self._jwt_keys_changed,
+            frozen=lambda: not self.owns_disk(),
+        )
         self._publish_jwt_keys()
         self.workloads = self._workload_api(membership.trust_domain)
         self.prover = Prover(
@@ -171,6 +180,7 @@ class Agent:
             self.gateways,
             self.knowledge.reconsider,
             utc_now,
+            (self._keyring,),
         )
 
     # --- what the admin API asks
@@ -222,12 +232,13 @@ class Agent:
         return self._svid_store.all()
 
     def certificates(self) -> tuple[Held, ...]:
-        """All that it holds: roots, its issuing CA with what is above, and the SVIDs."""
+        """All that it holds: roots, its issuing CA with what is above, the SVIDs, and its JWT keys."""
         above = zip(self.identity.authority.chain, ("issuing CA", "hub CA"), strict=False)
         return (
             *(inventory.of(root, "root") for root in self.roots.certificates),
             *(inventory.of(certificate, kind, self._membership.cluster) for certificate, kind in above),
             *map(inventory.of_svid, self.svids()),
+            *inventory.of_jwt_keys(self._keyring.keys, self._membership.trust_domain, utc_now()),
         )
 
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token:
@@ -271,7 +282,7 @@ class Agent:
         if reading.problems:
             log.warning("source not used", path=self._settings.source, problems="; ".join(reading.problems))
         elif reading.offer is not None:
-            self._offer(reading.offer)
+            self._offer(self.withholding.take(self.view.offer, reading.offer))
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
@@ -352,6 +363,14 @@ class Agent:
         """Send calls elsewhere when an endpoint is found to take none."""
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
+    async def mind_withdrawals(self) -> None:
+        """Believe the source in the end, or when somebody says that it is right."""
+        while True:
+            await asyncio.sleep(withholding.TICK)
+            home = self.view.members.get(self.view.home)
+            if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
+                self._offer(self.reading.offer)
+
     async def judge_absence(self) -> None:
         """Send calls nowhere that nobody hears of."""
         while True:
@@ -370,14 +389,16 @@ class Agent:
 
     async def tend_jwt_keys(self) -> None:
         """Have JWT keys that are good, and everybody know them, for ever."""
-        self._keyring.reload()
+        await self._keyring.reload()
         while True:
-            if await self._keyring.tend():
-                kept = ", ".join(key.key_id for key in self._keyring.keys)
-                self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
-                self._publish_jwt_keys()
-                self.workloads.follow()
+            await self._keyring.rotate()
             await asyncio.sleep(TICK)
+
+    def _jwt_keys_changed(self) -> None:
+        kept = ", ".join(key.key_id for key in self._keyring.keys)
+        self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
+        self._publish_jwt_keys()
+        self.workloads.follow()
 
     def _publish_jwt_keys(self) -> None:
         told = records.encode(self._keyring.published(self._membership.cluster))

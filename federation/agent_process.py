@@ -72,7 +72,7 @@ def _identity(settings: AgentSettings) -> ClusterIdentity:
 
 def _seal_keys(state: Path, seal: Seal) -> None:
     """Seal the keys that lie open, if there is a passphrase now."""
-    for path in (state / KEY_FILE, state / NEXT_KEY_FILE):
+    for path in (state / KEY_FILE, state / NEXT_KEY_FILE, state / keyring.FILE):
         if path.exists() and seal.is_due(path):
             keystore.write(path, seal.closed(keystore.read(path)))
             log.info("key sealed", path=path)
@@ -123,6 +123,7 @@ async def _serve(
             agent.frontage.watch(),
             agent.check_endpoints(),
             agent.judge_absence(),
+            agent.mind_withdrawals(),
             agent.workloads.run(),
             agent.anchors.run(lambda: agent.view),
             dns.run(),

@@ -17,6 +17,7 @@ from clusters.model import ClusterName, ServiceName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
+from clusters.withheld import Withheld
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
@@ -198,6 +199,7 @@ class Sessions:
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
+        withheld = await self._registry.members.withheld(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.of(cluster)
         return {
@@ -207,6 +209,7 @@ class Sessions:
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
+            records.WITHHELD: {cluster: records.encode(withheld).version} if withheld else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
@@ -238,6 +241,10 @@ class Sessions:
                 revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
                 await self._registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
+            case records.WITHHELD if changes:
+                withheld = _of_itself(cluster, Withheld, changes)
+                await self._registry.members.set_withheld(cluster, withheld)
+                self._note_withheld(cluster, withheld)
             case records.ANCHORS:
                 self._anchoring.hear(cluster, _read(Anchors, changes))
             case records.TRUST:
@@ -247,6 +254,14 @@ class Sessions:
                 self.forget(cluster)
                 log.info("cluster left", cluster=cluster)
         return {}
+
+    def _note_withheld(self, cluster: ClusterName, withheld: Withheld | None) -> None:
+        """Write down that a withdrawal is doubted, or not any more."""
+        if withheld is None:
+            self._audit.record("withdrawal-ended", cluster)
+            return
+        log.warning("withdrawal doubted", cluster=cluster, services=withheld.services)
+        self._audit.record("withdrawal-doubted", cluster, services=str(withheld.services))
 
     async def _heartbeat(self, hello: Hello, skew: float) -> None:
         """Say that the cluster is there for as long as its connection is."""

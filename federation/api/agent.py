@@ -27,6 +27,7 @@ from federation.api.metrics import counters, gauge, gauges
 from federation.api.notices import add_notices
 from federation.api.rotate import add_rotate, issuing_ca_check
 from federation.api.verdicts import Rejected, add_refused, refusals, verdict_checks
+from federation.api.withdrawals import withdrawal_check
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
@@ -39,6 +40,7 @@ from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
+from federation.withholding import Withholding
 from federation.workload.server import WorkloadApi
 from gateway.ads import GatewayStatus
 from gateway.delta import Standing
@@ -88,6 +90,8 @@ class Agent(Protocol):
     def upkeep(self) -> Upkeep: ...
     @property
     def knowledge(self) -> Knowledge: ...
+    @property
+    def withholding(self) -> Withholding: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +260,8 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check("source", "ok", f"{facts.source}: {len(view.offer.services)} services")
     else:
         yield Check("source", "fail", f"{facts.source}: {'; '.join(reading.problems)}", "correct the file")
+    if withheld := agent.withholding.told:
+        yield withdrawal_check("this cluster", withheld)
     clash = contested(view.offer)
     if clash:
         claims = "; ".join(

@@ -35,6 +35,12 @@ from federation.api.http import ApiError, Handler, actor_of, application, body_a
 from federation.api.metrics import gauge, gauges
 from federation.api.rotate import Rotate, add_rotate
 from federation.api.trust import add_trust, trust_checks
+from federation.api.withdrawals import (
+    add_withdrawals,
+    withdrawal_check,
+    withdrawal_document,
+    withdrawal_metrics,
+)
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
@@ -174,6 +180,7 @@ def hub_application(
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
+    add_withdrawals(app, hub.clusterset, hub.registry.members, hub.audit)
     add_trust(app, hub.follower, hub.audit)
     add_grants(app, hub.registry.policies, hub.clusterset, hub.audit)
     add_rotate(app, hub.rotate)
@@ -226,7 +233,7 @@ def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
 def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
     known = hub.clusterset
     member, record, status = known.member(name), known.record(name), known.status(name)
-    connected = known.connected(name)
+    connected, withheld = known.connected(name), known.withheld(name)
     return {
         "name": name,
         "state": "connected" if connected else "away" if status else "joined",
@@ -239,6 +246,7 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+        "withheld": withdrawal_document(withheld) if withheld else None,
         "revoked": member.revoked if member else (),
     }
 
@@ -349,6 +357,8 @@ def _cluster_checks(hub: Hub, name: ClusterName) -> Iterable[Check]:
         yield Check("cluster", "ok", f"{name} is connected")
     else:
         yield Check("cluster", "warn", f"{name} is not connected", "look at its agent: `fedgate check` there")
+    if withheld := hub.clusterset.withheld(name):
+        yield withdrawal_check(name, withheld)
     if not cluster["gateways"]:
         yield Check("cluster", "warn", f"{name} has no gateways", "add `gateways:` to its source file")
     for seen in hub.probing.of(name):
@@ -375,6 +385,7 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     yield gauges("fedgate_cluster_probes_down", text.replace("alive", "dead"), ("cluster",), dead)
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
+    yield from withdrawal_metrics(clusterset)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
     yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()

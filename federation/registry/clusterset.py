@@ -22,12 +22,14 @@ from clusters.model import (
     cluster_name,
 )
 from clusters.revoked import Revoked
+from clusters.withheld import Withheld
 from federation.registry import keyspace
 from federation.registry.codec import decode
 from federation.registry.grants import Grants
 from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
+    AcceptedRecord,
     AliveRecord,
     AwayRecord,
     ClusterRecord,
@@ -99,6 +101,8 @@ class Clusterset:
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
         self._away: dict[ClusterName, AwayRecord] = {}
+        self._withheld: dict[ClusterName, Withheld] = {}
+        self._accepted: dict[ClusterName, AcceptedRecord] = {}
         self._jwt_keys: dict[ClusterName, JwtKeys] = {}
         self._revoked: dict[ClusterName, Revoked] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
@@ -179,6 +183,7 @@ class Clusterset:
         if record is None or not self._counts(name):
             return None
         keys, revoked = self._jwt_keys.get(name), self._revoked.get(name)
+        accepted = self._accepted.get(name)
         return Member(
             name,
             record.trust_domain,
@@ -187,6 +192,7 @@ class Clusterset:
             keys.keys if keys else (),
             revoked.workloads if revoked else (),
             self.away(name),
+            accepted.since if accepted else None,
         )
 
     def members(self) -> Iterator[Member]:
@@ -228,6 +234,10 @@ class Clusterset:
         """Whether the cluster holds its lease at this moment."""
         return name in self._alive
 
+    def withheld(self, name: ClusterName) -> Withheld | None:
+        """What a cluster goes on to offer though its source does not say so."""
+        return self._withheld.get(name)
+
     def away(self, name: ClusterName) -> datetime | None:
         """Since when a cluster that was connected is missing; `None` when nobody has said that it is."""
         record = self._away.get(name)
@@ -254,6 +264,12 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("alive", name):
                 _set(self._alive, cluster_name(name), _read(key, value, AliveRecord))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("withheld", name):
+                _set(self._withheld, cluster_name(name), _read(key, value, Withheld))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("accepted", name):
+                _set(self._accepted, cluster_name(name), _read(key, value, AcceptedRecord))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("away", name):
                 _set(self._away, cluster_name(name), _read(key, value, AwayRecord))

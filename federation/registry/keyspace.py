@@ -7,6 +7,8 @@
     fedgate/away/CLUSTER                          since when it is missing, until it connects again
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
     fedgate/revoked/CLUSTER                       workloads of it that are nobody now
+    fedgate/withheld/CLUSTER                      what is gone from its source, and not believed
+    fedgate/accepted/CLUSTER                      that it is to be believed all the same
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
@@ -72,6 +74,16 @@ def jwt_keys(name: ClusterName) -> str:
 def revoked(name: ClusterName) -> str:
     """The workloads of a member that are nobody now."""
     return f"{ROOT}revoked/{name}"
+
+
+def withheld(name: ClusterName) -> str:
+    """What a member goes on to offer though its source does not say so."""
+    return f"{ROOT}withheld/{name}"
+
+
+def accepted(name: ClusterName) -> str:
+    """Which of a member's doubted withdrawals somebody has accepted."""
+    return f"{ROOT}accepted/{name}"
 
 
 def gateways(name: ClusterName) -> str:

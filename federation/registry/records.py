@@ -62,6 +62,13 @@ class AwayRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedRecord:
+    """The doubted withdrawal of that moment is to be believed."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRecord:
     """A cluster's export, and since when the hub knows it: the oldest wins a conflict."""
 
