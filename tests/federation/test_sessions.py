@@ -30,7 +30,9 @@ from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from gateway.delta import Request, Response
 from gateway.rpc import Peer
+from gateway.stream import Stream
 from pki.authority import to_pem
 from pki.jwk import thumbprint
 from pki.spiffe import SpiffeId, workload_id
@@ -303,6 +305,38 @@ async def test_a_conflict_is_told_to_all_who_export_and_the_hubs_clock_says_who_
     assert all(
         "onprem has http:8080/TCP (grpc), cloud has http:8080/TCP (http)" in told for told in conflicts()
     )
+
+
+async def test_who_has_everything_hears_when_a_service_is_not_for_it_any_more_and_when_it_is(
+    hub: Hub,
+) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+    await until(lambda: hub.published(records.IMPORT) == {str(CART)})
+    facing = hub.broadcast.facing(CLOUD)
+    client = Stream(facing)
+    facing.listen(client.changed)
+    held = dict(facing.versions(records.IMPORT))
+    assert client.receive(Request(records.IMPORT, initial_versions=held)) == []
+    told = list[Response]()
+
+    def says_something() -> bool:
+        told.extend(client.flush())
+        return bool(told)
+
+    async def follows() -> list[str]:
+        await until(says_something)
+        response = told.pop()
+        client.receive(Request(records.IMPORT, nonce=response.nonce))
+        return [
+            *(f"+{resource.name}" for resource in response.resources),
+            *map("-{}".format, response.removed),
+        ]
+
+    await hub.registry.policies.set(Grants(Defaults(imports=Default.DENY)), 0)
+    assert await follows() == ["-shop/cart"]
+    await hub.registry.policies.set(Grants(), (await hub.registry.policies.get()).revision)
+    assert await follows() == ["+shop/cart"]
 
 
 async def test_of_one_message_what_cannot_be_taken_is_named_and_the_rest_is_taken(hub: Hub) -> None:

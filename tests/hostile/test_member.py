@@ -46,6 +46,7 @@ from federation.sync import frames, records
 from federation.sync.exchange import exchange
 from federation.sync.frames import Ask, Frame, Hello, Tell
 from federation.sync.link import Link
+from federation.sync.turns import Turns
 from gateway.delta import Request, Resource, Response
 from gateway.rpc import Peer
 from gateway.subscription import Subscription
@@ -157,7 +158,7 @@ class Hub:
             async with self.sessions.session(peer, hello) as session:
                 takes = [Subscription(kind, session.held.get(kind)) for kind in records.FROM_AGENTS]
                 link = Link(session.catalogue, records.FROM_HUB, takes)
-                await exchange(link, session, incoming(), send)
+                await exchange(link, session, incoming(), send, Turns())
 
     async def lied_to(self, hello: Hello, messages: list[bytes]) -> None:
         """Hear *messages*, and see that nothing has changed that is none of onprem's business."""
