@@ -1,6 +1,6 @@
 """What one cluster is told: what all are, of services only what is for it, and verdicts on its own."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from clusters.errors import ClusterError
@@ -9,7 +9,7 @@ from clusters.verdict import Published
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
 from federation.sync import records
-from gateway.delta import Catalogue, Listener, Resource
+from gateway.delta import UNKNOWN, Catalogue, Listener, Resource
 
 _OWN: Final = (records.IMPORT, records.VERDICT)
 
@@ -70,9 +70,20 @@ class Facing:
         if kind == records.VERDICT:
             return {records.name_of(said) for said in verdicts(self._faces.clusterset, self._home)}
         names = self._shared.names(kind)
-        if kind == records.IMPORT and self._faces.clusterset.judge.restricts_callers:
+        if kind == records.IMPORT and self._restricted:
             return {name for name in names if self.get(kind, name)}
         return names
+
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind* that is for it."""
+        if kind not in _OWN or (kind == records.IMPORT and not self._restricted):
+            return self._shared.versions(kind)
+        found = ((name, self.get(kind, name)) for name in self.names(kind))
+        return {name: resource.version for name, resource in found if resource}
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: of what is its own that is not known."""
+        return UNKNOWN if kind in _OWN else self._shared.former(kind, name)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
@@ -97,6 +108,11 @@ class Facing:
 
         return end
 
+    @property
+    def _restricted(self) -> bool:
+        """Whether some services are not for everybody."""
+        return self._faces.clusterset.judge.restricts_callers
+
     def _verdict(self, name: str) -> Resource | None:
         of, _, about = name.partition("/")
         try:
@@ -112,6 +128,6 @@ class Facing:
         """The names of all verdicts that *change* may have changed."""
         if change.verdicts or self._home in change.clusters:
             return self._told | self.names(records.VERDICT)
-        if not self._faces.clusterset.judge.restricts_callers:
+        if not self._restricted:
             return set()
         return {f"{Published.SERVICE}/{service}" for service in change.services}
