@@ -31,6 +31,7 @@ from federation.registry.clusterset import Change, Clusterset
 from federation.registry.judge import Judge
 from federation.registry.records import ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
+from federation.registry.store import LeaseId
 from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
@@ -113,6 +114,7 @@ class Sessions:
         self._trusting = trusting
         self._said = (probing, anchoring, trusting)
         self._audit = audit
+        self._partings: set[asyncio.Task[None]] = set()
         self._hearing = Hearing(registry, lambda: broadcast.judge, audit, now)
 
     @asynccontextmanager
@@ -279,10 +281,18 @@ class Sessions:
                     lease = None
                 await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
-            with suppress(FederationError):
-                await self._seen(hello, skew)
-                if lease is not None:
-                    await self._registry.members.disconnect(lease)
+            # A connection that breaks is cancelled twice; the second time must not cut this short.
+            parting = asyncio.create_task(self._part(hello, skew, lease))
+            self._partings.add(parting)
+            parting.add_done_callback(self._partings.discard)
+            await asyncio.shield(parting)
+
+    async def _part(self, hello: Hello, skew: float, lease: LeaseId | None) -> None:
+        """Say that the cluster is gone, and when it was seen last."""
+        with suppress(FederationError):
+            if lease is not None:
+                await self._registry.members.disconnect(lease)
+            await self._seen(hello, skew)
 
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)

@@ -13,6 +13,7 @@ from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, Import, Member, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
+from clusters.withheld import Withheld
 from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
@@ -411,6 +412,42 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
         await until(lambda: clusterset.connected(ONPREM))
         await until(lambda: clusterset.status(ONPREM) is not None)
     await until(lambda: not clusterset.connected(ONPREM))
+
+
+async def test_a_connection_that_is_cancelled_twice_says_all_the_same_that_its_cluster_went(hub: Hub) -> None:
+    async def connected() -> None:
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(connected())
+    await until(lambda: hub.mirror.clusterset.connected(ONPREM))
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    await until(lambda: not hub.mirror.clusterset.connected(ONPREM))
+
+
+async def test_a_withdrawal_that_is_doubted_is_known_until_the_agent_has_heard_that_it_is_accepted(
+    hub: Hub,
+) -> None:
+    doubted = Withheld(ONPREM, NOW, NOW + timedelta(hours=1), 7, ("shop/cart",))
+    encoded = records.encode(doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.WITHHELD, {ONPREM: encoded.body})
+        await until(lambda: hub.mirror.clusterset.withheld(ONPREM) == doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.WITHHELD] == {ONPREM: encoded.version}
+        assert await hub.registry.members.accept(ONPREM) == doubted
+        await until(lambda: hub.member(ONPREM).accepted == NOW)
+        await session.accept(records.WITHHELD, {ONPREM: None})
+        await until(lambda: hub.member(ONPREM).accepted is None)
+        assert hub.mirror.clusterset.withheld(ONPREM) is None
+        with pytest.raises(ChangesRejected):
+            await session.accept(records.WITHHELD, {CLOUD: encoded.body})
+    assert await hub.registry.members.accept(ONPREM) is None
+    told = [event.action for event in hub.audit.waiting]
+    assert [action for action in told if "withdrawal" in action] == ["withdrawal-doubted", "withdrawal-ended"]
 
 
 async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(hub: Hub) -> None:
