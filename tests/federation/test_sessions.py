@@ -414,16 +414,20 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
     await until(lambda: not clusterset.connected(ONPREM))
 
 
-async def test_a_connection_that_is_cancelled_twice_says_all_the_same_that_its_cluster_went(hub: Hub) -> None:
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_a_connection_that_is_cancelled_twice_says_all_the_same_that_its_cluster_went(
+    turns: int, hub: Hub
+) -> None:
     async def connected() -> None:
         async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(connected())
     await until(lambda: hub.mirror.clusterset.connected(ONPREM))
-    for _ in range(2):
-        task.cancel()
+    task.cancel()
+    for _ in range(turns):
         await asyncio.sleep(0)
+    task.cancel()
     await asyncio.wait([task])
     await until(lambda: not hub.mirror.clusterset.connected(ONPREM))
 
