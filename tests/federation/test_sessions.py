@@ -30,6 +30,7 @@ from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from gateway.delta import Request, Response
 from gateway.rpc import Peer
 from gateway.stream import Stream
@@ -107,6 +108,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
         Anchoring(),
         Trusting(),
         audit,
+        Turns(),
     )
     hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
     for cluster in (ONPREM, CLOUD):
