@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
-from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
+from clusters.model import ClusterName, Export, Federation, GatewayRecord, Import, Member, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
 from federation.anchoring import Anchoring
@@ -58,6 +58,7 @@ class Hub:
     probing: Probing
     sessions: Sessions
     audit: Audit
+    clock: list[datetime]
 
     async def join(self, cluster: ClusterName, *, rejoin: bool = False) -> None:
         token = TokenRecord(f"t-{cluster}-{rejoin}", "hash", cluster, NOW, NOW + timedelta(hours=1))
@@ -97,12 +98,12 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    probing, audit = Probing(), builders.audit()
+    probing, audit, clock = Probing(), builders.audit(), [NOW]
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
         broadcast,
-        lambda: NOW,
+        lambda: clock[0],
         doorkeeper,
         probing,
         Anchoring(),
@@ -110,7 +111,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
         audit,
         Turns(),
     )
-    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
+    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -286,6 +287,26 @@ async def test_what_is_not_granted_is_taken_passed_on_to_nobody_and_written_down
     written = (await hub.registry.policies.get()).revision
     await hub.registry.policies.set(Grants(), written)
     await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
+
+
+async def test_a_conflict_is_told_to_all_who_export_and_the_hubs_clock_says_who_was_first(hub: Hub) -> None:
+    other = replace(EXPORT, ports=(replace(builders.HTTP, app_protocol="grpc"),))
+    async with (
+        hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as first,
+        hub.sessions.session(hub.peer(CLOUD), Hello(CLOUD, NOW)) as second,
+    ):
+        await first.accept(records.EXPORT, {str(CART): records.encode(other).body})
+        hub.clock[0] += timedelta(seconds=1)
+        await second.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+
+        def conflicts() -> list[str]:
+            told = [session.catalogue.get(records.IMPORT, str(CART)) for session in (first, second)]
+            return [records.decode(Import, str(CART), found.body).conflict for found in told if found]
+
+        await until(lambda: len(conflicts()) == 2 and all(conflicts()))
+    assert all(
+        "onprem has http:8080/TCP (grpc), cloud has http:8080/TCP (http)" in told for told in conflicts()
+    )
 
 
 async def test_who_has_everything_hears_when_a_service_is_not_for_it_any_more_and_when_it_is(
