@@ -85,9 +85,7 @@ class Judge:
         for grant in self._grants_of(cluster):
             if _speaks_of(grant.exports, service):
                 return Ruling(True, grant.name)
-        if self.grants.defaults.exports is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets {cluster} export {service}")
+        return _default(self.grants.defaults.exports, f"no grant lets {cluster} export {service}")
 
     def passes(self, exporter: ClusterName, service: ServiceName, importer: ClusterName) -> Ruling:
         """Whether what *exporter* has of *service* is for *importer*, whatever that one may import."""
@@ -100,19 +98,15 @@ class Judge:
             if any(fits(pattern, importer) for pattern in grant.to):
                 return Ruling(True, grant.name)
             told = told or grant.name
-        if self.grants.defaults.exports is Default.ALLOW:
-            return _YES
-        by = told or BY_DEFAULT
-        return Ruling(False, by, f"no grant lets {exporter} export {service} to {importer}")
+        reason = f"no grant lets {exporter} export {service} to {importer}"
+        return _default(self.grants.defaults.exports, reason, told or BY_DEFAULT)
 
     def import_(self, cluster: ClusterName, service: ServiceName) -> Ruling:
         """Whether *cluster* may import *service* from others."""
         for grant in self._grants_of(cluster):
             if _speaks_of(grant.imports, service):
                 return Ruling(True, grant.name)
-        if self.grants.defaults.imports is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets {cluster} import {service}")
+        return _default(self.grants.defaults.imports, f"no grant lets {cluster} import {service}")
 
     def sees(self, importer: ClusterName, exporter: ClusterName, service: ServiceName) -> bool:
         """Whether *importer* has what *exporter* exports of *service*, whoever else is a member."""
@@ -174,9 +168,9 @@ class Judge:
         return self._by_default(cluster, name)
 
     def _by_default(self, cluster: ClusterName, address: str) -> Ruling:
-        if self.grants.defaults.addresses is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets a gateway of {cluster} be at {address}")
+        return _default(
+            self.grants.defaults.addresses, f"no grant lets a gateway of {cluster} be at {address}"
+        )
 
     def _nobodys(self, address: IPv4Address | IPv6Address) -> str:
         """Why *address* can be no gateway's at all; empty if it can."""
@@ -208,6 +202,11 @@ class Judge:
         if found is None:
             found = self._for[grant.name] = frozenset(m for m in self._members if grant.names(m))
         return found
+
+
+def _default(default: Default, reason: str, by: str = BY_DEFAULT) -> Ruling:
+    """What holds where no grant decides: if it is a no, for *reason*."""
+    return _YES if default is Default.ALLOW else Ruling(False, by, reason)
 
 
 def _speaks_of(patterns: Iterable[str], service: ServiceName) -> bool:
