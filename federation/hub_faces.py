@@ -77,7 +77,15 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit)
     sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
     issuance = Issuance(
-        authority, registry, core.mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
+        authority,
+        registry,
+        core.mirror.clusterset,
+        anchoring,
+        doorkeeper,
+        utc_now,
+        audit,
+        settings.grace,
+        settings.heard_outside,
     )
     listener = TlsListener(settings.sync_listen, core.certificate.material)
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
