@@ -19,7 +19,7 @@ class Faces:
 
     def __init__(self, clusterset: Clusterset) -> None:
         self.clusterset = clusterset
-        self.followers: dict[object, Callable[[Change], None]] = {}
+        self.followers: dict[object, Callable[[Change, Set[str]], None]] = {}
         self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
 
     def follow(self, change: Change) -> None:
@@ -27,8 +27,9 @@ class Faces:
         for service in change.services:
             self._made.pop(service, None)
         if change.services or change.verdicts or change.clusters:
+            names = frozenset(map(str, change.services))
             for follower in tuple(self.followers.values()):
-                follower(change)
+                follower(change, names)
 
     def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
@@ -93,9 +94,9 @@ class Facing:
             if kind not in _OWN:
                 listener(kind, names)
 
-        def of_its_own(change: Change) -> None:
-            if change.services:
-                listener(records.IMPORT, set(map(str, change.services)))
+        def of_its_own(change: Change, names: Set[str]) -> None:
+            if names:
+                listener(records.IMPORT, names)
             if verdicts := self._touched(change):
                 listener(records.VERDICT, verdicts)
 
