@@ -81,7 +81,15 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     )
     sync = SyncServer(sessions.session, turns, admit=sessions.admit, version=version("fedgate"))
     issuance = Issuance(
-        authority, registry, core.mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
+        authority,
+        registry,
+        core.mirror.clusterset,
+        anchoring,
+        doorkeeper,
+        utc_now,
+        audit,
+        settings.grace,
+        settings.heard_outside,
     )
     listener = TlsListener(settings.sync_listen, core.certificate.material)
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
