@@ -27,6 +27,7 @@ from federation.rollover.face import Witness
 from federation.sessions import Broadcast, Sessions
 from federation.settings import host_port
 from federation.sync.server import SyncServer
+from federation.sync.turns import Turns
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from federation.trust.serving import WebCertificate, bundles_served
@@ -74,10 +75,21 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     broadcast.follow(first)
     probing, anchoring = Probing(), Anchoring()
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit)
-    sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
+    turns = Turns()
+    sessions = Sessions(
+        registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit, turns
+    )
+    sync = SyncServer(sessions.session, turns, admit=sessions.admit, version=version("fedgate"))
     issuance = Issuance(
-        authority, registry, core.mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
+        authority,
+        registry,
+        core.mirror.clusterset,
+        anchoring,
+        doorkeeper,
+        utc_now,
+        audit,
+        settings.grace,
+        settings.heard_outside,
     )
     listener = TlsListener(settings.sync_listen, core.certificate.material)
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])

@@ -36,6 +36,7 @@ from federation.rollover.trusting import Trusting
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from federation.trust.bundles import bundle_of
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
@@ -104,7 +105,9 @@ class Sessions:
         anchoring: Anchoring,
         trusting: Trusting,
         audit: Audit,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._registry = registry
         self._broadcast = broadcast
         self._now = now
@@ -142,12 +145,12 @@ class Sessions:
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
             return refused
 
-        account = await self._account(cluster)
+        account, held = await self._known(cluster)
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
         for said in self._said:
             said.connected(cluster)
         try:
-            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, held)
         finally:
             for said in self._said:
                 said.lost(cluster, self._now())
@@ -168,6 +171,7 @@ class Sessions:
         """The record by which the agent was let in."""
         with self._told_of_denial(peer, hello.cluster):
             record = await self._doorkeeper.record(hello.cluster)
+            await self._turns.take()
             self._doorkeeper.check(peer, record)
             skew = self._skew(hello)
             if abs(skew) > SKEW_REFUSED:
@@ -191,12 +195,17 @@ class Sessions:
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
 
-    async def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
-        """The versions of what the registry has of *cluster*, so that only what changed is sent.
+    async def _known(self, cluster: ClusterName) -> tuple[Account, Mapping[str, Mapping[str, str]]]:
+        """What *cluster* has used up of its limits, and the versions of what the registry has of it.
 
-        It is asked itself: its mirror may be a moment behind, and what is missing here is never taken back.
+        So that only what changed is sent. The registry is asked itself: its mirror may be a moment behind,
+        and what is missing here is never taken back.
         """
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        exported = await self._registry.offers.exports(cluster)
+        await self._turns.take()
+        exports = [records.encode(export) for export in exported]
+        sizes = {export.name: len(export.body) for export in exports}
+        account = Account(sizes, self._registry.offers.capacity, monotonic())
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, self._probing.said_by(cluster))
         keys = await self._registry.members.jwt_keys(cluster)
@@ -204,7 +213,7 @@ class Sessions:
         withheld = await self._registry.members.withheld(cluster)
         anchors = map(records.encode, self._anchoring.said_by(cluster))
         trust = self._trusting.of(cluster)
-        return {
+        return account, {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
             records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
@@ -214,11 +223,6 @@ class Sessions:
             records.WITHHELD: {cluster: records.encode(withheld).version} if withheld else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
-
-    async def _account(self, cluster: ClusterName) -> Account:
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
-        sizes = {export.name: len(export.body) for export in exports}
-        return Account(sizes, self._registry.offers.capacity, monotonic())
 
     async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
         """Have *cluster* wait: nothing is read from it meanwhile."""

@@ -31,6 +31,7 @@ from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from gateway.delta import Request, Response
 from gateway.rpc import Peer
 from gateway.stream import Stream
@@ -109,6 +110,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
         Anchoring(),
         Trusting(),
         audit,
+        Turns(),
     )
     hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):

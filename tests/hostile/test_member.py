@@ -123,7 +123,7 @@ class Hub:
         doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
         broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
         said = Probing(), Anchoring(), Trusting()
-        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, *said, audit)
+        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, *said, audit, Turns())
         hub = cls(store, registry, mirror, broadcast, sessions, audit, changes)
         for cluster in (ONPREM, *HONEST):
             await hub.join(cluster)

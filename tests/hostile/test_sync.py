@@ -197,6 +197,7 @@ class Hub:
             Anchoring(),
             Trusting(),
             builders.audit(),
+            Turns(),
         )
 
     async def open(self) -> None:
