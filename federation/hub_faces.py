@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 from clusters.clock import utc_now
 from federation import paths
-from federation.anchoring import Anchoring
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
@@ -20,7 +19,6 @@ from federation.hub_core import Core
 from federation.issuance.issuance import Issuance
 from federation.issuance.server import issuance_handler
 from federation.own_address import is_wildcard, joined
-from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import HubRecord
 from federation.rollover.face import Witness
@@ -40,7 +38,6 @@ class Members:
 
     core: Core
     broadcast: Broadcast
-    probing: Probing
     sessions: Sessions
     sync: SyncServer
     addresses: tuple[str, ...]
@@ -71,13 +68,11 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     settings, audit, registry, authority = core.settings, core.audit, core.registry, core.authority
     broadcast = Broadcast(core.mirror.clusterset)
     broadcast.follow(first)
-    probing, anchoring = Probing(), Anchoring()
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit)
+    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, audit)
     sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
-    issuance = Issuance(
-        authority, registry, core.mirror.clusterset, anchoring, doorkeeper, utc_now, audit, settings.grace
-    )
+    said, clusterset = core.hearsay.anchoring, core.mirror.clusterset
+    issuance = Issuance(authority, registry, clusterset, said, doorkeeper, utc_now, audit, settings.grace)
     listener = TlsListener(settings.sync_listen, core.certificate.material)
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
     (port,) = await stack.enter_async_context(serving)
@@ -88,7 +83,7 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     host, port = host_port(settings.listen)
     port = await stack.enter_async_context(served_on_tls(face, host, port, core.certificate.tls))
     core.steward.own_addresses = _beside(host, port)
-    return Members(core, broadcast, probing, sessions, sync, addresses, utc_now())
+    return Members(core, broadcast, sessions, sync, addresses, utc_now())
 
 
 async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -> Follower:
@@ -99,7 +94,7 @@ async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -
         core.authority,
         core.registry,
         clusterset,
-        members.probing,
+        core.hearsay.probing,
         core.addresses,
         utc_now,
         core.upkeep.rotate,

@@ -8,26 +8,36 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName, Export, GatewayRecord, ServiceName, host, host_address, is_address
+from clusters.model import (
+    MAX_GATEWAYS,
+    ClusterName,
+    Export,
+    GatewayRecord,
+    ServiceName,
+    host,
+    host_address,
+    is_address,
+)
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
-from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
-from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
 from federation.facing import Faces, Facing
 from federation.log import Log
-from federation.probing import Probing
+from federation.registry import keyspace
 from federation.registry.clusterset import Change, Clusterset
+from federation.registry.codec import encode
 from federation.registry.judge import Judge
-from federation.registry.records import ClusterRecord, StatusRecord
+from federation.registry.records import AliveRecord, ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
-from federation.rollover.trusting import Trusting
+from federation.registry.store import Compare, LeaseId
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
@@ -41,6 +51,7 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
+_KNOWN_WITHIN: Final = 5.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
@@ -51,6 +62,7 @@ class Broadcast:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
         self._faces = Faces(clusterset)
+        self._news = asyncio.Event()
 
     @property
     def judge(self) -> Judge:
@@ -70,6 +82,25 @@ class Broadcast:
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
         self._faces.follow(change)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def alive(self, cluster: ClusterName) -> AliveRecord | None:
+        """Which connection *cluster* has, to whichever hub."""
+        return self._clusterset.alive(cluster)
+
+    async def known(self, cluster: ClusterName, alive: AliveRecord) -> None:
+        """Wait until this connection of *cluster* is known here, and so all that was written down before.
+
+        SyncRefused if that takes too long: this hub has lost its store, and another may not have.
+        """
+        try:
+            async with asyncio.timeout(_KNOWN_WITHIN):
+                while self._clusterset.alive(cluster) != alive:
+                    await self._news.wait()
+        except TimeoutError as error:
+            reason = f"this hub is more than {_KNOWN_WITHIN:g} s behind its store"
+            raise SyncRefused("behind", reason, "another hub may not be") from error
 
     def _member(self, name: ClusterName) -> Resource | None:
         member = self._clusterset.member(name)
@@ -94,24 +125,23 @@ class Sessions:
         broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
-        probing: Probing,
-        anchoring: Anchoring,
-        trusting: Trusting,
         audit: Audit,
     ) -> None:
         self._registry = registry
         self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
-        self._probing = probing
-        self._anchoring = anchoring
-        self._trusting = trusting
-        self._said = (probing, anchoring, trusting)
         self._audit = audit
+        self._open: dict[ClusterName, AliveRecord] = {}
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
-        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
+        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent.
+
+        It may be that the agent has come here from another hub, which has not noticed. From the mark of this
+        connection on nothing is written any more that comes by the former one. And the agent is told
+        nothing before this hub knows all that any hub knew when it came.
+        """
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
@@ -123,27 +153,33 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            await self._accept(cluster, kind, changes)
+            await self._accept(registry, cluster, kind, changes)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
 
-        heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
-        for said in self._said:
-            said.connected(cluster)
+        alive = AliveRecord(self._now(), token_hex(8))
+        mark = Compare(keyspace.alive(cluster), value=encode(alive))
+        registry = self._registry.guarded(mark, Superseded)
+        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, alive)
+        heartbeat = asyncio.create_task(self._heartbeat(hello, skew, alive, lease))
         try:
+            await self._broadcast.known(cluster, alive)
+            self._open[cluster] = alive
             yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
-            for said in self._said:
-                said.lost(cluster, self._now())
+            if self._open.get(cluster) == alive:
+                del self._open[cluster]
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
-    def forget(self, cluster: ClusterName) -> None:
-        """Forget what *cluster* has said: it is out."""
-        for said in self._said:
-            said.forget(cluster)
+    def superseded(self, clusters: Iterable[ClusterName]) -> Iterator[ClusterName]:
+        """Those of *clusters* that have a session here, and a newer one at another hub."""
+        for cluster in clusters:
+            now = self._broadcast.alive(cluster)
+            if cluster in self._open and now is not None and now != self._open[cluster]:
+                yield cluster
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
@@ -183,52 +219,53 @@ class Sessions:
         """
         exports = map(records.encode, await self._registry.offers.exports(cluster))
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
-        probes = map(records.encode, self._probing.said_by(cluster))
+        probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
-        anchors = map(records.encode, self._anchoring.said_by(cluster))
-        trust = self._trusting.of(cluster)
+        anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
+        trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
         return {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
-            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
+            records.TRUST: {trust.name: trust.version for trust in trusts},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
-    async def _accept(self, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]) -> None:
+    async def _accept(
+        self, registry: Registry, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]
+    ) -> None:
         match kind:
             case records.EXPORT:
                 exports = {
                     ServiceName.parse(name): None if body is None else records.decode(Export, name, body)
                     for name, body in changes.items()
                 }
-                await self._registry.offers.set_exports(cluster, exports, self._now())
+                await registry.offers.set_exports(cluster, exports, self._now())
                 self._note_exports(cluster, (service for service, export in exports.items() if export))
             case records.GATEWAY:
                 gateways = _read(GatewayRecord, changes)
                 for gateway in filter(None, gateways.values()):
                     for address in gateway.addresses:
                         host_address(address) if is_address(address) else host(address)
-                await self._registry.offers.set_gateways(cluster, gateways)
+                await registry.offers.set_gateways(cluster, gateways)
                 self._note_gateways(cluster, filter(None, gateways.values()))
             case records.PROBES:
-                self._probing.hear(cluster, _read(Probes, changes))
+                await registry.sayings.say(cluster, Probes, _read(Probes, changes), MAX_GATEWAYS)
             case records.JWT_KEYS if changes:
-                await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+                await registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
             case records.REVOKED if changes:
                 revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
-                await self._registry.members.set_revoked(cluster, revoked)
+                await registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.ANCHORS:
-                self._anchoring.hear(cluster, _read(Anchors, changes))
+                await registry.sayings.say(cluster, Anchors, _read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
-                self._trusting.hear(cluster, _read(Trust, changes))
+                await registry.sayings.say(cluster, Trust, _read(Trust, changes), 1)
             case records.LEAVE if changes:
-                await self._registry.members.leave(cluster, self._now())
-                self.forget(cluster)
+                await registry.members.leave(cluster, self._now())
                 log.info("cluster left", cluster=cluster)
 
     def _note_exports(self, cluster: ClusterName, services: Iterable[ServiceName]) -> None:
@@ -245,26 +282,27 @@ class Sessions:
                     told = {"what": "gateway", "name": gateway.name, "reason": ruling.reason}
                     self._audit.record("refused", cluster, **told)
 
-    async def _heartbeat(self, hello: Hello, skew: float) -> None:
+    async def _heartbeat(self, hello: Hello, skew: float, alive: AliveRecord, lease: LeaseId | None) -> None:
         """Say that the cluster is there for as long as its connection is."""
-        cluster, lease = hello.cluster, None
+        cluster, members = hello.cluster, self._registry.members
         try:
+            with suppress(FederationError):
+                await self._seen(hello, skew)
             while True:
+                await asyncio.sleep(_HEARTBEAT)
                 try:
                     if lease is None:
-                        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, self._now())
-                        await self._seen(hello, skew)
+                        lease = await members.connect(cluster, LEASE_SECONDS, alive, again=True)
                     else:
-                        await self._registry.members.keep_alive(lease)
+                        await members.keep_alive(lease)
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT)
         finally:
             with suppress(FederationError):
                 await self._seen(hello, skew)
                 if lease is not None:
-                    await self._registry.members.disconnect(lease)
+                    await members.disconnect(lease)
 
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)

@@ -220,6 +220,10 @@ class Clusterset:
         """What was last seen of a cluster; `None` when it has never been heard of."""
         return self._status.get(name)
 
+    def alive(self, name: ClusterName) -> AliveRecord | None:
+        """Which connection the cluster has, to whichever hub."""
+        return self._alive.get(name)
+
     def connected(self, name: ClusterName) -> bool:
         """Whether the cluster holds its lease at this moment."""
         return name in self._alive

@@ -9,7 +9,14 @@ from typing import Final
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
 from clusters.revoked import Revoked
-from federation.errors import ClusterEvicted, ClusterExists, IssuanceDenied, NotEvicted, UnknownCluster
+from federation.errors import (
+    ClusterEvicted,
+    ClusterExists,
+    IssuanceDenied,
+    NotEvicted,
+    Superseded,
+    UnknownCluster,
+)
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
@@ -215,10 +222,13 @@ class Members:
 
         await self._ledger.transact(f"status of cluster {name}", plan)
 
-    async def connect(self, name: ClusterName, ttl: float, now: datetime) -> LeaseId:
+    async def connect(
+        self, name: ClusterName, ttl: float, alive: AliveRecord, *, again: bool = False
+    ) -> LeaseId:
         """Say that the cluster is connected, for *ttl* seconds unless the lease is kept alive.
 
-        When an older connection is still held to be there, the mark passes to the new one.
+        When an older connection is still held to be there, the mark passes to the new one. One that says so
+        *again*, as its lease was lost, raises Superseded if another connection has taken over.
         """
         lease = await self._ledger.store.grant(ttl)
 
@@ -226,7 +236,9 @@ class Members:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
-            return Plan(lease, [held.put(AliveRecord(now), lease)], [member.unchanged])
+            if again and held.record not in (None, alive):
+                raise Superseded
+            return Plan(lease, [held.put(alive, lease)], [member.unchanged, held.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)

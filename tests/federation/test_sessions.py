@@ -14,10 +14,10 @@ from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
-from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
+from federation.hearsay import Hearsay
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
 from federation.registry.grants import Default, Defaults, Grants
@@ -27,7 +27,6 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.rollover.trusting import Trusting
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
@@ -87,6 +86,8 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     store = await SqliteStore.open(tmp_path / "registry.db")
     registry, mirror = Registry(store, 100), Mirror(store)
     await registry.set_federation(Federation("fed.example", (pki.root_pem,), builders.VIP_RANGES))
+    hearsay = Hearsay(mirror.clusterset)
+    mirror.beside.append(hearsay.apply)
     broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
     broadcast.follow(await anext(changes))
 
@@ -95,19 +96,16 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    probing, audit = Probing(), builders.audit()
+    audit = builders.audit()
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
         broadcast,
         lambda: NOW,
         doorkeeper,
-        probing,
-        Anchoring(),
-        Trusting(),
         audit,
     )
-    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit)
+    hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -138,12 +136,13 @@ async def test_what_gateways_find_out_is_told_while_the_agent_is_there_and_is_ke
     encoded = records.encode(found)
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         await session.accept(records.PROBES, {"gw-1": encoded.body})
-        assert list(hub.probing.of(CLOUD)) == [Seen(ONPREM, "gw-1", found.probes[0], None)]
-    assert [seen.said for seen in hub.probing.of(CLOUD)] == [NOW]
+        seen = [Seen(ONPREM, "gw-1", found.probes[0], None)]
+        await until(lambda: list(hub.probing.of(CLOUD)) == seen)
+    await until(lambda: [seen.said for seen in hub.probing.of(CLOUD)] == [NOW])
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         assert session.held[records.PROBES] == {"gw-1": encoded.version}
         await session.accept(records.PROBES, {"gw-1": None})
-    assert list(hub.probing.of(CLOUD)) == []
+    await until(lambda: list(hub.probing.of(CLOUD)) == [])
 
 
 async def test_the_jwt_keys_of_an_agent_are_known_to_everybody_and_outlive_its_connection(hub: Hub) -> None:
