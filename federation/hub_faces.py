@@ -28,6 +28,7 @@ from federation.sync.server import SyncServer
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from federation.trust.serving import WebCertificate, bundles_served
+from federation.whereabouts import each_once
 from gateway.rpc import TlsListener
 from pki.bundle import fingerprint, root_of
 
@@ -77,7 +78,11 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
     (port,) = await stack.enter_async_context(serving)
     addresses = tuple(joined(host, port) for host in core.hosts)
-    face = join_application(Door(authority, registry, addresses, settings.vip_ranges, utc_now, audit))
+
+    def sync_at() -> tuple[str, ...]:
+        return each_once(addresses, clusterset.federation.sync if clusterset.federation else ())
+
+    face = join_application(Door(authority, registry, sync_at, settings.vip_ranges, utc_now, audit))
     add_reattest(face, BackDoor(registry, issuance, settings.grace, utc_now, audit))
     Witness(core.steward).add_to(face)
     host, port = host_port(settings.listen)
@@ -89,13 +94,17 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
 async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -> Follower:
     """Serve administration until *stack* is left; gives who follows foreign bundles."""
     settings, clusterset = core.settings, members.clusterset
+
+    def join_at() -> tuple[str, ...]:
+        return each_once(core.addresses, clusterset.federation.join if clusterset.federation else ())
+
     follower = Follower(core.registry.trusts, clusterset, utc_now, fetch)
     hub = Hub(
         core.authority,
         core.registry,
         clusterset,
         core.hearsay.probing,
-        core.addresses,
+        join_at,
         utc_now,
         core.upkeep.rotate,
         core.audit,

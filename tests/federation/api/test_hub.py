@@ -55,7 +55,7 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
         registry,
         clusterset,
         Probing(),
-        (),
+        tuple,
         lambda: NOW,
         nothing_due,
         builders.audit(),
@@ -79,7 +79,9 @@ async def test_a_cluster_is_evicted_and_readmitted(tmp_path: Path) -> None:
     await registry.members.join(JoinRequest("t", "hash", WEST), "west.fed.example", anchor, NOW)
     known, addresses, audit = mirror.clusterset, ("hub.example:1",), builders.audit()
     follower = Follower(registry.trusts, known, lambda: NOW, fetch)
-    hub = Hub(authority, registry, known, Probing(), addresses, lambda: NOW, nothing_due, audit, follower)
+    hub = Hub(
+        authority, registry, known, Probing(), lambda: addresses, lambda: NOW, nothing_due, audit, follower
+    )
     async with TestClient(TestServer(hub_application(hub))) as client:
         answer = await (await client.post("/v1/clusters/west/evict", json={})).json()
         assert (answer["name"], answer["state"], answer["connected"]) == ("west", "evicted", False)
