@@ -1,12 +1,14 @@
 """Hubs as processes of their own, with one etcd and a folder each."""
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,6 @@ from typing import TypeVar
 from federation.client import Admin, endpoint
 from federation.errors import FederationError
 from federation.table import Record, text
-from tests.federation.registry.etcd_server import free_ports
 
 T = TypeVar("T")
 
@@ -119,7 +120,13 @@ def hubs(folder: Path, store: str, names: str = "abc") -> Iterator[list[OneHub]]
 
 
 def _two() -> tuple[int, int]:
-    join, sync = free_ports(2)
+    """Ports that nobody takes while a hub is dead: the kernel gives none of these to those who dial."""
+    found: set[int] = set()
+    while len(found) < 2:
+        port = secrets.choice(range(21_000, 31_000))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    join, sync = found
     return join, sync
 
 
