@@ -22,6 +22,7 @@ from clusters.foreign import TrustBundle
 from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKey
 from clusters.revoked import check as check_revoked
+from clusters.staleness import HELD, Staleness
 from pki.errors import PkiError
 from pki.spiffe import federation_domain, trust_domain_of
 
@@ -266,6 +267,7 @@ class LocalService:
     down: tuple[str, ...] = ()
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "endpoints", _canonical(self.endpoints))
@@ -365,6 +367,7 @@ class Export:
     ready_endpoints: int = 0
     traffic: Traffic = Traffic()
     passthrough: bool = False
+    staleness: Staleness = HELD
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
@@ -372,12 +375,13 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Offering:
-    """One cluster's part in an imported service."""
+    """One cluster's part in an imported service; what becomes of it when that cluster is away is its own."""
 
     cluster: ClusterName
     ports: tuple[Port, ...]
     ready_endpoints: int
     weight: int = Traffic().weight
+    staleness: Staleness = HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +419,8 @@ class Member:
 
     `anchors` are its issuing CAs, PEM, each followed by what leads up to the root. `jwt_keys` are those by
     which its JWT-SVIDs are known. `revoked` are workloads of it that are nobody now, as `NAMESPACE/NAME`.
+    `away` is since when no hub hears of its agent, by the hub's clock. `accepted` is of which moment the
+    withdrawal is that its agent is to believe.
     """
 
     name: ClusterName
@@ -423,6 +429,8 @@ class Member:
     gateways: tuple[GatewayRecord, ...] = ()
     jwt_keys: tuple[JwtKey, ...] = ()
     revoked: tuple[str, ...] = ()
+    away: datetime | None = None
+    accepted: datetime | None = None
 
     def __post_init__(self) -> None:
         check_revoked(self.name, self.revoked)

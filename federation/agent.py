@@ -23,7 +23,7 @@ from clusters.sources.file import Reading
 from clusters.succession import load_retiring
 from clusters.trust import Trust
 from clusters.verdict import Verdict
-from federation import inventory
+from federation import inventory, judging, withholding
 from federation.agent_anchors import AnchorTelling
 from federation.agent_upkeep import Upkeep
 from federation.api.enrol import Enrolment
@@ -56,6 +56,7 @@ from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from federation.whereabouts import Whereabouts
+from federation.withholding import Withholding
 from federation.workload.identities import Identities
 from federation.workload.keyring import Keyring
 from federation.workload.server import TICK, WorkloadApi
@@ -85,6 +86,8 @@ class Agent:
         self.zone = Zone()
         self.published = Catalogue()
         self.notices = Latest(Notice())
+        cluster, hold = identity.membership.cluster, settings.hold_withdrawals
+        self.withholding = Withholding(cluster, hold, self.published, utc_now)
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -273,7 +276,7 @@ class Agent:
         if reading.problems:
             log.warning("source not used", path=self._settings.source, problems="; ".join(reading.problems))
         elif reading.offer is not None:
-            self._offer(reading.offer)
+            self._offer(self.withholding.take(self.view.offer, reading.offer))
             log.info("source read", services=len(reading.offer.services))
 
     def _offer(self, offer: Offer) -> None:
@@ -353,6 +356,20 @@ class Agent:
     async def check_endpoints(self) -> None:
         """Send calls elsewhere when an endpoint is found to take none."""
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
+
+    async def mind_withdrawals(self) -> None:
+        """Believe the source in the end, or when somebody says that it is right."""
+        while True:
+            await asyncio.sleep(withholding.TICK)
+            home = self.view.members.get(self.view.home)
+            if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
+                self._offer(self.reading.offer)
+
+    async def judge_absence(self) -> None:
+        """Send calls nowhere that nobody hears of."""
+        while True:
+            await asyncio.sleep(judging.TICK)
+            self.knowledge.judge(self.frontage.probes(), self.link)
 
     async def follow_source(self, readings: AsyncIterator[Reading]) -> None:
         """Take in every change of the source."""

@@ -1,7 +1,8 @@
 """What an agent tells the hub of its gateways' anchors: which issuing CAs each has acknowledged.
 
 A gateway confirms versions of secrets. Which issuing CAs were in a version is known here, for as long as a
-gateway may still have that version.
+gateway may still have that version. A cluster that is no member any more is told of for as long as a gateway
+may still believe it.
 """
 
 import asyncio
@@ -17,10 +18,11 @@ from federation.fronts import Front
 from federation.sync import records
 from gateway import names, sds
 from gateway.ads import GatewayStatus
-from gateway.delta import Catalogue
+from gateway.delta import Catalogue, Standing
 from pki.bundle import fingerprint_of
 from pki.errors import PkiError
 
+_SOON: Final = 0.05
 _SETTLES: Final = 5.0  # in which gateways find the way back to an agent that was started again
 
 Held = Mapping[str, str]
@@ -34,6 +36,11 @@ class Acknowledged:
     _versions: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _seen: Mapping[ClusterName, Member] | None = None
     _own: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _told: dict[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def parting(self) -> bool:
+        """Whether some gateway may still believe a cluster that is no member any more."""
+        return any(told.keys() - self._own.keys() for told in self._told.values())
 
     def follow(self, view: ClusterView) -> None:
         """Learn which issuing CAs are in the newest version of each secret."""
@@ -53,15 +60,26 @@ class Acknowledged:
 
         With *own* also of what a gateway would be given that asked now.
         """
+        connected = {_label(status.spec.name, status.spec.roles): status for status in gateways}
         held: dict[str, Held | None] = {
             _label(front.report.name, front.report.serves): None
             for front in fronts
             if not front.silent and front.report.phase is not Phase.ENDED
         }
-        held |= {_label(status.spec.name, status.spec.roles): status.anchors for status in gateways}
+        held |= {gateway: status.anchors for gateway, status in connected.items()}
         self._forget([each for each in held.values() if each is not None])
-        some = [self.of(gateway, held[gateway]) for gateway in sorted(held)[:MAX_GATEWAYS]]
+        synced = {gateway for gateway, s in connected.items() if s.standing is Standing.SYNCED}
+        some = [self._parted(self.of(g, held[g]), g in synced) for g in sorted(held)[:MAX_GATEWAYS]]
+        self._told = {each.gateway: each.anchors for each in some}
         return (*((self.own(),) if own else ()), *some)
+
+    def _parted(self, now: Anchors, synced: bool) -> Anchors:
+        """What a gateway has *now*, with those who are gone as long as it may not have heard of that."""
+        if synced:
+            return now
+        before = self._told.get(now.gateway, {})
+        gone = {cluster: known for cluster, known in before.items() if cluster not in self._own}
+        return Anchors(now.gateway, {**gone, **now.anchors})
 
     def own(self) -> Anchors:
         """What a gateway would be given that asked now."""
@@ -113,7 +131,7 @@ class AnchorTelling:
         """Tell of each change in what gateways have acknowledged, for ever; *view* gives what is known."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
+                async with asyncio.timeout(_SOON if self._acknowledged.parting() else EVERY):
                     await self._moved.wait()
             self._moved.clear()
             self._acknowledged.follow(view())

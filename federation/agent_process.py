@@ -122,6 +122,8 @@ async def _serve(
             agent.follow_source(readings),
             agent.frontage.watch(),
             agent.check_endpoints(),
+            agent.judge_absence(),
+            agent.mind_withdrawals(),
             agent.workloads.run(),
             agent.anchors.run(lambda: agent.view),
             dns.run(),

@@ -18,6 +18,13 @@ class Anchoring(Said[Anchors]):
     def __init__(self) -> None:
         super().__init__(most=MAX_GATEWAYS + 1)
 
+    def holders(self, of: ClusterName) -> Iterator[tuple[ClusterName, str]]:
+        """The gateways of other clusters that may believe the cluster *of*, by cluster and name."""
+        for cluster in self.clusters:
+            for each in self.said_by(cluster):
+                if cluster != of and each.gateway and of in each.anchors:
+                    yield cluster, each.gateway.partition("/")[0]
+
     def lagging(self, of: ClusterName, anchor: str, clusters: Iterable[ClusterName]) -> Iterator[Lagging]:
         """Everybody in *clusters* who has not acknowledged *anchor*, an issuing CA of the cluster *of*.
 

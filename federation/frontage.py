@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from clusters.model import ClusterView, Offer, ServiceName
-from clusters.reports import EVERY, Phase, Report, ReportAnswer
+from clusters.reports import EVERY, Phase, Probes, Report, ReportAnswer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts
 from federation.log import Log
@@ -31,6 +31,10 @@ class Frontage:
     def all(self) -> tuple[Front, ...]:
         """The gateways that have reported."""
         return self._fronts.all()
+
+    def probes(self) -> tuple[Probes, ...]:
+        """What they have found out about other clusters' gateways."""
+        return self._fronts.probes()
 
     def inherit(self, reports: Iterable[Report]) -> None:
         """Start from what another agent has heard."""
@@ -73,7 +77,7 @@ class Frontage:
 
     def _tell_probes(self) -> None:
         """Tell the hub what gateways have found out about others; what it was told before goes nowhere."""
-        told = {probes.gateway: records.encode(probes) for probes in self._fronts.probes()}
+        told = {probes.gateway: records.encode(probes) for probes in self.probes()}
         self._published.replace(records.PROBES, told)
 
     def _steer(self) -> None:

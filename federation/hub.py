@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
-from federation import secret_files
+from clusters.clock import utc_now
+from federation import absence, secret_files
 from federation.doorkeeper import evicted
 from federation.errors import Superseded
 from federation.hub_core import core_of
@@ -65,6 +66,7 @@ async def _serve(settings: HubSettings) -> None:
             core.upkeep.run(),
             core.steward.run(),
             core.store.tend(),
+            absence.watch(core.mirror.clusterset, core.registry.members, utc_now),
             *((web.follow(),) if web else ()),
         )
 

@@ -104,6 +104,7 @@ async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -
         core.registry,
         clusterset,
         core.hearsay.probing,
+        core.hearsay.anchoring,
         join_at,
         utc_now,
         core.upkeep.rotate,

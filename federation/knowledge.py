@@ -5,7 +5,7 @@ rejected, and an issuing CA that does not lead to our root, or could sign for ot
 root is taken only from those whom we trust already.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -25,12 +25,15 @@ from clusters.model import (
     VipRange,
     cluster_name,
 )
+from clusters.reports import Probes
 from clusters.verdict import Published, Verdict
 from federation.errors import ChangesRejected
+from federation.judging import Judging
 from federation.last_view import Owners, Received
 from federation.log import Log
 from federation.roots import Roots
 from federation.sync import records
+from federation.sync.client import LinkState
 from gateway.view import sources
 from pki.authority import from_pem
 from pki.bundle import check_issuing_ca
@@ -66,6 +69,7 @@ class Knowledge:
         self._own_ranges = vip_ranges
         self._now = now
         self._followers: list[Callable[[Learned], None]] = []
+        self.judging = Judging(home)
         self.view = ClusterView(
             home,
             received.federation,
@@ -78,13 +82,14 @@ class Knowledge:
         )
         self.verdicts = dict(received.verdicts)
         self._members = dict(received.members)
+        self._imports: Mapping[ServiceName, Import] = received.imports
         self._owners = dict(owners.last) if owners else {}
 
     @property
     def received(self) -> Received:
         """What the hub has told, as it told it."""
         view = self.view
-        return Received(view.federation, self._members, view.imports, view.trusts, self.verdicts)
+        return Received(view.federation, self._members, self._imports, view.trusts, self.verdicts)
 
     @property
     def owners(self) -> Owners:
@@ -118,7 +123,7 @@ class Knowledge:
 
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
-        self._members, self.verdicts = {}, {}
+        self._members, self._imports, self.verdicts = {}, {}, {}
         nothing = replace(self.view, members={}, imports={}, trusts={}, callers={})
         self._learn(nothing, frozenset(self.view.imports))
 
@@ -137,13 +142,16 @@ class Knowledge:
                 self._accept_verdicts(changes)
 
     def _accept_imports(self, changes: Mapping[str, bytes | None]) -> None:
-        imports = dict(self.view.imports)
+        told, imports = dict(self._imports), dict(self.view.imports)
         for name, body in changes.items():
             if body is None:
+                told.pop(ServiceName.parse(name), None)
                 imports.pop(ServiceName.parse(name), None)
             else:
                 imported = records.decode(Import, name, body)
-                imports[imported.service] = imported
+                told[imported.service] = imported
+                imports[imported.service] = self.judging.judged(imported)
+        self._imports = told
         services = frozenset(ServiceName.parse(name) for name in changes)
         self._learn(replace(self.view, imports=imports), services)
 
@@ -185,6 +193,14 @@ class Knowledge:
                 outside(name, self.view.federation.domain)
                 trusts[name] = _readable(records.decode(TrustBundle, name, body))
         self._learn(replace(self.view, trusts=trusts))
+
+    def judge(self, probes: Iterable[Probes], link: LinkState) -> None:
+        """Send calls nowhere that nobody hears of, by each export's own contract. Call it every `TICK`."""
+        if self.judging.look(self._members, self._imports, probes, link, self._now()):
+            judged = {name: self.judging.judged(imported) for name, imported in self._imports.items()}
+            imports, services = renewed(self.view.imports, judged)
+            log.warning("clusters judged by their absence", services=len(services))
+            self._learn(replace(self.view, imports=imports), frozenset(services))
 
     def _accept_verdicts(self, changes: Mapping[str, bytes | None]) -> None:
         verdicts = dict(self.verdicts)
@@ -264,7 +280,9 @@ def _callers(verdicts: Mapping[str, Verdict]) -> Mapping[ServiceName, tuple[Clus
 def export_of(service: LocalService) -> Export:
     """What this cluster tells the hub of *service*: the ports, how much is ready, and how to carry calls."""
     ports = tuple(sorted(p.port for p in service.ports))
-    return Export(service.service, ports, len(service.ready), service.traffic, service.passthrough)
+    return Export(
+        service.service, ports, len(service.ready), service.traffic, service.passthrough, service.staleness
+    )
 
 
 def _versions(held: tuple[records.Record, ...]) -> Mapping[str, str]:

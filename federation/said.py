@@ -59,6 +59,11 @@ class Said(Generic[R]):
         self._lost.pop(cluster, None)
         self._heard.discard(cluster)
 
+    @property
+    def clusters(self) -> tuple[ClusterName, ...]:
+        """Those that have said something."""
+        return tuple(sorted(self._said))
+
     def said_by(self, cluster: ClusterName) -> tuple[R, ...]:
         """What is known of *cluster*'s word."""
         return tuple(self._said.get(cluster, {}).values())

@@ -9,28 +9,23 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from secrets import token_hex
+from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import (
-    MAX_GATEWAYS,
-    ClusterName,
-    Export,
-    GatewayRecord,
-    ServiceName,
-    host,
-    host_address,
-    is_address,
-)
+from clusters.model import MAX_GATEWAYS, ClusterName, ServiceName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
+from clusters.withheld import Withheld
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
 from federation.facing import Faces, Facing
+from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
+from federation.quota import Account
 from federation.registry import keyspace
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.codec import encode
@@ -52,6 +47,7 @@ log = Log(__name__)
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
 _KNOWN_WITHIN: Final = 5.0
+_SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
@@ -145,7 +141,10 @@ class Sessions:
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
-        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> None:
+        async def accept(kind: str, changes: Mapping[str, bytes | None]) -> Refused:
+            limits = self._broadcast.judge.grants.limits
+            refused = account.refused(kind, changes, limits)
+            await self._slowed(cluster, account.delay(len(changes), limits, monotonic()))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
             record, now = await self._doorkeeper.record(cluster), self._now()
@@ -153,18 +152,23 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            await self._accept(registry, cluster, kind, changes)
+            refused |= await self._accept(registry, hearing, cluster, kind, _without(changes, refused))
+            account.took(kind, _without(changes, refused))
+            hearing.refuse(cluster, kind, refused)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
+            return refused
 
         alive = AliveRecord(self._now(), token_hex(8))
         mark = Compare(keyspace.alive(cluster), value=encode(alive))
         registry = self._registry.guarded(mark, Superseded)
+        hearing = Hearing(registry, lambda: self._broadcast.judge, self._audit, self._now)
         lease = await self._registry.members.connect(cluster, LEASE_SECONDS, alive)
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew, alive, lease))
         try:
             await self._broadcast.known(cluster, alive)
+            account = await self._account(cluster)
             self._open[cluster] = alive
             yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
         finally:
@@ -222,6 +226,7 @@ class Sessions:
         probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
+        withheld = await self._registry.members.withheld(cluster)
         anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
         trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
         return {
@@ -231,27 +236,32 @@ class Sessions:
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
+            records.WITHHELD: {cluster: records.encode(withheld).version} if withheld else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
+    async def _account(self, cluster: ClusterName) -> Account:
+        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        sizes = {export.name: len(export.body) for export in exports}
+        return Account(sizes, self._registry.offers.capacity, monotonic())
+
+    async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
+        """Have *cluster* wait: nothing is read from it meanwhile."""
+        if seconds:
+            reason = f"too many changes: the next are taken in {seconds:.1f} s"
+            log.warning("cluster slowed down", cluster=cluster, seconds=round(seconds, 1))
+            self._audit.record("refused", cluster, what="rate", reason=reason)
+            await asyncio.sleep(seconds)
+
     async def _accept(
-        self, registry: Registry, cluster: ClusterName, kind: str, changes: Mapping[str, bytes | None]
-    ) -> None:
+        self, registry: Registry, hearing: Hearing, cluster: ClusterName, kind: str, changes: Bodies
+    ) -> Refused:
+        """Take in *changes*, and say which of them cannot be."""
         match kind:
             case records.EXPORT:
-                exports = {
-                    ServiceName.parse(name): None if body is None else records.decode(Export, name, body)
-                    for name, body in changes.items()
-                }
-                await registry.offers.set_exports(cluster, exports, self._now())
-                self._note_exports(cluster, (service for service, export in exports.items() if export))
+                return await hearing.exports(cluster, changes)
             case records.GATEWAY:
-                gateways = _read(GatewayRecord, changes)
-                for gateway in filter(None, gateways.values()):
-                    for address in gateway.addresses:
-                        host_address(address) if is_address(address) else host(address)
-                await registry.offers.set_gateways(cluster, gateways)
-                self._note_gateways(cluster, filter(None, gateways.values()))
+                return await hearing.gateways(cluster, changes)
             case records.PROBES:
                 await registry.sayings.say(cluster, Probes, _read(Probes, changes), MAX_GATEWAYS)
             case records.JWT_KEYS if changes:
@@ -260,6 +270,10 @@ class Sessions:
                 revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
                 await registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
+            case records.WITHHELD if changes:
+                withheld = _of_itself(cluster, Withheld, changes)
+                await registry.members.set_withheld(cluster, withheld)
+                self._note_withheld(cluster, withheld)
             case records.ANCHORS:
                 await registry.sayings.say(cluster, Anchors, _read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
@@ -267,20 +281,15 @@ class Sessions:
             case records.LEAVE if changes:
                 await registry.members.leave(cluster, self._now())
                 log.info("cluster left", cluster=cluster)
+        return {}
 
-    def _note_exports(self, cluster: ClusterName, services: Iterable[ServiceName]) -> None:
-        """Write down which of *services* are taken and not passed on."""
-        for service in services:
-            if not (ruling := self._broadcast.judge.export(cluster, service)):
-                self._audit.record("refused", cluster, what="export", name=str(service), reason=ruling.reason)
-
-    def _note_gateways(self, cluster: ClusterName, gateways: Iterable[GatewayRecord]) -> None:
-        """Write down at which of their addresses *gateways* are taken and not passed on."""
-        for gateway in gateways:
-            for address in gateway.addresses:
-                if not (ruling := self._broadcast.judge.address(cluster, address)):
-                    told = {"what": "gateway", "name": gateway.name, "reason": ruling.reason}
-                    self._audit.record("refused", cluster, **told)
+    def _note_withheld(self, cluster: ClusterName, withheld: Withheld | None) -> None:
+        """Write down that a withdrawal is doubted, or not any more."""
+        if withheld is None:
+            self._audit.record("withdrawal-ended", cluster)
+            return
+        log.warning("withdrawal doubted", cluster=cluster, services=withheld.services)
+        self._audit.record("withdrawal-doubted", cluster, services=str(withheld.services))
 
     async def _heartbeat(self, hello: Hello, skew: float, alive: AliveRecord, lease: LeaseId | None) -> None:
         """Say that the cluster is there for as long as its connection is."""
@@ -289,7 +298,7 @@ class Sessions:
             with suppress(FederationError):
                 await self._seen(hello, skew)
             while True:
-                await asyncio.sleep(_HEARTBEAT)
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
                 try:
                     if lease is None:
                         lease = await members.connect(cluster, LEASE_SECONDS, alive, again=True)
@@ -307,6 +316,10 @@ class Sessions:
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)
         await self._registry.members.seen(hello.cluster, status)
+
+
+def _without(changes: Bodies, refused: Refused) -> Bodies:
+    return {name: body for name, body in changes.items() if name not in refused}
 
 
 def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:

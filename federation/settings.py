@@ -16,6 +16,7 @@ from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 HUB_PORT = 7443
 SYNC_PORT = 7444
 DNS_PORT = 53
+HOLD_WITHDRAWALS = timedelta(hours=1)
 DEFAULT_DOMAIN = "fed.example"
 DEFAULT_LISTEN = f"[::]:{HUB_PORT}"
 DEFAULT_SYNC_LISTEN = f"[::]:{SYNC_PORT}"
@@ -139,6 +140,7 @@ class AgentSettings:
     workload_socket: Path | None = None
     passphrase: bytes | None = field(default=None, repr=False)
     svid_lifetime: timedelta = SVID_LIFETIME
+    hold_withdrawals: timedelta = HOLD_WITHDRAWALS
 
     def __post_init__(self) -> None:
         for address in (self.ads_listen, self.enrol_listen):

@@ -37,8 +37,9 @@ class Resource:
 class Request:
     """What a client says of one kind: names it wants or no longer wants, and an answer if there is a nonce.
 
-    `error` makes the answer a rejection. `initial_versions`, what the client still has from an earlier
-    stream, counts in a stream's first request of a kind only.
+    `error` makes the answer a rejection, `refused` one of those names alone, each with why.
+    `initial_versions`, what the client still has from an earlier stream, counts in a stream's first request
+    of a kind only.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Request:
     initial_versions: Mapping[str, str] = field(default_factory=dict)
     nonce: str = ""
     error: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

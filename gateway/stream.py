@@ -66,7 +66,7 @@ class Stream:
         """Take in what the client says; returns what is to be sent now."""
         flow = self._flows.setdefault(request.kind, _Flow())
         if flow.begun:
-            flow.answered(request.nonce, request.error[:_LONGEST_REASON])
+            flow.answered(request.nonce, request.error[:_LONGEST_REASON], request.refused)
             self._subscribe(request.kind, flow, request.subscribe)
         else:
             self._begin(request, flow)
@@ -293,15 +293,17 @@ class _Flow:
         self.greeting_due = False
         self.sent_count += len(response.resources)
 
-    def answered(self, nonce: str, error: str) -> None:
-        """Take an ACK or a NACK; one that is not for the newest response says nothing."""
+    def answered(self, nonce: str, error: str, refused: Mapping[str, str]) -> None:
+        """Take an ACK, also one of all but what is *refused*, or a NACK; only for the newest response."""
         response = self.outstanding
         if response is None or nonce != response.nonce:
             return
         self.outstanding = None
         versions = {name: version for name, version in response.versions.items() if self.wants(name)}
         if not error:
-            self._accepted(versions)
+            self._accepted({name: version for name, version in versions.items() if name not in refused})
+            for name in versions.keys() & refused.keys():
+                self.rejected[name] = versions[name], refused[name][:_LONGEST_REASON]
         elif len(versions) > 1:
             self.batch = len(versions) // 2
             for name in versions:

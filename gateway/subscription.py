@@ -5,6 +5,7 @@ versions only, so that after a broken connection nothing is sent twice and what 
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from gateway.delta import Request, Response
 
@@ -25,14 +26,16 @@ class Subscription:
         """Ask, first thing on a new connection, for what differs from what we have."""
         return Request(self.kind, initial_versions=dict(self._held))
 
-    def accept(self, response: Response) -> Request:
-        """Say that *response* was applied."""
+    def accept(self, response: Response, refused: Mapping[str, str] = MappingProxyType({})) -> Request:
+        """Say that *response* was applied, but for what was *refused*: of that we stay with what we have."""
         for name, version in response.versions.items():
+            if name in refused:
+                continue
             if version is None:
                 self._held.pop(name, None)
             else:
                 self._held[name] = version
-        return Request(self.kind, nonce=response.nonce)
+        return Request(self.kind, nonce=response.nonce, refused=dict(refused))
 
     def reject(self, response: Response, reason: str) -> Request:
         """Say that nothing of *response* was applied, and why: we stay with what we have."""

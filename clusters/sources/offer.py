@@ -33,7 +33,12 @@ from clusters.model import (
 )
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Malformed, Node, Place, Table, compose
+from clusters.staleness import HELD, Policy, Staleness, bound
 
+_SERVICE_FIELDS = (
+    *("namespace", "name", "ports", "endpoints", "allow"),
+    *("health", "traffic", "passthrough", "staleness"),
+)
 _HEALTH_FIELDS = (
     *("type", "port", "path", "service"),
     *("interval", "timeout", "unhealthyThreshold", "healthyThreshold"),
@@ -74,8 +79,7 @@ def _offer(at: Cursor) -> Offer | None:
 
 def read_service(at: Cursor) -> LocalService | None:
     """Read one service, or note what is wrong with it."""
-    known = ("namespace", "name", "ports", "endpoints", "allow", "health", "traffic", "passthrough")
-    if not at.has_fields(*known):
+    if not at.has_fields(*_SERVICE_FIELDS):
         return None
     namespace = at["namespace"].text(partial(label, "namespace"))
     name = at["name"].text(partial(label, "service"))
@@ -87,14 +91,49 @@ def read_service(at: Cursor) -> LocalService | None:
     check = None if at["health"].absent else _health(at["health"], ports)
     traffic = _traffic(at["traffic"])
     passthrough = at["passthrough"].flag(default=False)
-    if traffic is None or passthrough is None or (check is None and not at["health"].absent):
+    staleness = _staleness(at["staleness"])
+    if (
+        traffic is None
+        or passthrough is None
+        or staleness is None
+        or (check is None and not at["health"].absent)
+    ):
         return None
     service = ServiceName(namespace, name)
     return at.build(
         lambda: LocalService(
-            service, ports, endpoints, allow, check, traffic=traffic, passthrough=passthrough
+            service,
+            ports,
+            endpoints,
+            allow,
+            check,
+            traffic=traffic,
+            passthrough=passthrough,
+            staleness=staleness,
         )
     )
+
+
+def _staleness(at: Cursor) -> Staleness | None:
+    """Read what becomes of calls when this cluster is not heard of: they go on, unless it says otherwise."""
+    if at.absent:
+        return HELD
+    if not at.has_fields("policy", "after"):
+        return None
+    policy = at["policy"].text(_absent_policy, default=Policy.HOLD)
+    after = at["after"].text(_after, default=HELD.after)
+    return None if policy is None or after is None else Staleness(policy, after)
+
+
+def _absent_policy(text: str) -> Policy:
+    try:
+        return Policy(text)
+    except ValueError as error:
+        raise InvalidValue("policy", text, f"want {', '.join(Policy)}") from error
+
+
+def _after(text: str) -> float:
+    return bound(parse_duration(text).total_seconds())
 
 
 def _traffic(at: Cursor) -> Traffic | None:

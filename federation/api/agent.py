@@ -27,17 +27,20 @@ from federation.api.metrics import counters, gauge, gauges
 from federation.api.notices import add_notices
 from federation.api.rotate import add_rotate, issuing_ca_check
 from federation.api.verdicts import Rejected, add_refused, refusals, verdict_checks
+from federation.api.withdrawals import withdrawal_check
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.inventory import Held
+from federation.knowledge import Knowledge
 from federation.reporting import ADMIN_PATH
 from federation.revocations import Revocations
 from federation.severing import ADMIN_PATH as NOTICES_PATH
 from federation.svids import Svid
 from federation.sync.client import LinkState
+from federation.withholding import Withholding
 from federation.workload.server import WorkloadApi
 from gateway.ads import GatewayStatus
 from gateway.delta import Standing
@@ -85,6 +88,10 @@ class Agent(Protocol):
     async def leave(self) -> None: ...
     @property
     def upkeep(self) -> Upkeep: ...
+    @property
+    def knowledge(self) -> Knowledge: ...
+    @property
+    def withholding(self) -> Withholding: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,8 @@ def agent_application(agent: Agent, facts: Facts, audit: Audit, stop: Callable[[
     async def services(_: web.Request) -> web.StreamResponse:
         view = agent.view
         endpoints = partial(endpoints_document, view.offer, agent.standings)
-        known = services_document(view.imports.values(), view.vips, endpoints)
+        standing = agent.knowledge.judging.told
+        known = services_document(view.imports.values(), view.vips, standing, endpoints)
         return json_response(add_refused(known, view, refusals(agent.verdicts, agent.rejected)))
 
     async def resolution(request: web.Request) -> web.StreamResponse:
@@ -252,6 +260,8 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check("source", "ok", f"{facts.source}: {len(view.offer.services)} services")
     else:
         yield Check("source", "fail", f"{facts.source}: {'; '.join(reading.problems)}", "correct the file")
+    if withheld := agent.withholding.told:
+        yield withdrawal_check("this cluster", withheld)
     clash = contested(view.offer)
     if clash:
         claims = "; ".join(

@@ -8,6 +8,7 @@ import msgspec
 from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
 from clusters.model import Import, Offer, Offering, Port, ServiceName
+from clusters.staleness import CONNECTED, Verdict
 from federation.health.standings import Standings
 
 
@@ -25,25 +26,34 @@ def _unknown(_: ServiceName) -> dict[str, object]:
     return {}
 
 
+def _heard_of(_: Offering) -> Verdict:
+    return CONNECTED
+
+
 def services_document(
     imports: Iterable[Import],
     vips: Callable[[Import], tuple[str, ...]],
+    standing: Callable[[Offering], Verdict] = _heard_of,
     endpoints: Callable[[ServiceName], dict[str, object]] = _unknown,
 ) -> dict[str, object]:
-    """The services of the clusterset, by name; *endpoints* adds to each what is known of those here."""
+    """The services of the clusterset, by name, each exporter with its *standing*.
+
+    *endpoints* adds to each what is known of those here.
+    """
     by_name = sorted(imports, key=lambda imported: imported.service)
-    return {"services": [_service(i, vips(i)) | endpoints(i.service) for i in by_name]}
+    return {"services": [_service(i, vips(i), standing) | endpoints(i.service) for i in by_name]}
 
 
 def endpoints_document(offer: Offer, standings: Standings, service: ServiceName) -> dict[str, object]:
-    """The endpoints that this cluster has for *service*, each with its state; nothing if it has none.
+    """The endpoints that this cluster has for *service*, each with its state, and whom it lets call them.
 
     `state` is `ready` or `down` by the last check, or `believed` if there was none.
     """
     offered, known = offer.services.get(service), standings.of(service)
     if offered is None:
         return {}
-    return {"endpoints": [_endpoint(address, known.get(address)) for address in offered.endpoints]}
+    endpoints = [_endpoint(address, known.get(address)) for address in offered.endpoints]
+    return {"endpoints": endpoints, "allow": [pattern.text for pattern in offered.allow]}
 
 
 def _endpoint(address: str, standing: Standing | None) -> dict[str, object]:
@@ -53,7 +63,9 @@ def _endpoint(address: str, standing: Standing | None) -> dict[str, object]:
     return {"address": address, "state": standing.state, "since": since, "reason": standing.reason}
 
 
-def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
+def _service(
+    imported: Import, vips: tuple[str, ...], standing: Callable[[Offering], Verdict]
+) -> dict[str, object]:
     return {
         "namespace": imported.service.namespace,
         "name": imported.service.name,
@@ -61,7 +73,7 @@ def _service(imported: Import, vips: tuple[str, ...]) -> dict[str, object]:
         "vips": vips,
         "ports": [_port(port, carriage(port, passthrough=imported.passthrough)) for port in imported.ports],
         "passthrough": imported.passthrough,
-        "clusters": [_offering(offering) for offering in imported.offerings],
+        "clusters": [_offering(offering, standing(offering)) for offering in imported.offerings],
         "policy": imported.policy,
         "conflict": imported.conflict,
     }
@@ -78,7 +90,13 @@ def _port(port: Port, carried: Carriage) -> dict[str, object]:
     }
 
 
-def _offering(offering: Offering) -> dict[str, object]:
-    """`weight` counts where the service's policy is Weighted."""
-    ready, weight = offering.ready_endpoints, offering.weight
-    return {"name": offering.cluster, "ready_endpoints": ready, "weight": weight}
+def _offering(offering: Offering, standing: Verdict) -> dict[str, object]:
+    """`weight` counts where the service's policy is Weighted; `staleness` is for when the cluster is away."""
+    return {
+        "name": offering.cluster,
+        "ready_endpoints": offering.ready_endpoints,
+        "weight": offering.weight,
+        "state": standing.state,
+        "reason": standing.reason,
+        "staleness": {"policy": offering.staleness.policy, "after_seconds": offering.staleness.after},
+    }

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,18 +13,34 @@ from aiohttp.typedefs import Middleware
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import ClusterName, ClusterView, Import, VipRange, cluster_name
+from clusters.model import (
+    ClusterName,
+    ClusterView,
+    Import,
+    Offering,
+    ServiceName,
+    VipRange,
+    cluster_name,
+)
+from clusters.staleness import Verdict, reached, verdict
 from federation import inventory
+from federation.anchoring import Anchoring
 from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
-from federation.api.eviction import Watched
+from federation.api.eviction import Watched, holders
 from federation.api.grants import add_grants
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
 from federation.api.rotate import Rotate, add_rotate
 from federation.api.trust import add_trust, trust_checks
+from federation.api.withdrawals import (
+    add_withdrawals,
+    withdrawal_check,
+    withdrawal_document,
+    withdrawal_metrics,
+)
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.errors import UnknownCluster
@@ -36,6 +53,7 @@ from federation.registry.outlook import imports_for
 from federation.registry.records import ClusterRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.trust.follower import Follower
+from federation.why import explain
 from pki import keystore
 from pki.authority import from_pem
 from pki.tokens import TokenKind, new_token, secret_hash
@@ -55,6 +73,7 @@ class Hub:
     registry: Registry
     clusterset: Clusterset
     probing: Probing
+    anchoring: Anchoring
     addresses: Callable[[], tuple[str, ...]]
     now: Callable[[], datetime]
     rotate: Rotate
@@ -96,11 +115,12 @@ def hub_application(
 
     async def evict(request: web.Request) -> web.StreamResponse:
         asked, name = await body_as(request, _Eviction), cluster_name(request.match_info["name"])
-        watched = Watched.before(name, hub.probing, hub.clusterset)
+        holding = partial(holders, hub.probing, hub.anchoring, name)
+        watched = Watched.before(name, holding(), hub.clusterset)
         record = await hub.registry.members.evict(name, hub.now())
         log.warning("cluster evicted", cluster=name)
         hub.audit.record("evicted", name, actor=actor_of(request))
-        gateways = await watched.let_go(hub.probing, min(asked.wait_seconds, _LONGEST_WAIT))
+        gateways = await watched.let_go(holding, min(asked.wait_seconds, _LONGEST_WAIT))
         return json_response({**_evicted(hub, record), "let_go": gateways, "away": watched.away})
 
     async def readmit(request: web.Request) -> web.StreamResponse:
@@ -112,7 +132,14 @@ def hub_application(
 
     async def services(_: web.Request) -> web.StreamResponse:
         imports = hub.clusterset.imports()
-        return json_response(services_document(imports, _view(hub, ClusterName("hub")).vips))
+        vips = _view(hub, ClusterName("hub")).vips
+        return json_response(services_document(imports, vips, partial(_standing, hub)))
+
+    async def why(request: web.Request) -> web.StreamResponse:
+        home, asked = _member(hub, request.query.get("from", "")), request.query.get("service", "")
+        ranges = _view(hub, home).vip_ranges
+        found = explain(hub.clusterset, hub.probing, ServiceName.parse(asked), home, ranges)
+        return json_response(found.document())
 
     async def create_token(request: web.Request) -> web.StreamResponse:
         made = await _create_token(hub, await body_as(request, _NewToken))
@@ -146,12 +173,14 @@ def hub_application(
     app.router.add_post("/v1/clusters/{name}/evict", evict)
     app.router.add_post("/v1/clusters/{name}/readmit", readmit)
     app.router.add_get("/v1/services", services)
+    app.router.add_get("/v1/why", why)
     app.router.add_post("/v1/tokens", create_token)
     app.router.add_get("/v1/tokens", tokens)
     app.router.add_delete("/v1/tokens/{id}", revoke)
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
+    add_withdrawals(app, hub.clusterset, hub.registry.members, hub.audit)
     add_trust(app, hub.follower, hub.audit)
     add_grants(app, hub.registry.policies, hub.clusterset, hub.audit)
     add_rotate(app, hub.rotate)
@@ -204,7 +233,7 @@ def _token(hub: Hub, token: TokenRecord) -> dict[str, object]:
 def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
     known = hub.clusterset
     member, record, status = known.member(name), known.record(name), known.status(name)
-    connected = known.connected(name)
+    connected, withheld = known.connected(name), known.withheld(name)
     return {
         "name": name,
         "state": "connected" if connected else "away" if status else "joined",
@@ -217,6 +246,7 @@ def _cluster(hub: Hub, name: ClusterName) -> dict[str, object]:
         "trust_domain": record.trust_domain if record else "",
         "clock_skew_seconds": status.clock_skew_seconds if status else 0.0,
         "probes": [_probe(hub, seen) for seen in hub.probing.of(name)],
+        "withheld": withdrawal_document(withheld) if withheld else None,
         "revoked": member.revoked if member else (),
     }
 
@@ -267,6 +297,12 @@ def _probe(hub: Hub, seen: Seen) -> dict[str, object]:
 def _ca_expires(anchors: Iterable[str]) -> datetime | None:
     """When the last of a cluster's issuing CAs ends."""
     return max((from_pem(chain)[0].not_valid_after_utc for chain in anchors), default=None)
+
+
+def _standing(hub: Hub, offering: Offering) -> Verdict:
+    """What the contract of an export says, by what all others' gateways find out about its cluster's."""
+    reach = reached(seen.probe.up for seen in hub.probing.of(offering.cluster))
+    return verdict(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
 
 
 def _member(hub: Hub, name: str) -> ClusterName:
@@ -321,6 +357,8 @@ def _cluster_checks(hub: Hub, name: ClusterName) -> Iterable[Check]:
         yield Check("cluster", "ok", f"{name} is connected")
     else:
         yield Check("cluster", "warn", f"{name} is not connected", "look at its agent: `fedgate check` there")
+    if withheld := hub.clusterset.withheld(name):
+        yield withdrawal_check(name, withheld)
     if not cluster["gateways"]:
         yield Check("cluster", "warn", f"{name} has no gateways", "add `gateways:` to its source file")
     for seen in hub.probing.of(name):
@@ -347,6 +385,7 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     yield gauges("fedgate_cluster_probes_down", text.replace("alive", "dead"), ("cluster",), dead)
     offered = [((name,), float(len(clusterset.exports(name)))) for name in names]
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
+    yield from withdrawal_metrics(clusterset)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
     yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()

@@ -1,5 +1,7 @@
 """Taking a backup: the registry at one revision, and the authorities' files of the same moment.
 
+Hubs that share a store have their authorities in the registry, and no files.
+
 The hub may run meanwhile. In a rollover of the root the registry changes first and the files follow; a hub
 that starts brings its files after the registry. So files that are the same before and after the registry was
 read are such as a hub that starts can have. Hubs on etcd have their files in the registry itself, sealed.

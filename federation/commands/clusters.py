@@ -1,7 +1,7 @@
 """`fedgate clusters`: the clusters of the set, and shutting one out of it."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -12,14 +12,22 @@ from federation.commands.options import DefaultGroup, Duration, Side, admin_opti
 from federation.commands.probes import probes_column
 from federation.errors import Exit
 from federation.output import Format, Output
-from federation.table import Column, Table, counted, plain, text, when
+from federation.table import Column, Record, Table, counted, plain, text, when
+
+
+def _services(cluster: Record, _: datetime) -> str:
+    """`9`, or `9 (7 held back)` when that many are gone from a source that is not believed."""
+    withheld = record(cluster.get("withheld"))
+    back = f" ({text(withheld.get('services'))} held back)" if withheld else ""
+    return f"{text(cluster.get('services'))}{back}"
+
 
 TABLE = Table(
     "clusters",
     (
         plain("NAME", "name"),
         plain("STATE", "state", state=True),
-        counted("SERVICES", "services"),
+        Column("SERVICES", _services),
         counted("GATEWAYS", "gateways"),
         Column("PROBES", probes_column),
         when("LAST-SEEN", "last_seen"),
@@ -71,6 +79,9 @@ def show(name: str, output: Output) -> None:
     """Show all that the hub knows of the cluster NAME, and how others' gateways find its own."""
     cluster = named("cluster", name, records(hub().get("/v1/clusters"), "clusters"))
     output.record(cluster, TABLE)
+    if (withheld := record(cluster.get("withheld"))) and output.format in (Format.TABLE, Format.WIDE):
+        names = ", ".join(map(text, items(withheld.get("names"))))
+        output.lines(["", f"held back until {text(withheld.get('until'))}: {names}"])
     if cluster.get("probes") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(cluster["probes"])], PROBES)
@@ -91,7 +102,7 @@ def evict(name: str, yes: bool, wait: timedelta, output: Output) -> int:
     disappear, and its agent and its join tokens are refused. It cannot come back before `readmit`, and then
     only by a new token: whoever has its keys has nothing.
 
-    Says at how many gateways that call others it has no way left, and exits with 6 if some have not said so.
+    Says how many gateways have nothing to do with it any more, and exits with 6 if some have not said so.
     """
     name = cluster_name(name)
     if not yes:
@@ -118,6 +129,23 @@ def evict(name: str, yes: bool, wait: timedelta, output: Output) -> int:
                 f"not connected: {clusters_away}; until they hear of it they believe {name}, to {until}"
             )
     return Exit.OK if len(done) == len(gateways) and not away else Exit.TIMED_OUT
+
+
+@clusters.command()
+@click.argument("name")
+@admin_options(Side.HUB)
+@output_option
+def accept(name: str, output: Output) -> None:
+    """Believe that most services of the cluster NAME are to go.
+
+    They were gone from its source when its agent was started, or the source was empty all of a sudden; so
+    they are held back, and calls to them go on. `fedgate clusters show NAME` names them.
+    """
+    answer = hub().post(f"/v1/clusters/{cluster_name(name)}/accept", {})
+    if output.for_machines:
+        output.document(answer)
+    else:
+        output.lines([f"{text(answer.get('services'))} services of {name} go, as its source says"])
 
 
 @clusters.command()

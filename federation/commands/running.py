@@ -52,6 +52,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
         workload_socket: Path | None,
         passphrase_file: Path | None,
         svid_lifetime: timedelta,
+        hold_withdrawals: timedelta,
         **others: object,
     ) -> None:
         from federation.passphrases import given
@@ -67,6 +68,7 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             workload_socket=workload_socket,
             passphrase=given(passphrase_file),
             svid_lifetime=svid_lifetime,
+            hold_withdrawals=hold_withdrawals,
         )
         command(settings=settings, **others)
 
@@ -85,6 +87,13 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
             default="1h",
             show_default=True,
             help="How long the certificates of workloads and gateways are good; renewed at half of it.",
+        ),
+        click.option(
+            "--hold-withdrawals",
+            type=Duration(),
+            default="1h",
+            show_default=True,
+            help="Doubt it for so long when most services are gone from the source after a start.",
         ),
         click.option("--enrol-listen", metavar="ADDRESS", help="Let gateways on other machines enrol here."),
         click.option("--ads-listen", metavar="ADDRESS", help="Serve enrolled gateways here."),

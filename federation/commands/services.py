@@ -1,12 +1,14 @@
 """`fedgate services`: the services of the set, and which clusters offer them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import click
 
+from clusters.durations import short
 from clusters.model import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, named, record, records
-from federation.commands.options import DefaultGroup, Side, admin_options, either, output_option
+from federation.commands.options import DefaultGroup, Side, admin_options, either, hub, output_option
+from federation.errors import Exit
 from federation.output import Format, Output
 from federation.table import Column, Record, Table, plain, text, when
 
@@ -62,6 +64,17 @@ TABLE = Table(
     empty="no services yet; a cluster offers those that its agent's --source file names",
 )
 
+EXPORTERS = Table(
+    "exporters",
+    (
+        plain("CLUSTER", "name"),
+        plain("STATE", "state", state=True),
+        plain("READY", "ready_endpoints"),
+        Column("WHEN-AWAY", lambda exporter, _: _contract(record(exporter.get("staleness"))), flexible=True),
+        plain("REASON", "reason", flexible=True),
+    ),
+)
+
 ENDPOINTS = Table(
     "endpoints",
     (
@@ -71,6 +84,13 @@ ENDPOINTS = Table(
         plain("REASON", "reason", flexible=True),
     ),
 )
+
+
+def _contract(staleness: Record) -> str:
+    """`drain 10m`: what becomes of calls when the cluster is not heard of, and after how long."""
+    after = staleness.get("after_seconds")
+    span = short(timedelta(seconds=after)) if isinstance(after, float | int) else ""
+    return f"{text(staleness.get('policy'))} {span}".strip()
 
 
 def _wanted(text: str) -> str:
@@ -107,11 +127,47 @@ def list_services(namespace: str | None, output: Output) -> None:
 def show(name: str, output: Output) -> None:
     """Show the service NAME: shop/catalog, catalog.shop, or the whole DNS name.
 
-    The agent (--agent) shows its cluster's own endpoints as well, and how they stand.
+    Each cluster that exports it has a state: connected, held while calls go on though nobody hears of its
+    agent, or out, when no call is sent there any more; and why. The agent (--agent) says what holds for its
+    cluster's callers, and shows its own endpoints as well, and how they stand.
     """
     found = records(either(Side.HUB).get("/v1/services"), "services")
     service = named("service", _wanted(name), found, _name)
     output.record(service, TABLE)
+    if service.get("clusters") and output.format in (Format.TABLE, Format.WIDE):
+        output.lines([""])
+        output.records([record(each) for each in items(service["clusters"])], EXPORTERS)
     if service.get("endpoints") and output.format in (Format.TABLE, Format.WIDE):
         output.lines([""])
         output.records([record(each) for each in items(service["endpoints"])], ENDPOINTS)
+
+
+@services.command()
+@click.argument("name")
+@click.option("--from", "origin", required=True, metavar="CLUSTER", help="As this cluster has it.")
+@admin_options(Side.HUB)
+@output_option
+def why(name: str, origin: str, output: Output) -> int:
+    """Explain why a cluster has the service NAME, or has it not: step by step.
+
+    Who exports it, whether grants let them and for whom, how that is merged, and whether it is reached.
+    Exits with 1 if the cluster does not have it, and with 3 if nobody has.
+    """
+    answer = hub().get("/v1/why", service=_wanted(name), **{"from": origin})
+    visible = bool(answer.get("visible"))
+    if output.for_machines:
+        output.document(answer)
+    elif output.format is Format.NAME:
+        output.lines([text(each) for each in items(answer.get("clusters"))])
+    else:
+        at = f" at {text(answer.get('vips'))}" if answer.get("vips") else ""
+        verdict = f"{origin} has it{at}" if visible else f"{origin} does not have it"
+        output.lines([f"{text(answer.get('service'))}: {verdict}"])
+        for step in map(record, items(answer.get("steps"))):
+            output.lines([f"{_mark(text(step.get('holds')), output)} {text(step.get('text'))}"])
+    return Exit.OK if visible else Exit.CHECK_FAILED
+
+
+def _mark(holds: str, output: Output) -> str:
+    status = {"yes": "ok", "no": "fail"}.get(holds, "warn")
+    return output.paint(output.mark(status), status)

@@ -31,9 +31,13 @@ class HubThere(FederationError):
     """A backup was to be restored to where a hub is already."""
 
     code = "hub-there"
-    hint = "name an empty --state and --store, or say --replace: what is there is lost then"
     exit_code = Exit.CONFLICT
 
-    def __init__(self, reason: str) -> None:
+    def __init__(
+        self,
+        reason: str,
+        hint: str = "name an empty --state and --store, or say --replace: what is there is lost then",
+    ) -> None:
         super().__init__(f"nothing was restored: {reason}")
         self.reason = reason
+        self.hint = hint

@@ -7,6 +7,7 @@ that is not a member, or that is leaving, is there and has no effect.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
@@ -21,6 +22,7 @@ from clusters.model import (
     cluster_name,
 )
 from clusters.revoked import Revoked
+from clusters.withheld import Withheld
 from federation.registry import keyspace
 from federation.registry.codec import decode
 from federation.registry.grants import Grants
@@ -28,7 +30,9 @@ from federation.registry.hubs import at_hubs
 from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
+    AcceptedRecord,
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     ExportRecord,
@@ -98,6 +102,9 @@ class Clusterset:
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
+        self._away: dict[ClusterName, AwayRecord] = {}
+        self._withheld: dict[ClusterName, Withheld] = {}
+        self._accepted: dict[ClusterName, AcceptedRecord] = {}
         self._jwt_keys: dict[ClusterName, JwtKeys] = {}
         self._revoked: dict[ClusterName, Revoked] = {}
         self._gateways: dict[ClusterName, dict[str, GatewayRecord]] = {}
@@ -178,6 +185,7 @@ class Clusterset:
         if record is None or not self._counts(name):
             return None
         keys, revoked = self._jwt_keys.get(name), self._revoked.get(name)
+        accepted = self._accepted.get(name)
         return Member(
             name,
             record.trust_domain,
@@ -185,6 +193,8 @@ class Clusterset:
             self._gateways_of(name),
             keys.keys if keys else (),
             revoked.workloads if revoked else (),
+            self.away(name),
+            accepted.since if accepted else None,
         )
 
     def members(self) -> Iterator[Member]:
@@ -230,6 +240,15 @@ class Clusterset:
         """Whether the cluster holds its lease at this moment."""
         return name in self._alive
 
+    def withheld(self, name: ClusterName) -> Withheld | None:
+        """What a cluster goes on to offer though its source does not say so."""
+        return self._withheld.get(name)
+
+    def away(self, name: ClusterName) -> datetime | None:
+        """Since when a cluster that was connected is missing; `None` when nobody has said that it is."""
+        record = self._away.get(name)
+        return record.since if record else None
+
     # --- applying
 
     def apply(self, key: str, value: bytes | None) -> Change:
@@ -252,6 +271,15 @@ class Clusterset:
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("alive", name):
                 _set(self._alive, cluster_name(name), _read(key, value, AliveRecord))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("withheld", name):
+                _set(self._withheld, cluster_name(name), _read(key, value, Withheld))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("accepted", name):
+                _set(self._accepted, cluster_name(name), _read(key, value, AcceptedRecord))
+                return Change(clusters=frozenset({ClusterName(name)}))
+            case ("away", name):
+                _set(self._away, cluster_name(name), _read(key, value, AwayRecord))
                 return Change(clusters=frozenset({ClusterName(name)}))
             case ("jwt-keys", name):
                 _set(self._jwt_keys, cluster_name(name), _read(key, value, JwtKeys))
@@ -300,7 +328,9 @@ class Clusterset:
         before = self.judge
         self._grants, self._judge = grants, None
         pairs = ((name, service) for service, exports in self._exports.items() for name in exports)
-        services = frozenset(service for name, service in pairs if _differ(before, self.judge, name, service))
+        services = frozenset(
+            service for name, service in pairs if before.rule(name, service) != self.judge.rule(name, service)
+        )
         return Change(services, frozenset(self._gateways), verdicts=True)
 
     def _apply_export(self, name: ClusterName, service: ServiceName, record: ExportRecord | None) -> Change:
@@ -324,13 +354,6 @@ class Clusterset:
                     gateway if addresses == gateway.addresses else replace(gateway, addresses=addresses)
                 )
         return tuple(found)
-
-
-def _differ(before: Judge, after: Judge, exporter: ClusterName, service: ServiceName) -> bool:
-    """Whether others may see *exporter*'s *service* differently by one judge than by the other."""
-    if before.export(exporter, service).granted is not after.export(exporter, service).granted:
-        return True
-    return before.audience(exporter, service) != after.audience(exporter, service)
 
 
 def _read(key: str, value: bytes | None, kind: type[V]) -> V | None:

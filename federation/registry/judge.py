@@ -4,7 +4,7 @@ Addresses that mean another machine to everybody who dials them are never a gate
 speaks of nothing else: loopback and link-local. Those that are no host's at all are nobody's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -113,6 +113,19 @@ class Judge:
         if self.grants.defaults.imports is Default.ALLOW:
             return _YES
         return Ruling(False, reason=f"no grant lets {cluster} import {service}")
+
+    def sees(self, importer: ClusterName, exporter: ClusterName, service: ServiceName) -> bool:
+        """Whether *importer* has what *exporter* exports of *service*, whoever else is a member."""
+        if not self.passes(exporter, service, importer):
+            return False
+        return importer == exporter or bool(self.import_(importer, service))
+
+    def rule(self, exporter: ClusterName, service: ServiceName) -> Hashable:
+        """By what it is decided who has it: as long as that is equal, so are the decisions, for anybody."""
+        exports = tuple(g.to for g in self._grants_of(exporter) if _speaks_of(g.exports, service))
+        imports = tuple(g.clusters for g in self.grants.grants if _speaks_of(g.imports, service))
+        defaults = self.grants.defaults
+        return defaults.exports is Default.ALLOW or exports, defaults.imports is Default.ALLOW or imports
 
     def audience(self, exporter: ClusterName, service: ServiceName) -> frozenset[ClusterName] | None:
         """Which members may import, and call, what *exporter* has of *service*: None for all of them."""

@@ -4,8 +4,11 @@
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
+    fedgate/away/CLUSTER                          since when it is missing, until it connects again
     fedgate/jwt-keys/CLUSTER                      by which its JWT-SVIDs are known
     fedgate/revoked/CLUSTER                       workloads of it that are nobody now
+    fedgate/withheld/CLUSTER                      what is gone from its source, and not believed
+    fedgate/accepted/CLUSTER                      that it is to be believed all the same
     fedgate/gateways/CLUSTER/GATEWAY
     fedgate/exports/CLUSTER/NAMESPACE/SERVICE
     fedgate/services/NAMESPACE/SERVICE            the service's VIP index, and who exports it
@@ -59,6 +62,11 @@ def alive(name: ClusterName) -> str:
     return f"{ALIVE}{name}"
 
 
+def away(name: ClusterName) -> str:
+    """Since when a member that was connected is not any more."""
+    return f"{ROOT}away/{name}"
+
+
 def jwt_keys(name: ClusterName) -> str:
     """The keys by which a member's JWT-SVIDs are known."""
     return f"{ROOT}jwt-keys/{name}"
@@ -67,6 +75,16 @@ def jwt_keys(name: ClusterName) -> str:
 def revoked(name: ClusterName) -> str:
     """The workloads of a member that are nobody now."""
     return f"{ROOT}revoked/{name}"
+
+
+def withheld(name: ClusterName) -> str:
+    """What a member goes on to offer though its source does not say so."""
+    return f"{ROOT}withheld/{name}"
+
+
+def accepted(name: ClusterName) -> str:
+    """Which of a member's doubted withdrawals somebody has accepted."""
+    return f"{ROOT}accepted/{name}"
 
 
 def gateways(name: ClusterName) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
 from clusters.revoked import Revoked
+from clusters.withheld import Withheld
 from federation.errors import (
     ClusterEvicted,
     ClusterExists,
@@ -21,7 +22,9 @@ from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
 from federation.registry.records import (
+    AcceptedRecord,
     AliveRecord,
+    AwayRecord,
     ClusterRecord,
     ClusterState,
     StatusRecord,
@@ -135,7 +138,30 @@ class Members:
         """Write down which workloads of the cluster are nobody, instead of those before."""
         await self._replace(name, keyspace.revoked(name), revoked)
 
-    async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> None:
+    async def withheld(self, name: ClusterName) -> Withheld | None:
+        """The withdrawal of the cluster that is doubted, if one is."""
+        return (await self._ledger.read(keyspace.withheld(name), Withheld)).record
+
+    async def set_withheld(self, name: ClusterName, withheld: Withheld | None) -> None:
+        """Write down which withdrawal of the cluster is doubted, or that none is."""
+        if withheld is not None:
+            await self._replace(name, keyspace.withheld(name), withheld)
+            return
+        keys = [keyspace.withheld(name), keyspace.accepted(name)]
+        await self._ledger.store.commit([Delete(key) for key in keys])
+
+    async def accept(self, name: ClusterName) -> Withheld | None:
+        """Have the withdrawal that is doubted be believed: gives it, or None if there is none."""
+        member = await self._read(name)
+        _active(name, member)
+        withheld = await self.withheld(name)
+        if withheld is not None:
+            await self._replace(name, keyspace.accepted(name), AcceptedRecord(withheld.since))
+        return withheld
+
+    async def _replace(
+        self, name: ClusterName, key: str, record: JwtKeys | Revoked | Withheld | AcceptedRecord
+    ) -> None:
         """Have *record* under *key*, which is of the cluster's own, as long as that is a member."""
 
         async def plan() -> Plan[None]:
@@ -238,7 +264,8 @@ class Members:
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
             if again and held.record not in (None, alive):
                 raise Superseded
-            return Plan(lease, [held.put(alive, lease)], [member.unchanged, held.unchanged])
+            back = Delete(keyspace.away(name))
+            return Plan(lease, [held.put(alive, lease), back], [member.unchanged, held.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)
@@ -253,6 +280,21 @@ class Members:
     async def disconnect(self, lease: LeaseId) -> None:
         """The connection is over."""
         await self._ledger.store.revoke(lease)
+
+    async def miss(self, name: ClusterName, now: datetime) -> None:
+        """Say that the cluster is away, unless it is connected or that was said before."""
+
+        async def plan() -> Plan[None]:
+            member = await self._read(name)
+            _active(name, member)
+            alive = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            held = await self._ledger.read(keyspace.away(name), AwayRecord)
+            if alive.record is not None or held.record is not None:
+                return Plan(None)
+            when = [member.unchanged, alive.unchanged, held.unchanged]
+            return Plan(None, [held.put(AwayRecord(now))], when)
+
+        await self._ledger.transact(f"absence of cluster {name}", plan)
 
     # --- leaving
 
@@ -347,8 +389,9 @@ def _active(name: ClusterName, held: Held[ClusterRecord]) -> ClusterRecord:
 
 
 def _told_beside(name: ClusterName) -> list[Delete]:
-    """What takes away what a cluster has told of itself alone, and nobody else of it."""
-    return [Delete(keyspace.jwt_keys(name)), Delete(keyspace.revoked(name))]
+    """What takes away what is known of a cluster alone, and of nobody else by it."""
+    keys = (keyspace.jwt_keys, keyspace.revoked, keyspace.away, keyspace.withheld, keyspace.accepted)
+    return [Delete(key(name)) for key in keys]
 
 
 def _ends(chain: str) -> datetime:

@@ -73,7 +73,8 @@ def _offering(cluster: ClusterName, record: ExportRecord, ports: tuple[Port, ...
     """What *cluster* has of the import's *ports*, in the import's own words for them."""
     numbers = {_number(port) for port in record.export.ports}
     offered = tuple(port for port in ports if _number(port) in numbers)
-    return Offering(cluster, offered, record.export.ready_endpoints, record.export.traffic.weight)
+    export = record.export
+    return Offering(cluster, offered, export.ready_endpoints, export.traffic.weight, export.staleness)
 
 
 def _ports(record: ExportRecord) -> list[Port]:

@@ -33,7 +33,7 @@ class Offers:
 
     def __init__(self, ledger: Ledger, capacity: int, turn: asyncio.Lock) -> None:
         self._ledger = ledger
-        self._capacity = capacity
+        self.capacity = capacity
         self._turn = turn
 
     async def exports(self, cluster: ClusterName) -> list[Export]:
@@ -96,7 +96,7 @@ class Offers:
         async def plan() -> Plan[None]:
             # Read side by side: each is a way to the store's thread and back.
             still, known = await asyncio.gather(self._still(cluster, state), self._known(cluster, changed))
-            planned = draft(cluster, changed, known, now, self._capacity)
+            planned = draft(cluster, changed, known, now, self.capacity)
             return Plan(None, planned.operations, [*planned.when, still])
 
         async with self._turn:

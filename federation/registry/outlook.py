@@ -14,8 +14,7 @@ def exporters_for(known: Clusterset, home: ClusterName, service: ServiceName) ->
     exporters, judge = known.exporters(service), known.judge
     if not judge.restricts_callers:
         return frozenset(exporters)
-    audiences = {name: judge.audience(name, service) for name in exporters}
-    return frozenset(name for name, told in audiences.items() if told is None or home in told)
+    return frozenset(name for name in exporters if judge.sees(home, name, service))
 
 
 def import_of(

@@ -56,6 +56,20 @@ class AliveRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayRecord:
+    """A cluster is missing, since then."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRecord:
+    """The doubted withdrawal of that moment is to be believed."""
+
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class ExportRecord:
     """A cluster's export, and since when the hub knows it: the oldest wins a conflict."""
 

@@ -12,7 +12,7 @@ from federation.sync.frames import Ask, Bye, Frame, Tell
 from federation.sync.link import Link
 from gateway.delta import Response, Served
 
-Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[None]]
+Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[Mapping[str, str] | None]]
 Send = Callable[[Frame], Awaitable[None]]
 
 # Each kind has one answer at most that was not heard, so one that reads what it is told owes a handful.
@@ -26,9 +26,9 @@ class Session:
     """One side's part in a connection.
 
     The other side reads *catalogue*. What it publishes goes to *accept*, by kind: the body of each name that
-    is new, None for each that is gone. All of it is applied, or nothing: then ChangesRejected,
-    UnreadableRecord or a ClusterError says what is wrong with it. Any other error ends the connection, and
-    what was not applied is told again on the next.
+    is new, None for each that is gone. All of it is applied but for what *accept* names, with why not; or
+    nothing: then ChangesRejected, UnreadableRecord or a ClusterError says what is wrong with it. Any other
+    error ends the connection, and what was not applied is told again on the next.
     *held* gives, by kind and name, the versions of what is here already from earlier connections.
     """
 
@@ -90,8 +90,12 @@ async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], s
 async def _apply(link: Link, accept: Accept, response: Response) -> Ask:
     link.told(response)
     try:
-        await accept(response.kind, response.changes)
+        refused = await accept(response.kind, response.changes)
     except (ChangesRejected, UnreadableRecord, ClusterError) as error:
         log.warning("changes rejected", kind=response.kind, names=len(response.changes), reason=str(error))
         return link.rejected(response, str(error))
-    return link.applied(response)
+    if refused:
+        log.warning(
+            "changes refused", kind=response.kind, names=len(refused), reason=next(iter(refused.values()))
+        )
+    return link.applied(response, refused or {})

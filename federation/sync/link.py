@@ -52,9 +52,9 @@ class Link:
         if response.kind not in self._takes:
             raise SyncRefused("kind-unknown", f"nobody here asked for {response.kind!r}")
 
-    def applied(self, response: Response) -> Ask:
-        """Acknowledge *response*."""
-        return Ask(self._takes[response.kind].accept(response))
+    def applied(self, response: Response, refused: Mapping[str, str]) -> Ask:
+        """Acknowledge *response*, but for what was *refused*: why, by name."""
+        return Ask(self._takes[response.kind].accept(response, refused))
 
     def rejected(self, response: Response, reason: str) -> Ask:
         """Reject *response*: nothing of it was applied."""

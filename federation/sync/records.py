@@ -16,6 +16,7 @@ from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.verdict import Verdict
+from clusters.withheld import Withheld
 from federation.errors import UnreadableRecord
 from gateway.delta import Resource
 
@@ -38,6 +39,9 @@ JWT_KEYS: Final = "fedgate.v1.JwtKeys"
 # The workloads of a cluster that are nobody now, all in one record by the cluster's name.
 REVOKED: Final = "fedgate.v1.Revoked"
 
+# What a cluster goes on to offer though its source does not say so any more; of this too there is one.
+WITHHELD: Final = "fedgate.v1.Withheld"
+
 # Which issuing CAs a cluster's gateways have acknowledged; likewise.
 ANCHORS: Final = "fedgate.v1.Anchors"
 _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
@@ -52,7 +56,7 @@ FOREIGN: Final = "fedgate.v1.TrustBundle"
 # What the hub says to a cluster of something that it has published, by `service/NAME` or `gateway/NAME`.
 VERDICT: Final = "fedgate.v1.Verdict"
 
-FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS, REVOKED)
+FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS, REVOKED, WITHHELD)
 FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN, VERDICT)
 
 Record: TypeAlias = (
@@ -66,6 +70,7 @@ Record: TypeAlias = (
     | Trust
     | JwtKeys
     | Revoked
+    | Withheld
     | TrustBundle
     | Verdict
 )
@@ -85,7 +90,7 @@ def name_of(record: Record) -> str:
             return record.domain
         case Probes():
             return record.gateway
-        case JwtKeys() | Revoked():
+        case JwtKeys() | Revoked() | Withheld():
             return record.cluster
         case TrustBundle():
             return record.trust_domain

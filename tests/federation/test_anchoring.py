@@ -92,10 +92,10 @@ def version(*anchors: str) -> str:
     return sds.anchors(member(ONPREM, "192.0.2.9", anchors=anchors)).version
 
 
-def gateway(name: str, *roles: Role, held: str = "") -> GatewayStatus:
+def gateway(name: str, *roles: Role, held: str = "", standing: Standing = Standing.SYNCED) -> GatewayStatus:
     anchors = {names.anchors(ONPREM): held} if held else {}
     spec = GatewaySpec(name, frozenset(roles or Role))
-    return GatewayStatus(spec, Peer("unix:"), NOW, Standing.SYNCED, NOW, {}, anchors)
+    return GatewayStatus(spec, Peer("unix:"), NOW, standing, NOW, {}, anchors)
 
 
 def fingerprints(*chains: str) -> tuple[str, ...]:
@@ -138,6 +138,21 @@ def test_one_that_lives_and_is_not_connected_has_acknowledged_nothing() -> None:
     ]
     told = acknowledged.told([gateway("here", held=version(FIRST))], fronts, own=False)
     assert told == (Anchors("here", {ONPREM: fingerprints(FIRST)}), Anchors("up", {ONPREM: ()}))
+
+
+def test_who_is_no_member_any_more_is_told_of_until_the_gateway_has_taken_that() -> None:
+    acknowledged = Acknowledged()
+    acknowledged.follow(knowing(FIRST))
+    here, gone = gateway("gw", held=version(FIRST)), Front(Report("gw", Phase.UP), 0.0, 0.0)
+    believes = (Anchors("gw", {ONPREM: fingerprints(FIRST)}),)
+    assert acknowledged.told([here], [], own=False) == believes
+    assert not acknowledged.parting()
+    acknowledged.follow(view(home=CLOUD))
+    assert acknowledged.told([gateway("gw", standing=Standing.STALE)], [gone], own=False) == believes
+    assert acknowledged.told([], [gone], own=False) == believes
+    assert acknowledged.parting()
+    assert acknowledged.told([gateway("gw")], [gone], own=False) == (Anchors("gw", {}),)
+    assert not acknowledged.parting()
 
 
 def test_namesakes_in_one_role_each_are_told_apart() -> None:

@@ -51,8 +51,9 @@ def test_what_should_have_been_renewed_is_a_warning_and_what_is_over_a_failure()
 
     assert told(7.5) == {"ok": 1, "warn": 0, "fail": 0}
     assert told(11) == {"ok": 1, "warn": 2, "fail": 0}  # both issuing CAs
-    assert told(31) == {"ok": 1, "warn": 0, "fail": 3}  # and the hub's own
-    assert told(70) == {"ok": 1, "warn": 1, "fail": 3}  # and the hub CA
+    assert told(31) == {"ok": 1, "warn": 0, "fail": 2}
+    assert told(70) == {"ok": 1, "warn": 2, "fail": 2}  # and hub CA and hub
+    assert told(91) == {"ok": 1, "warn": 0, "fail": 4}
 
 
 def test_a_root_is_told_of_a_year_before_its_end() -> None:

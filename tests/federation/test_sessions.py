@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from clusters.errors import InvalidValue
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
 from clusters.model import MAX_GATEWAYS, ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
@@ -20,7 +19,7 @@ from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.hearsay import Hearsay
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
-from federation.registry.grants import Default, Defaults, Grants
+from federation.registry.grants import Default, Defaults, Grants, Limits
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -210,18 +209,10 @@ async def test_an_agent_that_comes_back_is_asked_only_for_what_the_registry_has_
         assert session.held[records.EXPORT] == {"shop/cart": records.encode(EXPORT).version}
 
 
-async def test_of_changes_with_one_unreadable_record_none_is_written(hub: Hub) -> None:
-    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
-        with pytest.raises(UnreadableRecord):
-            await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body, "shop/bad": b"?"})
-    assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
-
-
 async def test_a_gateway_that_nobody_can_dial_is_not_written(hub: Hub) -> None:
     nowhere = records.encode(GatewayRecord("gw-1", ("192.0.2.1", "fe80::1%x")))
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
-        with pytest.raises(InvalidValue):
-            await session.accept(records.GATEWAY, {"gw-1": nowhere.body})
+        assert (await session.accept(records.GATEWAY, {"gw-1": nowhere.body}) or {}).keys() == {"gw-1"}
     assert [e async for e in everything(hub.store, keyspace.gateways(ONPREM))] == []
 
 
@@ -289,6 +280,56 @@ async def test_what_is_not_granted_is_taken_passed_on_to_nobody_and_written_down
     ]
     written = (await hub.registry.policies.get()).revision
     await hub.registry.policies.set(Grants(), written)
+    await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
+
+
+async def test_of_one_message_what_cannot_be_taken_is_named_and_the_rest_is_taken(hub: Hub) -> None:
+    other = replace(EXPORT, service=ServiceName("shop", "other"))
+    good = records.encode(EXPORT).body
+    told = {str(CART): good, "shop/posing": good, "shop/bad": b"{", "é": good, "shop/large": b" " * 70_000}
+    gateways = {"gw-1": GatewayRecord("gw-1", ("192.0.2.1",)), "gw-2": GatewayRecord("gw-2", ("224.0.0.1",))}
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        refused = await session.accept(
+            records.EXPORT, {**told, str(other.service): records.encode(other).body}
+        )
+        assert refused
+        assert refused.keys() == {"shop/posing", "shop/bad", "é", "shop/large"}
+        assert "it calls itself 'shop/cart'" in refused["shop/posing"]
+        bodies = {name: records.encode(gateway).body for name, gateway in gateways.items()}
+        assert (await session.accept(records.GATEWAY, {**bodies, "G": None}) or {}).keys() == {"gw-2", "G"}
+    await until(lambda: hub.published(records.IMPORT) == {"shop/cart", "shop/other"})
+    assert [event.details["name"] for event in hub.audit.waiting if event.action == "refused"] == [
+        *("shop/large", "shop/posing", "shop/bad", "é"),
+        *("gw-2", "G"),
+    ]
+
+
+async def test_services_for_which_no_address_is_left_are_named_and_the_others_are_taken(hub: Hub) -> None:
+    hub.registry.offers.capacity = 2
+    many = [replace(EXPORT, service=ServiceName("shop", f"s-{n}")) for n in range(3)]
+    async with hub.sessions.session(hub.peer(CLOUD), Hello(CLOUD, NOW)) as session:
+        await session.accept(records.EXPORT, {str(many[0].service): records.encode(many[0]).body})
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        one = await session.accept(records.EXPORT, {str(many[1].service): records.encode(many[1]).body})
+        two = await session.accept(records.EXPORT, {str(many[2].service): records.encode(many[2]).body})
+    assert (one, list(two or {})) == ({}, ["shop/s-2"])
+
+
+async def test_a_cluster_that_changes_too_much_waits_and_others_do_not(hub: Hub) -> None:
+    await hub.registry.policies.set(Grants(limits=Limits(services=2, changes_per_second=1)), 0)
+    await until(lambda: hub.broadcast.judge.grants.limits.services == 2)
+    body = records.encode(EXPORT).body
+    async with (
+        hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as flooding,
+        hub.sessions.session(hub.peer(CLOUD), Hello(CLOUD, NOW)) as quiet,
+    ):
+        flood = asyncio.ensure_future(
+            flooding.accept(records.EXPORT, {f"shop/s-{n}": None for n in range(9_000)})
+        )
+        await until(lambda: any(event.details.get("what") == "rate" for event in hub.audit.waiting))
+        await quiet.accept(records.EXPORT, {str(CART): body})
+        assert not flood.done()
+        flood.cancel()
     await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
 
 

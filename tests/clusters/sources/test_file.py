@@ -137,7 +137,7 @@ def test_a_broken_edit_keeps_the_last_good_offer_and_is_told_once(path: Path) ->
     assert reading.state is SourceState.STALE
     assert reading.problems == (
         "1:12 services[0]: want a mapping with namespace, name, ports, endpoints, allow, health, traffic, "
-        "passthrough",
+        "passthrough, staleness",
     )
     assert source.look() is None
     path.write_text("services: [1]\n# and a remark\n")

@@ -25,6 +25,7 @@ from clusters.model import (
     Workload,
 )
 from clusters.sources.offer import parse_offer
+from clusters.staleness import Policy, Staleness
 
 EXAMPLE = """
 services:
@@ -93,6 +94,14 @@ def test_a_check_is_on_the_target_of_the_first_tcp_port_unless_it_says_otherwise
     ports = "[{port: 53, protocol: UDP, name: dns}, {port: 80, targetPort: 8080, name: http}]"
     (service,) = parse_offer(a_service(ports=ports, health="{type: http}"), "offer.yaml").services.values()
     assert service.health == HealthCheck(CheckKind.HTTP, 8080)
+
+
+def test_what_becomes_of_calls_when_the_cluster_is_away_is_to_hold_unless_it_is_said() -> None:
+    (plain,) = parse_offer(a_service(), "offer.yaml").services.values()
+    assert plain.staleness == Staleness(Policy.HOLD, 3600)
+    text = a_service(staleness="{policy: drain, after: 10m}")
+    (said,) = parse_offer(text, "offer.yaml").services.values()
+    assert said.staleness == Staleness(Policy.DRAIN, 600)
 
 
 def test_traffic_goes_to_the_nearest_unless_it_is_to_be_shared_out() -> None:
@@ -178,6 +187,8 @@ def test_an_address_may_belong_to_two_workloads_as_the_gateways_refuse_it_then()
         ({"passthrough": "yes"}, "services[0].passthrough: 'yes': want true or false, without quotes"),
         ({"passthrough": "'true'"}, "services[0].passthrough: 'true': want true or false"),
         ({"passthrough": "null"}, "services[0].passthrough: has no value; want true or false"),
+        ({"staleness": "{policy: shut}"}, "staleness.policy: 'shut': want hold, drain, fail-closed"),
+        ({"staleness": "{after: 40d}"}, "staleness.after: '40d': want 1s to 30d"),
         ({"traffic": "{}"}, "services[0].traffic.policy: missing"),
         ({"traffic": "{policy: weighted}"}, "traffic.policy: 'weighted': want Failover, Weighted"),
         ({"traffic": "{policy: Weighted, weight: 1001}"}, "traffic.weight: 1001: want 0-1000"),

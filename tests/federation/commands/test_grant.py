@@ -109,3 +109,34 @@ def test_grant_apply_replaces_everything_and_names_what_is_wrong_with_a_document
     assert "nothing was changed: --dry-run" in ended.err
     (document, only_to_see) = sent(hub)[0]
     assert (document["grants"], only_to_see) == ([], True)
+
+
+WHY: Record = {
+    "service": "shop/cart",
+    "from": "west",
+    "visible": True,
+    "clusters": ["cloud"],
+    "vips": ["241.0.0.4"],
+    "steps": [
+        {"step": "exported", "holds": "yes", "text": "cloud exports 8080/TCP", "about": "cloud"},
+        {"step": "reachable", "holds": "note", "text": "west has not said", "about": "cloud"},
+    ],
+}
+
+
+def test_services_why_explains_step_by_step_and_ends_by_whether_it_is_there(
+    hub: FakeAdmin, fedgate: Fedgate
+) -> None:
+    hub.answers["GET /v1/why"] = WHY
+    ended = fedgate("services", "why", "cart.shop", "--from", "west")
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == "shop/cart: west has it at 241.0.0.4"
+    assert "cloud exports 8080/TCP" in ended.out
+    assert hub.asked[-1].target == "/v1/why?service=shop%2Fcart&from=west"
+    assert json.loads(fedgate("services", "why", "cart.shop", "--from", "west", "-o", "json").out) == WHY
+    hub.answers["GET /v1/why"] = {**WHY, "visible": False, "vips": []}
+    missing = fedgate("services", "why", "cart.shop", "--from", "west")
+    assert (missing.code, "west does not have it" in missing.out) == (1, True)
+    error: Json = {"error": {"code": "not-found", "message": "no service named 'shop/cart'"}}
+    hub.answers["GET /v1/why"] = (404, error)
+    assert fedgate("services", "why", "cart.shop", "--from", "west").code == 3

@@ -212,10 +212,25 @@ def test_the_agent_shows_its_own_endpoints_and_which_are_down_since_when_and_why
     ]
     agent.answers["GET /v1/services"] = {"services": [{**CATALOG, "endpoints": endpoints}]}
     shown = fedgate("services", "show", "shop/catalog").out
-    assert shown.partition("\n\n")[2].splitlines() == [
+    assert shown.rpartition("\n\n")[2].splitlines() == [
         "ENDPOINT   STATE   SINCE     REASON",
         "10.0.0.1   ready   5m ago    -",
         "10.0.0.2   down    30s ago   answered 500",
+    ]
+
+
+def test_each_exporter_is_shown_with_its_state_and_why(hub: FakeAdmin, fedgate: Fedgate) -> None:
+    away: Record = {
+        "name": "west",
+        "ready_endpoints": 2,
+        "state": "held",
+        "reason": "its agent is away",
+        "staleness": {"policy": "drain", "after_seconds": 600.0},
+    }
+    hub.answers["GET /v1/services"] = {"services": [{**CATALOG, "clusters": [away]}]}
+    assert fedgate("services", "show", "shop/catalog").out.partition("\n\n")[2].splitlines() == [
+        "CLUSTER   STATE   READY   WHEN-AWAY   REASON",
+        "west      held    2       drain 10m   its agent is away",
     ]
 
 

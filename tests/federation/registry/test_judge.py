@@ -1,6 +1,8 @@
 """What grants allow: patterns, defaults, who is told, and addresses."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clusters.errors import ClusterError
 from clusters.model import ClusterName
@@ -159,3 +161,25 @@ def test_a_grant_that_makes_no_sense_is_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(ClusterError):
         make()
+
+
+names = st.sampled_from([ONPREM, CLOUD, EDGE, ClusterName("edge-2")])
+grants = st.builds(
+    lambda name, of, what, to, imports: Grant(name, (of,), exports=(what,), to=(to,), imports=(imports,)),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["onprem", "edge-*", "*"]),
+    st.sampled_from(["shop/*", "*/db", "*/*"]),
+    st.sampled_from(["cloud", "e*", "*"]),
+    st.sampled_from(["shop/catalog", "pay/*", "*/*"]),
+)
+defaults = st.builds(Defaults, *[st.sampled_from(Default)] * 3)
+
+
+@given(defaults, st.lists(grants, max_size=3, unique_by=lambda grant: grant.name), names, names)
+def test_who_has_a_service_may_call_it_and_nobody_else(
+    defaults: Defaults, made: list[Grant], exporter: ClusterName, importer: ClusterName
+) -> None:
+    ours = Judge(Grants(defaults, grants=tuple(made)), (ONPREM, CLOUD, EDGE, ClusterName("edge-2")))
+    callers = ours.audience(exporter, CATALOG)
+    seen = ours.export(exporter, CATALOG).granted and ours.sees(importer, exporter, CATALOG)
+    assert seen is (callers is None or importer in callers)

@@ -1,0 +1,105 @@
+"""Calls go nowhere that nobody hears of; and who hears of nobody does not know that."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from clusters.model import ClusterName, Import, Member, ServiceName
+from clusters.reports import Probe, Probes
+from clusters.staleness import Policy, Staleness
+from federation.judging import Judging
+from federation.sync.client import LinkState
+from tests.builders import CLOUD, ONPREM, imported, member
+
+AWAY = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+DRAIN = Staleness(Policy.DRAIN, 60)
+
+
+class World:
+    """What the agent of onprem is told; cart is exported by cloud with a contract to drain after a minute."""
+
+    def __init__(self) -> None:
+        (offering,) = imported("cart", CLOUD).offerings
+        self.cart = replace(imported("cart"), offerings=(replace(offering, staleness=DRAIN),))
+        self.members: dict[ClusterName, Member] = {CLOUD: member(CLOUD, "192.0.2.9")}
+        self.imports: dict[ServiceName, Import] = {self.cart.service: self.cart}
+        self.link = LinkState(True, "hub", AWAY - timedelta(hours=1))
+        self.judging = Judging(ONPREM)
+
+    def goes_away(self) -> None:
+        self.members[CLOUD] = replace(self.members[CLOUD], away=AWAY)
+
+    def looks(self, seconds: float, up: Sequence[bool] = (True,)) -> bool:
+        """Look so many seconds after cloud went away, with gateways of it that are up or not."""
+        now = AWAY + timedelta(seconds=seconds)
+        found = tuple(Probe(CLOUD, f"192.0.2.{n}:15008", one, AWAY) for n, one in enumerate(up))
+        return self.judging.look(self.members, self.imports, (Probes("gw", found),), self.link, now)
+
+    @property
+    def ready(self) -> int:
+        return self.judging.judged(self.cart).offerings[0].ready_endpoints
+
+    @property
+    def state(self) -> str:
+        return self.judging.told(self.cart.offerings[0]).state
+
+
+def test_a_cluster_that_drains_is_out_when_its_bound_is_over_and_back_when_it_is_heard_of() -> None:
+    world = World()
+    world.goes_away()
+    assert not world.looks(59)
+    assert (world.ready > 0, world.state) == (True, "held")
+    assert world.looks(61)
+    assert (world.ready, world.state) == (0, "out")
+    world.members[CLOUD] = replace(world.members[CLOUD], away=None)
+    assert world.looks(62)
+    assert (world.ready > 0, world.state) == (True, "connected")
+
+
+def test_a_cluster_that_nobody_hears_of_nor_can_probe_is_out_at_once() -> None:
+    world = World()
+    world.goes_away()
+    assert world.looks(1, up=())
+    assert world.ready == 0
+
+
+def test_an_agent_without_a_hub_knows_nothing_of_others_and_leaves_them_as_they_are() -> None:
+    world = World()
+    world.goes_away()
+    world.looks(10)
+    world.link = replace(world.link, connected=False)
+    assert not world.looks(3600)
+    assert (world.ready > 0, world.state) == (True, "unknown")
+
+
+def test_what_was_out_stays_out_while_the_hub_is_away() -> None:
+    world = World()
+    world.goes_away()
+    world.looks(61)
+    world.link = replace(world.link, connected=False)
+    world.looks(62)
+    assert (world.ready, world.state) == (0, "out")
+
+
+def test_an_agent_that_came_back_to_its_hub_hears_what_it_has_to_tell_before_it_judges() -> None:
+    world = World()
+    world.goes_away()
+    world.link = replace(world.link, since=AWAY + timedelta(seconds=100))
+    assert not world.looks(101)
+    assert world.looks(102)
+
+
+def test_the_hubs_clock_says_how_long_a_cluster_is_away() -> None:
+    world = World()
+    world.goes_away()
+    world.link = replace(world.link, clock_skew=-30.0)
+    assert not world.looks(61)
+    assert world.looks(91)
+
+
+def test_home_counts_whatever_is_said_of_it() -> None:
+    world = World()
+    world.judging = Judging(CLOUD)
+    world.goes_away()
+    assert not world.looks(3600, up=())
+    assert world.ready > 0

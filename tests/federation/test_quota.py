@@ -1,0 +1,65 @@
+"""What one cluster may take of the hub, and what happens beyond it."""
+
+import pytest
+
+from federation.errors import ChangesRejected
+from federation.quota import MOST_AT_ONCE, Account
+from federation.registry.grants import Limits
+from federation.sync import records
+
+LIMITS = Limits(services=3, bytes=100, changes_per_second=10)
+ROOM = 1000
+
+
+def body(size: int = 10) -> bytes:
+    return b"x" * size
+
+
+def test_all_is_taken_up_to_the_limit_and_what_is_beyond_is_named() -> None:
+    account = Account({"a/1": 10}, ROOM, 0)
+    changes = {f"a/{n}": body() for n in range(1, 6)}
+    refused = account.refused(records.EXPORT, changes, LIMITS)
+    assert refused.keys() == {"a/4", "a/5"}
+    assert "has 3 services" in refused["a/4"]
+
+
+def test_what_goes_makes_room_in_the_same_message() -> None:
+    account = Account({"a/1": 10, "a/2": 10, "a/3": 10}, ROOM, 0)
+    assert account.refused(records.EXPORT, {"a/4": body(), "a/1": None}, LIMITS) == {}
+    account.took(records.EXPORT, {"a/4": body(), "a/1": None})
+    assert account.refused(records.EXPORT, {"a/5": body(), "a/9": None}, LIMITS).keys() == {"a/5"}
+
+
+def test_what_is_there_may_change_and_not_grow_beyond_the_bytes() -> None:
+    account = Account({"a/1": 40, "a/2": 40}, ROOM, 0)
+    refused = account.refused(records.EXPORT, {"a/1": body(41), "a/2": body(70)}, LIMITS)
+    assert refused == {"a/2": "the exports of this cluster take more than 100 bytes"}
+    account.took(records.EXPORT, {"a/1": body(5)})
+    assert account.refused(records.EXPORT, {"a/2": body(70)}, LIMITS) == {}
+
+
+def test_no_cluster_can_have_all_the_addresses_that_there_are() -> None:
+    account = Account({}, 8, 0)
+    refused = account.refused(records.EXPORT, {f"a/{n}": body(1) for n in range(8)}, Limits())
+    assert len(refused) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [(records.EXPORT, 64 << 10), (records.GATEWAY, 64 << 10), (records.PROBES, 1 << 20)]
+)
+def test_a_record_that_is_too_large_is_refused_and_its_neighbour_is_not(kind: str, most: int) -> None:
+    refused = Account({}, ROOM, 0).refused(kind, {"a/1": body(most + 1), "a/2": body(most)}, Limits())
+    assert refused == {"a/1": f"has {most + 1} bytes: want {most} at most"}
+
+
+def test_a_message_of_far_too_many_records_is_rejected() -> None:
+    with pytest.raises(ChangesRejected, match="in one message"):
+        Account({}, ROOM, 0).refused(records.EXPORT, {str(n): None for n in range(MOST_AT_ONCE + 1)}, LIMITS)
+
+
+def test_as_many_changes_as_services_are_taken_at_once_and_then_so_many_a_second() -> None:
+    account = Account({}, ROOM, 0)
+    assert account.delay(3, LIMITS, 0) == 0
+    assert account.delay(1, LIMITS, 0) == pytest.approx(0.1)
+    assert account.delay(5, LIMITS, 0.1) == pytest.approx(0.5)
+    assert account.delay(3, LIMITS, 60) == 0
