@@ -15,7 +15,7 @@ from typing import Final
 
 import uvloop
 
-from bench import change, dns, growth, issuance, measure, start, traffic
+from bench import change, dns, growth, hub, issuance, measure, start, stores, traffic
 from bench.report import Report
 from federation.errors import NamespacesUnavailable
 
@@ -27,8 +27,10 @@ BENCHES: Final[dict[str, Bench]] = {
     "change": change.measure_changes,
     "dns": dns.measure_dns,
     "growth": growth.measure_growth,
+    "hub": hub.measure_hub,
     "issuance": issuance.measure_issuance,
     "start": start.measure_start,
+    "stores": stores.measure_stores,
     "tls": growth.measure_tls,
     "traffic": traffic.measure_traffic,
 }

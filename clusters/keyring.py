@@ -1,6 +1,6 @@
 """The keys on an agent's disk by which it signs JWT-SVIDs.
 
-    jwt-keys.json   0600; replaced as a whole
+    jwt-keys.json   0600; replaced as a whole; sealed if the agent has a passphrase
 
 They belong to one membership: who joins again begins with new ones.
 """
@@ -16,10 +16,11 @@ from clusters.errors import IdentityUnusable
 from clusters.identity import refuse_newer
 from clusters.jwt_key import JwtKey
 from pki import keystore
-from pki.errors import PkiError
+from pki.errors import CannotUnseal, PkiError
 from pki.jwt_keys import SigningKey
 from pki.jwt_svid import coordinates
 from pki.rotation import Validity
+from pki.sealing import UNSEALED, Seal
 from pki.signer import KeySigner
 
 FILE: Final = "jwt-keys.json"
@@ -31,27 +32,28 @@ def published(key: SigningKey) -> JwtKey:
     return JwtKey(key.key_id, *coordinates(key.signer.public_key()), key.validity.not_after)
 
 
-def load(state: Path) -> tuple[SigningKey, ...]:
-    """The keys in *state*; none before the first ones were made."""
+def load(state: Path, seal: Seal = UNSEALED) -> tuple[SigningKey, ...]:
+    """The keys in *state*, which *seal* opens; none before the first ones were made."""
     try:
-        content = keystore.read(state / FILE)
+        content = seal.read(state / FILE)
         refuse_newer(state, content, known=_SCHEMA)
         kept = msgspec.json.decode(content, type=_File).keys
         return tuple(SigningKey(KeySigner.from_pem(k.key.encode()), Validity(k.begins, k.ends)) for k in kept)
     except FileNotFoundError:
         return ()
     except (*UNDECODABLE, PkiError, ValueError) as error:
-        hint = "move the file away: new keys will be made, and JWT-SVIDs of the old ones refused"
+        away = "move the file away: new keys will be made, and JWT-SVIDs of the old ones refused"
+        hint = error.hint if isinstance(error, CannotUnseal) else away
         raise IdentityUnusable(state, f"{FILE}: {error}", hint) from error
 
 
-def save(state: Path, keys: tuple[SigningKey, ...]) -> None:
-    """Make these the keys in *state*."""
+def save(state: Path, keys: tuple[SigningKey, ...], seal: Seal = UNSEALED) -> None:
+    """Make these the keys in *state*, closed by *seal*."""
     kept = [
         _Key(key.signer.private_pem().decode(), key.validity.not_before, key.validity.not_after)
         for key in keys
     ]
-    keystore.write(state / FILE, msgspec.json.encode(_File(_SCHEMA, kept)))
+    keystore.write(state / FILE, seal.closed(msgspec.json.encode(_File(_SCHEMA, kept))))
 
 
 def forget(state: Path) -> None:

@@ -32,6 +32,8 @@ CLUSTERSET_DOMAIN = "clusterset.local"
 
 MAX_PORTS = 256
 """How many ports a service may have: each one is a listener at every egress of the clusterset."""
+MAX_READY = 1_000_000
+"""How many ready endpoints a cluster may say that a service has."""
 MAX_GATEWAYS = 128
 """How many gateways a cluster may have."""
 MAX_ADDRESSES = 64
@@ -371,6 +373,8 @@ class Export:
 
     def __post_init__(self) -> None:
         _check_ports(self.service, len(self.ports))
+        if not 0 <= self.ready_endpoints <= MAX_READY:
+            raise InvalidValue("ready endpoints", self.ready_endpoints, f"want 0-{MAX_READY}")
 
 
 @dataclass(frozen=True, slots=True)

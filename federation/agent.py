@@ -118,7 +118,13 @@ class Agent:
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
         self.ads = Ads(self._catalogue_for, moved=self.anchors.moved)
         self._audit = audit
-        self._keyring = Keyring(settings.state)
+        self._keyring = Keyring(
+            settings.state,
+            membership.trust_domain,
+            identity.seal,
+            changed=self._jwt_keys_changed,
+            frozen=lambda: not self.owns_disk(),
+        )
         self._publish_jwt_keys()
         self.workloads = self._workload_api(membership.trust_domain)
         self.prover = Prover(
@@ -176,6 +182,7 @@ class Agent:
             self.gateways,
             self.knowledge.reconsider,
             utc_now,
+            (self._keyring,),
         )
 
     # --- what the admin API asks
@@ -227,12 +234,13 @@ class Agent:
         return self._svid_store.all()
 
     def certificates(self) -> tuple[Held, ...]:
-        """All that it holds: roots, its issuing CA with what is above, and the SVIDs."""
+        """All that it holds: roots, its issuing CA with what is above, the SVIDs, and its JWT keys."""
         above = zip(self.identity.authority.chain, ("issuing CA", "hub CA"), strict=False)
         return (
             *(inventory.of(root, "root") for root in self.roots.certificates),
             *(inventory.of(certificate, kind, self._membership.cluster) for certificate, kind in above),
             *map(inventory.of_svid, self.svids()),
+            *inventory.of_jwt_keys(self._keyring.keys, self._membership.trust_domain, utc_now()),
         )
 
     def create_gateway_token(self, name: str, role: str, ttl: timedelta) -> Token:
@@ -383,14 +391,16 @@ class Agent:
 
     async def tend_jwt_keys(self) -> None:
         """Have JWT keys that are good, and everybody know them, for ever."""
-        self._keyring.reload()
+        await self._keyring.reload()
         while True:
-            if await self._keyring.tend():
-                kept = ", ".join(key.key_id for key in self._keyring.keys)
-                self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
-                self._publish_jwt_keys()
-                self.workloads.follow()
+            await self._keyring.rotate()
             await asyncio.sleep(TICK)
+
+    def _jwt_keys_changed(self) -> None:
+        kept = ", ".join(key.key_id for key in self._keyring.keys)
+        self._audit.record("rotated", self._membership.trust_domain, jwt_keys=kept)
+        self._publish_jwt_keys()
+        self.workloads.follow()
 
     def _publish_jwt_keys(self) -> None:
         told = records.encode(self._keyring.published(self._membership.cluster))

@@ -72,7 +72,7 @@ def _identity(settings: AgentSettings) -> ClusterIdentity:
 
 def _seal_keys(state: Path, seal: Seal) -> None:
     """Seal the keys that lie open, if there is a passphrase now."""
-    for path in (state / KEY_FILE, state / NEXT_KEY_FILE):
+    for path in (state / KEY_FILE, state / NEXT_KEY_FILE, state / keyring.FILE):
         if path.exists() and seal.is_due(path):
             keystore.write(path, seal.closed(keystore.read(path)))
             log.info("key sealed", path=path)

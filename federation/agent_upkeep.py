@@ -1,9 +1,9 @@
 """What an agent keeps fresh, by itself and when told to: its issuing CA, its SVIDs, its link to the hub."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from federation.log import Log
 from federation.programming import Programmes
@@ -24,8 +24,15 @@ _GIVEN_WITHIN: Final = 5.0
 _POLL: Final = 0.05
 
 
+class Kept(Protocol):
+    """Something else that is renewed."""
+
+    def due(self, *, everything: bool) -> tuple[Item, ...]: ...
+    async def rotate(self, *, force: bool = False) -> Rotated: ...
+
+
 class Upkeep:
-    """The renewals of one agent.
+    """The renewals of one agent; *beside* are those that it has nothing to do with but to tell of them.
 
     *own* gives the agent's SVID, and *relink* connects to the hub with a newer. *reconsider* is whatever has
     to be looked at again as time passes.
@@ -41,8 +48,10 @@ class Upkeep:
         gateways: Callable[[], tuple[GatewayStatus, ...]],
         reconsider: Callable[[], None],
         now: Callable[[], datetime],
+        beside: Sequence[Kept] = (),
     ) -> None:
         self.renewal = renewal
+        self._beside = beside
         self._svids = svids
         self._programmes = programmes
         self._own = own
@@ -92,6 +101,8 @@ class Upkeep:
             self._svids.outdate()
         if count := self.renew_svids():
             outcome = outcome.and_then(Rotated(done=(Item("SVIDs", str(count)),)))
+        for kept in self._beside:
+            outcome = outcome.and_then(await kept.rotate(force=force))
         if force:
             outcome = outcome.and_then(Rotated(lagging=await self._not_given()))
         return outcome
@@ -109,11 +120,10 @@ class Upkeep:
             await asyncio.sleep(_POLL)
 
     def _due(self, *, everything: bool) -> tuple[Item, ...]:
-        if everything:
-            held = len(self._svids.all())
-            return (self.renewal.item, *((Item("SVIDs", str(held)),) if held else ()))
-        count = self._svids.count_due(self._now())
-        return (*self.renewal.due(), *((Item("SVIDs", str(count)),) if count else ()))
+        beside = [item for kept in self._beside for item in kept.due(everything=everything)]
+        count = len(self._svids.all()) if everything else self._svids.count_due(self._now())
+        svids = (Item("SVIDs", str(count)),) if count else ()
+        return (*((self.renewal.item,) if everything else self.renewal.due()), *svids, *beside)
 
     def _pause(self) -> float:
         """Seconds until there may be something to do: short where lives are short."""

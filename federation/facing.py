@@ -1,6 +1,6 @@
 """What one cluster is told: what all are, of services only what is for it, and verdicts on its own."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from clusters.errors import ClusterError
@@ -9,7 +9,7 @@ from clusters.verdict import Published
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
 from federation.sync import records
-from gateway.delta import Catalogue, Listener, Resource
+from gateway.delta import UNKNOWN, Catalogue, Listener, Resource
 
 _OWN: Final = (records.IMPORT, records.VERDICT)
 
@@ -19,7 +19,7 @@ class Faces:
 
     def __init__(self, clusterset: Clusterset) -> None:
         self.clusterset = clusterset
-        self.followers: dict[object, Callable[[Change], None]] = {}
+        self.followers: dict[object, Callable[[Change, Set[str]], None]] = {}
         self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
 
     def follow(self, change: Change) -> None:
@@ -27,8 +27,9 @@ class Faces:
         for service in change.services:
             self._made.pop(service, None)
         if change.services or change.verdicts or change.clusters:
+            names = frozenset(map(str, change.services))
             for follower in tuple(self.followers.values()):
-                follower(change)
+                follower(change, names)
 
     def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
@@ -70,9 +71,20 @@ class Facing:
         if kind == records.VERDICT:
             return {records.name_of(said) for said in verdicts(self._faces.clusterset, self._home)}
         names = self._shared.names(kind)
-        if kind == records.IMPORT and self._faces.clusterset.judge.restricts_callers:
+        if kind == records.IMPORT and self._restricted:
             return {name for name in names if self.get(kind, name)}
         return names
+
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind* that is for it."""
+        if kind not in _OWN or (kind == records.IMPORT and not self._restricted):
+            return self._shared.versions(kind)
+        found = ((name, self.get(kind, name)) for name in self.names(kind))
+        return {name: resource.version for name, resource in found if resource}
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: of what is its own that is not known."""
+        return UNKNOWN if kind in _OWN else self._shared.former(kind, name)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
@@ -82,9 +94,9 @@ class Facing:
             if kind not in _OWN:
                 listener(kind, names)
 
-        def of_its_own(change: Change) -> None:
-            if change.services:
-                listener(records.IMPORT, set(map(str, change.services)))
+        def of_its_own(change: Change, names: Set[str]) -> None:
+            if names:
+                listener(records.IMPORT, names)
             if verdicts := self._touched(change):
                 listener(records.VERDICT, verdicts)
 
@@ -96,6 +108,11 @@ class Facing:
             self._faces.followers.pop(key, None)
 
         return end
+
+    @property
+    def _restricted(self) -> bool:
+        """Whether some services are not for everybody."""
+        return self._faces.clusterset.judge.restricts_callers
 
     def _verdict(self, name: str) -> Resource | None:
         of, _, about = name.partition("/")
@@ -112,6 +129,6 @@ class Facing:
         """The names of all verdicts that *change* may have changed."""
         if change.verdicts or self._home in change.clusters:
             return self._told | self.names(records.VERDICT)
-        if not self._faces.clusterset.judge.restricts_callers:
+        if not self._restricted:
             return set()
         return {f"{Published.SERVICE}/{service}" for service in change.services}

@@ -19,7 +19,7 @@ from federation.errors import Superseded
 from federation.hub_core import core_of
 from federation.hub_faces import Members, serve_bundles, serve_members, serve_operators
 from federation.hub_office import Office
-from federation.lifecycle import Stop, keep_what_stays, use_all_descriptors
+from federation.lifecycle import Stop, give_back_what_is_free, keep_what_stays, use_all_descriptors
 from federation.log import Log
 from federation.registry.clusterset import Change
 from federation.settings import HubSettings
@@ -32,6 +32,7 @@ log = Log(__name__)
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
+    give_back_what_is_free()
     keep_what_stays()
     with keystore.exclusive(settings.state):
         secret_files.check(settings.state)

@@ -1,6 +1,6 @@
 """Who holds which certificate until when: the hub's and the agent's own, told and watched in the same way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,12 +14,16 @@ from federation.api.answers import Check
 from federation.api.metrics import gauges
 from federation.hub_authority import HubAuthority
 from federation.svids import Svid
+from pki import jwt_keys
 from pki.authority import describe, from_pem
 from pki.errors import CertificateRefused
+from pki.jwt_keys import SigningKey
 from pki.rotation import Validity, jitter_of, renew_at
+from pki.spiffe import SpiffeId
 
 _OVERDUE: Final = 0.75
 """So much of its life is over when somebody is told: it was to be renewed at half of it."""
+_JWT_KEY: Final = "JWT key"
 _ROOT_NEEDS: Final = timedelta(days=365)
 _ROLL_OVER: Final = "replace it in good time: `fedgate ca rollover start`"
 _LOOK: Final = "whoever holds it should have renewed it by now: look at the log there"
@@ -27,12 +31,16 @@ _LOOK: Final = "whoever holds it should have renewed it by now: look at the log 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A certificate. *kind* is `root`, `hub CA`, `hub`, `issuing CA`, `agent`, `gateway` or `workload`."""
+    """A certificate. *kind* is `root`, `hub CA`, `hub`, `issuing CA`, `agent`, `gateway` or `workload`.
+
+    Or a `JWT key`, whose *serial* is its key ID, and which has the name of its trust domain. Without
+    *renews_at* nobody renews it by itself: a root, or a key after which there is another already.
+    """
 
     name: str
     kind: str
     cluster: str
-    serial: int
+    serial: str
     validity: Validity
     renews_at: datetime | None
 
@@ -42,7 +50,7 @@ class Held:
             "spiffe_id": self.name,
             "kind": self.kind,
             "cluster": self.cluster,
-            "serial": f"{self.serial:x}",
+            "serial": self.serial,
             "not_before": self.validity.not_before,
             "not_after": self.validity.not_after,
             "renews_at": self.renews_at,
@@ -55,20 +63,30 @@ class Held:
             return "expired" if now >= self.validity.not_after else "not yet valid"
         if self.kind == "root":
             return "overdue" if self.validity.not_after - now < _ROOT_NEEDS else "valid"
-        return "overdue" if self.validity.elapsed(now) > _OVERDUE else "valid"
+        overdue = self.renews_at is not None and self.validity.elapsed(now) > _OVERDUE
+        return "overdue" if overdue else "valid"
 
 
 def of(certificate: x509.Certificate, kind: str, cluster: str = "") -> Held:
     """What is told of *certificate*; a root is not renewed by itself."""
     validity = Validity.of(certificate)
     renews = None if kind == "root" else renew_at(validity, jitter_of(certificate))
-    return Held(describe(certificate), kind, cluster, certificate.serial_number, validity, renews)
+    return Held(describe(certificate), kind, cluster, f"{certificate.serial_number:x}", validity, renews)
 
 
 def of_svid(svid: Svid) -> Held:
     """What is told of an SVID that the agent minted."""
     kind = svid.spiffe_id.path.split("/")[1].replace("ns", "workload")
-    return Held(str(svid.spiffe_id), kind, "", svid.serial, svid.validity, svid.renew_at)
+    return Held(str(svid.spiffe_id), kind, "", f"{svid.serial:x}", svid.validity, svid.renew_at)
+
+
+def of_jwt_keys(keys: Sequence[SigningKey], trust_domain: str, now: datetime) -> Iterator[Held]:
+    """What is told of a cluster's JWT *keys*, oldest first, as far as they count at *now*."""
+    name = str(SpiffeId(trust_domain))
+    for key in keys:
+        if key.validity.covers(now):
+            renews = jwt_keys.renew_at(key) if key is keys[-1] else None
+            yield Held(name, _JWT_KEY, "", key.key_id, key.validity, renews)
 
 
 def of_hub(
@@ -103,7 +121,8 @@ def checks(held: Iterable[Held], now: datetime) -> Iterator[Check]:
 
 
 def metrics(held: Iterable[Held]) -> Iterator[Metric]:
-    """When each certificate ends."""
-    ends = [((each.kind, each.cluster, each.name), each.validity.not_after.timestamp()) for each in held]
-    text = "When a certificate ends, Unix time."
+    """When each certificate ends, and the newest JWT key; the others end as they are meant to."""
+    watched = [each for each in held if each.kind != _JWT_KEY or each.renews_at is not None]
+    ends = [((each.kind, each.cluster, each.name), each.validity.not_after.timestamp()) for each in watched]
+    text = "When a certificate or JWT key ends, Unix time."
     yield gauges("fedgate_certificate_expiry_seconds", text, ("kind", "cluster", "name"), ends)

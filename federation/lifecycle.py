@@ -1,6 +1,7 @@
 """How a long-running part runs: until it is told to stop, or until something in it cannot go on."""
 
 import asyncio
+import ctypes
 import gc
 import resource
 import signal
@@ -11,12 +12,28 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 _LONG_COLLECTION: Final = 0.03
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_LARGE: Final = 64 * 1024
 
 
 def use_all_descriptors() -> None:
     """Raise the limit of open files as far as we may: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def give_back_what_is_free() -> None:
+    """Have the C library return the memory of large messages to the system as soon as they are gone.
+
+    It raises its own bounds when it sees such messages come and go, and keeps their memory, in pieces: after
+    200 agents had been told of 10,000 services that was 140 MiB of 310. Other C libraries are left alone.
+    See mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE)
 
 
 def keep_what_stays(clock: Callable[[], float] = time.monotonic) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from clusters import keyring
 from clusters.identity import KEY_FILE, NEXT_KEY_FILE
 from federation.errors import NotFound, PassphraseUnclear
 from federation.hub_authority import UNSEAL_KEY, new_unseal_key
@@ -10,7 +11,7 @@ from pki import keystore
 from pki.sealing import Seal
 
 _OF_HUB: Final = "*.sealed"
-_OF_AGENT: Final = (KEY_FILE, NEXT_KEY_FILE)
+_OF_AGENT: Final = (KEY_FILE, NEXT_KEY_FILE, keyring.FILE)
 
 
 def sealed_anew(state: Path, old: bytes | None, new: bytes | None) -> tuple[str, ...]:

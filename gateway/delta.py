@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 WILDCARD = "*"
+UNKNOWN = ""
+"""Stands for a version that is not known: no resource has it."""
 
 Listener = Callable[[str, Set[str]], None]
 
@@ -108,6 +110,14 @@ class Served(Protocol):
         """The names of all there is of *kind*."""
         ...
 
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind*."""
+        ...
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
+        ...
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
         ...
@@ -121,7 +131,9 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, Resource]] = {}
+        self._versions: dict[str, dict[str, str]] = {}
         self._listeners: dict[object, Listener] = {}
+        self._former: dict[str, Mapping[str, str | None]] = {}
 
     def get(self, kind: str, name: str) -> Resource | None:
         """The resource, if there is one."""
@@ -130,6 +142,14 @@ class Catalogue:
     def names(self, kind: str) -> Set[str]:
         """The names of all there is of *kind*: a live view."""
         return self._kinds.get(kind, _NO_RESOURCES).keys()
+
+    def versions(self, kind: str) -> Mapping[str, str]:
+        """The version of each resource of *kind*: a live view."""
+        return self._versions.setdefault(kind, {})
+
+    def former(self, kind: str, name: str) -> str | None:
+        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
+        return self._former.get(kind, {}).get(name, UNKNOWN)
 
     def kinds(self) -> tuple[str, ...]:
         """Every kind of which there has been a resource."""
@@ -142,21 +162,22 @@ class Catalogue:
 
     def update(self, kind: str, changes: Mapping[str, Resource | None]) -> Set[str]:
         """Set the resources named, remove those that are None; returns the names that changed."""
-        held = self._kinds.setdefault(kind, {})
-        changed = set()
+        held, versions = self._kinds.setdefault(kind, {}), self._versions.setdefault(kind, {})
+        changed: dict[str, str | None] = {}
         for name, resource in changes.items():
             before = held.get(name)
             if (before and before.version) == (resource and resource.version):
                 continue
-            changed.add(name)
+            changed[name] = before.version if before else None
             if resource is None:
-                del held[name]
+                del held[name], versions[name]
             else:
-                held[name] = resource
+                held[name], versions[name] = resource, resource.version
         if changed:
+            self._former[kind] = changed
             for listener in tuple(self._listeners.values()):
-                listener(kind, changed)
-        return changed
+                listener(kind, changed.keys())
+        return changed.keys()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) at each change, until what is returned is called."""

@@ -11,11 +11,12 @@ the responses to send. It promises that
 - what is referred to is sent before what refers to it, and goes away after it.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import count
 
 from gateway.delta import WILDCARD, KindStatus, Request, Resource, Response, Served, Standing
+from gateway.flow import Flow
 
 MAX_RESPONSE_BYTES = 1 << 20
 MAX_NAMES = 10_000
@@ -59,14 +60,18 @@ class Stream:
         self._max_names = max_names
         self._max_response_bytes = max_response_bytes
         # In sending order: Python keeps what is entered later, the kinds without an order, behind these.
-        self._flows = {kind: _Flow() for kind in (*self._order.kinds, *self._order.companions.values())}
+        self._flows = {kind: Flow() for kind in (*self._order.kinds, *self._order.companions.values())}
         self._nonces = count(1)
 
     def receive(self, request: Request) -> list[Response]:
         """Take in what the client says; returns what is to be sent now."""
-        flow = self._flows.setdefault(request.kind, _Flow())
+        flow = self._flows.setdefault(request.kind, Flow())
         if flow.begun:
-            flow.answered(request.nonce, request.error[:_LONGEST_REASON], request.refused)
+            flow.answered(
+                request.nonce,
+                request.error[:_LONGEST_REASON],
+                {name: why[:_LONGEST_REASON] for name, why in request.refused.items()},
+            )
             self._subscribe(request.kind, flow, request.subscribe)
         else:
             self._begin(request, flow)
@@ -76,8 +81,16 @@ class Stream:
     def changed(self, kind: str, names: Set[str]) -> None:
         """Note that the catalogue's resources *names* are not what they were; `flush` sends them."""
         flow = self._flows.get(kind)
-        if flow is not None and flow.begun:
-            flow.dirty |= (names & flow.explicit) | (self._general(kind, names) if flow.wildcard else set())
+        if flow is None or not flow.begun:
+            return
+        if flow.wildcard:
+            general = self._general(kind, names)
+            flow.dirty |= general
+            if flow.whole:
+                for name in general:
+                    flow.held.setdefault(name, self._catalogue.former(kind, name))
+        if flow.explicit:
+            flow.dirty |= names & flow.explicit
 
     def flush(self) -> list[Response]:
         """What can be sent now: nothing for kinds with an unanswered response."""
@@ -85,9 +98,7 @@ class Stream:
         # Settled first, in all kinds: what is not owed any more must not hold up another kind's removals.
         for kind, flow in self._flows.items():
             if flow.outstanding is None:
-                for name in tuple(flow.dirty):
-                    current = self._catalogue.get(kind, name)
-                    flow.settle(name, current.version if current else None)
+                flow.settle(self._catalogue.versions(kind))
         for kind, flow in self._flows.items():
             if flow.outstanding is None and (flow.dirty or flow.greeting_due):
                 response = self._next_response(kind, flow)
@@ -106,15 +117,25 @@ class Stream:
 
     def status(self) -> dict[str, KindStatus]:
         """How far the client is, for each kind that it asked for."""
-        return {kind: flow.status() for kind, flow in self._flows.items() if flow.begun}
+        return {
+            kind: flow.status(sum(version is not None for version in self._held(kind, flow).values()))
+            for kind, flow in self._flows.items()
+            if flow.begun
+        }
 
     def held(self, kind: str, prefix: str) -> dict[str, str]:
         """The version of each resource that the client has accepted, of those whose names begin so."""
         flow = self._flows.get(kind)
-        held = flow.held.items() if flow else ()
+        held = self._held(kind, flow).items() if flow else ()
         return {name: version for name, version in held if version is not None and name.startswith(prefix)}
 
-    def _begin(self, request: Request, flow: "_Flow") -> None:
+    def _held(self, kind: str, flow: Flow) -> Mapping[str, str | None]:
+        """What the client has of *kind*, in full."""
+        if not flow.whole:
+            return flow.held
+        return {**self._versions(kind), **flow.held}
+
+    def _begin(self, request: Request, flow: Flow) -> None:
         """Take a stream's first request of a kind: without names it means everything.
 
         What the client says it still holds is not sent again, unless something that was sent on this stream
@@ -124,6 +145,9 @@ class Stream:
         flow.begun = True
         flow.wildcard = WILDCARD in asked or not asked
         flow.greeting_due = flow.wildcard and not request.initial_versions
+        if flow.wildcard and asked <= {WILDCARD} and not flow.awaited and request.initial_versions:
+            flow.begin_whole(request.initial_versions, self._versions(request.kind))
+            return
         for name, version in request.initial_versions.items():
             if flow.wildcard or name in asked:
                 flow.held[name] = version
@@ -135,8 +159,10 @@ class Stream:
             flow.dirty |= self._general(request.kind, self._catalogue.names(request.kind))
         self._subscribe(request.kind, flow, asked - flow.held.keys())
 
-    def _subscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
+    def _subscribe(self, kind: str, flow: Flow, names: Collection[str]) -> None:
         """Owe the client an answer for each of *names*, also when it has heard of it before."""
+        if names:
+            self._spell_out(kind, flow)
         for name in names:
             if name == WILDCARD:
                 if not flow.wildcard:
@@ -152,7 +178,9 @@ class Stream:
                         continue
                 flow.demand(name)
 
-    def _unsubscribe(self, kind: str, flow: "_Flow", names: Iterable[str]) -> None:
+    def _unsubscribe(self, kind: str, flow: Flow, names: Collection[str]) -> None:
+        if names:
+            self._spell_out(kind, flow)
         for name in names:
             if name == WILDCARD:
                 flow.wildcard = False
@@ -167,12 +195,23 @@ class Stream:
                 else:
                     flow.forget(name)
 
+    def _spell_out(self, kind: str, flow: Flow) -> None:
+        """Note for each name what the client has of it: it may want some of them for themselves."""
+        flow.held, flow.whole = dict(self._held(kind, flow)), False
+
+    def _versions(self, kind: str) -> Mapping[str, str]:
+        """The version of all that everything means."""
+        versions = self._catalogue.versions(kind)
+        if kind not in self._order.on_demand:
+            return versions
+        return {name: versions[name] for name in self._general(kind, versions.keys())}
+
     def _general(self, kind: str, names: Set[str]) -> Set[str]:
         """Those of *names* that everything means."""
         asked_for = self._order.on_demand.get(kind)
         return {name for name in names if not name.startswith(asked_for)} if asked_for else names
 
-    def _next_response(self, kind: str, flow: "_Flow") -> Response | None:
+    def _next_response(self, kind: str, flow: Flow) -> Response | None:
         """Gather what *flow* owes, up to a response's size; what does not fit stays dirty."""
         hold_removals = self._may_be_referred_to(kind)
         resources: list[Resource] = []
@@ -219,117 +258,3 @@ class Stream:
                 flow.awaited.add(resource.name)
             elif resource.name in flow.explicit:
                 flow.demand(resource.name)
-
-
-class _Flow:
-    """One kind on one stream: what the client wants, what it has, and what it is owed."""
-
-    __slots__ = (
-        "awaited",
-        "batch",
-        "begun",
-        "demanded",
-        "dirty",
-        "explicit",
-        "greeting_due",
-        "held",
-        "outstanding",
-        "refused",
-        "rejected",
-        "sent_count",
-        "wildcard",
-    )
-
-    def __init__(self) -> None:
-        self.begun = False
-        self.wildcard = False
-        # A client that asks for everything waits for an answer, also when there is nothing.
-        self.greeting_due = False
-        self.explicit: set[str] = set()
-        # The version that the client confirmed; None when it knows that there is no such resource.
-        self.held: dict[str, str | None] = {}
-        self.dirty: set[str] = set()
-        # The part of `dirty` that is answered even if the client should know.
-        self.demanded: set[str] = set()
-        # What waits for a companion of this kind since before the client first asked for the kind.
-        self.awaited: set[str] = set()
-        self.outstanding: Response | None = None
-        self.rejected: dict[str, tuple[str | None, str]] = {}
-        # How many resources a response may have while a bad one is being searched for.
-        self.batch: int | None = None
-        self.refused = 0
-        self.sent_count = 0
-
-    def wants(self, name: str) -> bool:
-        return self.wildcard or name in self.explicit
-
-    def demand(self, name: str) -> None:
-        self.dirty.add(name)
-        self.demanded.add(name)
-
-    def forget(self, name: str) -> None:
-        self.held.pop(name, None)
-        self.rejected.pop(name, None)
-        self.dirty.discard(name)
-        self.demanded.discard(name)
-
-    def settle(self, name: str, version: str | None) -> None:
-        """Owe *name* no more if the client has *version* of it, or has rejected that."""
-        if name in self.demanded:
-            return
-        if name in self.rejected and self.rejected[name][0] == version:
-            self.dirty.discard(name)
-        elif name in self.held:
-            if self.held[name] == version:
-                self.dirty.discard(name)
-                self.rejected.pop(name, None)
-        elif version is None and name not in self.explicit:
-            # Who asks for everything need not be told of what he has never had.
-            self.dirty.discard(name)
-            self.rejected.pop(name, None)
-
-    def sent(self, response: Response) -> None:
-        self.outstanding = response
-        self.greeting_due = False
-        self.sent_count += len(response.resources)
-
-    def answered(self, nonce: str, error: str, refused: Mapping[str, str]) -> None:
-        """Take an ACK, also one of all but what is *refused*, or a NACK; only for the newest response."""
-        response = self.outstanding
-        if response is None or nonce != response.nonce:
-            return
-        self.outstanding = None
-        versions = {name: version for name, version in response.versions.items() if self.wants(name)}
-        if not error:
-            self._accepted({name: version for name, version in versions.items() if name not in refused})
-            for name in versions.keys() & refused.keys():
-                self.rejected[name] = versions[name], refused[name][:_LONGEST_REASON]
-        elif len(versions) > 1:
-            self.batch = len(versions) // 2
-            for name in versions:
-                self.demand(name)
-        else:
-            self.rejected |= {name: (version, error) for name, version in versions.items()}
-
-    def _accepted(self, versions: Mapping[str, str | None]) -> None:
-        for name, version in versions.items():
-            self.rejected.pop(name, None)
-            if version is None and name not in self.explicit:
-                self.held.pop(name, None)
-            else:
-                self.held[name] = version
-        if self.batch is not None:
-            self.batch = self.batch * 2 if self.dirty else None
-
-    def status(self) -> KindStatus:
-        outstanding = self.outstanding
-        unanswered = len(outstanding.resources) + len(outstanding.removed) if outstanding else 0
-        return KindStatus(
-            wildcard=self.wildcard,
-            subscribed=len(self.explicit),
-            sent=self.sent_count,
-            held=sum(version is not None for version in self.held.values()),
-            pending=len(self.dirty) + max(unanswered, outstanding is not None),
-            refused=self.refused,
-            rejected={name: text for name, (_, text) in self.rejected.items()},
-        )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from pki import rotation
 from pki.jwt_svid import LEEWAY, LIFETIME, key_id
 from pki.profile import BACKDATE
 from pki.rotation import Validity, due
@@ -42,15 +43,28 @@ class SigningKey:
 
 
 def tended(
-    keys: Sequence[SigningKey], now: datetime, make: Callable[[datetime], SigningKey] = SigningKey.new
+    keys: Sequence[SigningKey],
+    now: datetime,
+    make: Callable[[datetime], SigningKey] = SigningKey.new,
+    *,
+    early: bool = False,
 ) -> tuple[SigningKey, ...]:
     """*keys* without those that are over, oldest first; with one more when the newest is due.
 
-    One that has not begun was made while the clock was wrong, and would live for as long as that was.
+    With *early* there is one more now, unless one waits already for its turn to sign. One that has not begun
+    was made while the clock was wrong, and would live for as long as that was.
     """
     alive = tuple(k for k in keys if k.validity.not_before <= now < k.validity.not_after + LEEWAY)
     newest = max((key.validity for key in alive), key=lambda v: v.not_before, default=None)
-    return (*alive, make(now)) if newest is None or due(now, newest, _HALF) else alive
+    if newest is None or due(now, newest, _HALF):
+        return (*alive, make(now))
+    nobody_waits = signing(alive, now) is alive[-1]
+    return (*alive, make(now)) if early and nobody_waits else alive
+
+
+def renew_at(key: SigningKey) -> datetime:
+    """When the key after *key* is made, if that is the newest."""
+    return rotation.renew_at(key.validity, _HALF)
 
 
 def signing(keys: Sequence[SigningKey], now: datetime, lifetime: timedelta = LIFETIME) -> SigningKey | None:

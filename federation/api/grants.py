@@ -1,8 +1,12 @@
 """The hub's admin API for grants: what they are, what others would change, and replacing them as a whole."""
 
+from collections.abc import Iterable
+from typing import Final
+
 import msgspec
 from aiohttp import web
 
+from federation.api.answers import Check
 from federation.api.http import actor_of, body_as, json_response
 from federation.audit import Audit
 from federation.errors import GrantsChanged
@@ -10,9 +14,12 @@ from federation.log import Log
 from federation.registry.clusterset import Clusterset
 from federation.registry.effects import differences, effects
 from federation.registry.grants_document import document, parse
+from federation.registry.outlook import verdicts
 from federation.registry.policies import Policies, Written
 
 log = Log(__name__)
+
+_SHOWN: Final = 3
 
 
 class _Replacement(msgspec.Struct):
@@ -46,6 +53,16 @@ def add_grants(app: web.Application, policies: Policies, clusterset: Clusterset,
 
     app.router.add_get("/v1/grants", grants)
     app.router.add_post("/v1/grants", replace)
+
+
+def grant_checks(known: Clusterset) -> Iterable[Check]:
+    """What is not passed on of what members offer."""
+    for name in known.clusters:
+        refused = [f"{said.of} {said.name}: {said.refused}" for said in verdicts(known, name) if said.refused]
+        if refused:
+            more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+            hint = "`fedgate grant add` lets it, if it may; its own agent is told too"
+            yield Check("cluster", "warn", f"refused of {name}: {'; '.join(refused[:_SHOWN])}{more}", hint)
 
 
 def _told(written: Written) -> dict[str, object]:

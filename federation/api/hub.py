@@ -29,7 +29,7 @@ from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
 from federation.api.eviction import Watched, holders
-from federation.api.grants import add_grants
+from federation.api.grants import add_grants, grant_checks
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -344,6 +344,7 @@ def _checks(hub: Hub) -> Iterable[Check]:
     yield from audit_checks(hub.audit)
     for name in hub.clusterset.clusters:
         yield from _cluster_checks(hub, name)
+    yield from grant_checks(hub.clusterset)
     yield from trust_checks(hub.follower)
     for imported in hub.clusterset.imports():
         if imported.conflict:

@@ -51,8 +51,8 @@ def certs() -> None:
 def list_certs(expiring: timedelta | None, output: Output) -> None:
     """List the certificates, and when each is renewed.
 
-    The agent's are its SVIDs and its issuing CA. With --hub: root, hub CA, the hub's own, and the
-    issuing CA of each cluster.
+    The agent's are its SVIDs, its issuing CA and its JWT keys. With --hub: root, hub CA, the hub's own, and
+    the issuing CA of each cluster.
     """
     held = records(either(Side.AGENT).get("/v1/certs"), "certs")
     if expiring is not None:

@@ -74,7 +74,9 @@ def agent_options(command: Callable[..., None]) -> Callable[..., None]:
 
     options = [
         log_level_option,
-        click.option("--passphrase-file", type=FILE, help="Seals the issuing CA's key at rest."),
+        click.option(
+            "--passphrase-file", type=FILE, help="Seals the keys of the issuing CA and of JWT-SVIDs."
+        ),
         click.option(
             "--workload-socket",
             type=click.Path(dir_okay=False, path_type=Path),

@@ -160,7 +160,7 @@ class Clusterset:
         return {
             name: record
             for name, record in exports.items()
-            if self._counts(name) and judge.export(name, service)
+            if self._counts(name) and judge.rule(name, service).granted
         }
 
     def index(self, service: ServiceName) -> int | None:
@@ -319,7 +319,7 @@ class Clusterset:
         _set(self._clusters, name, record)
         moved = self._counts(name) is not counted
         if moved:
-            self._judge = None
+            self._judge = self.judge.among(self.clusters)
         verdicts = moved and self.judge.restricts_callers
         return Change(frozenset(self._exported_by.get(name, ())), frozenset({name}), verdicts=verdicts)
 

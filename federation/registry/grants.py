@@ -72,13 +72,19 @@ def _part(kind: str, text: str) -> str:
 
 def fits(pattern: str, name: str) -> bool:
     """Whether *name* is what *pattern* says: it, or something that begins so."""
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+    return name == pattern or (pattern[-1:] == "*" and name.startswith(pattern[:-1]))
 
 
 def service_fits(pattern: str, service: ServiceName) -> bool:
     """Whether *service* is one that *pattern* speaks of."""
-    namespace, _, name = pattern.partition("/")
+    namespace, name = _parts(pattern)
     return fits(namespace, service.namespace) and fits(name, service.name)
+
+
+@lru_cache(maxsize=MAX_GRANTS * MAX_PATTERNS)
+def _parts(pattern: str) -> tuple[str, str]:
+    namespace, _, name = pattern.partition("/")
+    return namespace, name
 
 
 @lru_cache(maxsize=4096)

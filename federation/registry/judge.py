@@ -4,9 +4,10 @@ Addresses that mean another machine to everybody who dials them are never a gate
 speaks of nothing else: loopback and link-local. Those that are no host's at all are nobody's.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import chain
 from typing import Final
 
 from clusters.model import ClusterName, ServiceName, VipRange, is_address
@@ -44,7 +45,28 @@ class Ruling:
         return self.granted
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who has an export: whether it is *granted*, and patterns of those who may have it and may import it.
+
+    None for either is everybody. While the rule of an export is equal, so is what is decided, for anybody.
+    """
+
+    granted: bool = True
+    to: tuple[str, ...] | None = None
+    imports: tuple[str, ...] | None = None
+
+    def is_for(self, importer: ClusterName) -> bool:
+        """Whether a cluster that is not the exporter has it."""
+        return self.granted and all(
+            patterns is None or any(fits(pattern, importer) for pattern in patterns)
+            for patterns in (self.to, self.imports)
+        )
+
+
 _YES: Final = Ruling(True)
+_OPEN: Final = Rule()
+_MOST_REMEMBERED: Final = 100_000
 
 
 class Judge:
@@ -67,12 +89,20 @@ class Judge:
         self._vip_ranges = tuple(ip_network(block.cidr) for block in vip_ranges)
         self._one_machine = one_machine
         self._of: dict[ClusterName, tuple[Grant, ...]] = {}
-        self._to: dict[str, frozenset[ClusterName]] = {}
-        self._for: dict[str, frozenset[ClusterName]] = {}
+        # What was decided is remembered: it is asked for each service, for each of many clusters.
+        self._rules: dict[tuple[ClusterName, ServiceName], Rule] = {}
+        self._seen: dict[tuple[ClusterName, Rule], bool] = {}
+        self._audiences: dict[Rule, frozenset[ClusterName]] = {}
 
     def by(self, grants: Grants) -> "Judge":
         """One who decides by *grants*, among the same members."""
         return Judge(grants, self._members, self._ranges, one_machine=self._one_machine)
+
+    def among(self, members: Iterable[ClusterName]) -> "Judge":
+        """One who decides by the same grants among *members*, and remembers what does not depend on those."""
+        made = Judge(self.grants, members, self._ranges, one_machine=self._one_machine)
+        made._of, made._rules, made._seen = self._of, self._rules, self._seen
+        return made
 
     @property
     def restricts_callers(self) -> bool:
@@ -85,9 +115,7 @@ class Judge:
         for grant in self._grants_of(cluster):
             if _speaks_of(grant.exports, service):
                 return Ruling(True, grant.name)
-        if self.grants.defaults.exports is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets {cluster} export {service}")
+        return _default(self.grants.defaults.exports, f"no grant lets {cluster} export {service}")
 
     def passes(self, exporter: ClusterName, service: ServiceName, importer: ClusterName) -> Ruling:
         """Whether what *exporter* has of *service* is for *importer*, whatever that one may import."""
@@ -100,50 +128,58 @@ class Judge:
             if any(fits(pattern, importer) for pattern in grant.to):
                 return Ruling(True, grant.name)
             told = told or grant.name
-        if self.grants.defaults.exports is Default.ALLOW:
-            return _YES
-        by = told or BY_DEFAULT
-        return Ruling(False, by, f"no grant lets {exporter} export {service} to {importer}")
+        reason = f"no grant lets {exporter} export {service} to {importer}"
+        return _default(self.grants.defaults.exports, reason, told or BY_DEFAULT)
 
     def import_(self, cluster: ClusterName, service: ServiceName) -> Ruling:
         """Whether *cluster* may import *service* from others."""
         for grant in self._grants_of(cluster):
             if _speaks_of(grant.imports, service):
                 return Ruling(True, grant.name)
-        if self.grants.defaults.imports is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets {cluster} import {service}")
+        return _default(self.grants.defaults.imports, f"no grant lets {cluster} import {service}")
+
+    def rule(self, exporter: ClusterName, service: ServiceName) -> Rule:
+        """By what it is decided who has what *exporter* exports of *service*."""
+        if not self.restricts_callers:
+            return _OPEN
+        found = self._rules.get((exporter, service))
+        if found is None:
+            if len(self._rules) >= _MOST_REMEMBERED:
+                self._rules.clear()
+            found = self._rules[exporter, service] = self._ruled(exporter, service)
+        return found
 
     def sees(self, importer: ClusterName, exporter: ClusterName, service: ServiceName) -> bool:
         """Whether *importer* has what *exporter* exports of *service*, whoever else is a member."""
-        if not self.passes(exporter, service, importer):
-            return False
-        return importer == exporter or bool(self.import_(importer, service))
-
-    def rule(self, exporter: ClusterName, service: ServiceName) -> Hashable:
-        """By what it is decided who has it: as long as that is equal, so are the decisions, for anybody."""
-        exports = tuple(g.to for g in self._grants_of(exporter) if _speaks_of(g.exports, service))
-        imports = tuple(g.clusters for g in self.grants.grants if _speaks_of(g.imports, service))
-        defaults = self.grants.defaults
-        return defaults.exports is Default.ALLOW or exports, defaults.imports is Default.ALLOW or imports
+        rule = self.rule(exporter, service)
+        if importer == exporter or not rule.granted:
+            return rule.granted
+        found = self._seen.get((importer, rule))
+        if found is None:
+            found = self._seen[importer, rule] = rule.is_for(importer)
+        return found
 
     def audience(self, exporter: ClusterName, service: ServiceName) -> frozenset[ClusterName] | None:
         """Which members may import, and call, what *exporter* has of *service*: None for all of them."""
-        if not self.restricts_callers:
-            return None
-        if not self.export(exporter, service):
-            return frozenset()
-        told = None
+        rule = self.rule(exporter, service)
+        if rule == _OPEN or not rule.granted:
+            return None if rule.granted else frozenset()
+        told = self._audiences.get(rule)
+        if told is None:
+            told = self._audiences[rule] = frozenset(m for m in self._members if rule.is_for(m))
+        if exporter not in told:
+            told |= {exporter}
+        return None if len(told) >= len(self._members) else told
+
+    def _ruled(self, exporter: ClusterName, service: ServiceName) -> Rule:
+        granted, to, imports = True, None, None
         if self.grants.defaults.exports is Default.DENY:
-            grants = [g for g in self._grants_of(exporter) if _speaks_of(g.exports, service)]
-            told = frozenset().union(*(self._told_by(grant) for grant in grants))
+            exports = [g.to for g in self._grants_of(exporter) if _speaks_of(g.exports, service)]
+            granted, to = bool(exports), tuple(sorted(set(chain.from_iterable(exports))))
         if self.grants.defaults.imports is Default.DENY:
-            grants = [g for g in self.grants.grants if _speaks_of(g.imports, service)]
-            importing = frozenset().union(*(self._named_by(grant) for grant in grants))
-            told = importing if told is None else told & importing
-        if told is None or told | {exporter} >= self._members:
-            return None
-        return told | {exporter}
+            importing = [g.clusters for g in self.grants.grants if _speaks_of(g.imports, service)]
+            imports = tuple(sorted(set(chain.from_iterable(importing))))
+        return Rule(granted, to, imports)
 
     def address(self, cluster: ClusterName, address: str) -> Ruling:
         """Whether a gateway of *cluster* may be reached at *address*, an IP address or a DNS name."""
@@ -174,9 +210,9 @@ class Judge:
         return self._by_default(cluster, name)
 
     def _by_default(self, cluster: ClusterName, address: str) -> Ruling:
-        if self.grants.defaults.addresses is Default.ALLOW:
-            return _YES
-        return Ruling(False, reason=f"no grant lets a gateway of {cluster} be at {address}")
+        return _default(
+            self.grants.defaults.addresses, f"no grant lets a gateway of {cluster} be at {address}"
+        )
 
     def _nobodys(self, address: IPv4Address | IPv6Address) -> str:
         """Why *address* can be no gateway's at all; empty if it can."""
@@ -194,20 +230,10 @@ class Judge:
             found = self._of[cluster] = tuple(g for g in self.grants.grants if g.names(cluster))
         return found
 
-    def _told_by(self, grant: Grant) -> frozenset[ClusterName]:
-        """The members to whom *grant* lets services be exported."""
-        found = self._to.get(grant.name)
-        if found is None:
-            found = frozenset(m for m in self._members if any(fits(pattern, m) for pattern in grant.to))
-            self._to[grant.name] = found
-        return found
 
-    def _named_by(self, grant: Grant) -> frozenset[ClusterName]:
-        """The members that *grant* is about."""
-        found = self._for.get(grant.name)
-        if found is None:
-            found = self._for[grant.name] = frozenset(m for m in self._members if grant.names(m))
-        return found
+def _default(default: Default, reason: str, by: str = BY_DEFAULT) -> Ruling:
+    """What holds where no grant decides: if it is a no, for *reason*."""
+    return _YES if default is Default.ALLOW else Ruling(False, by, reason)
 
 
 def _speaks_of(patterns: Iterable[str], service: ServiceName) -> bool:

@@ -78,7 +78,8 @@ def _offering(cluster: ClusterName, record: ExportRecord, ports: tuple[Port, ...
 
 
 def _ports(record: ExportRecord) -> list[Port]:
-    return sorted(record.export.ports, key=_number)
+    """The ports of an export in one order, whatever order they were said in."""
+    return sorted(record.export.ports, key=lambda port: (*_number(port), port.name, port.app_protocol or ""))
 
 
 def _number(port: Port) -> tuple[int, Protocol]:

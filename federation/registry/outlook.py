@@ -54,8 +54,8 @@ def verdict(known: Clusterset, home: ClusterName, of: Published, name: str) -> V
     service = ServiceName.parse(name)
     if known.exported(home, service) is None:
         return None
-    if not (ruling := known.judge.export(home, service)):
-        return Verdict(of, name, ruling.reason, ())
+    if not known.judge.rule(home, service).granted:
+        return Verdict(of, name, known.judge.export(home, service).reason, ())
     callers = known.judge.audience(home, service)
     return None if callers is None else Verdict(of, name, callers=tuple(sorted(callers)))
 
@@ -63,8 +63,10 @@ def verdict(known: Clusterset, home: ClusterName, of: Published, name: str) -> V
 def verdicts(known: Clusterset, home: ClusterName) -> Iterator[Verdict]:
     """All that is to be said to *home* of what it has published."""
     published = [(Published.GATEWAY, name) for name in known.gateways(home)]
-    if known.judge.restricts_callers:
-        published += [(Published.SERVICE, str(name)) for name in known.exports(home)]
+    judge = known.judge
+    if judge.restricts_callers:
+        services = (name for name in known.exports(home) if judge.audience(home, name) is not None)
+        published += [(Published.SERVICE, str(name)) for name in services]
     for of, name in published:
         if said := verdict(known, home, of, name):
             yield said

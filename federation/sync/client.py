@@ -19,6 +19,7 @@ from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Bye, Frame, Hello, Welcome
 from federation.sync.link import Link
 from federation.sync.server import METHOD, SERVICE
+from federation.sync.turns import Turns
 from gateway.rpc import KEEPALIVE, MESSAGE_SIZES, TlsMaterial, channel_credentials
 from gateway.subscription import Subscription
 from pki.profile import HUB_DNS_NAME
@@ -85,6 +86,7 @@ class SyncClient:
         self._pause = pause
         self._chance = chance
         self._renewed = asyncio.Event()
+        self._turns = Turns()
         self._link: Link | None = None
         self.state = Latest(LinkState(False, addresses()[0], now(), reason="not connected yet"))
 
@@ -135,7 +137,7 @@ class SyncClient:
         credentials = channel_credentials(self._material())
         async with grpc.aio.secure_channel(address, credentials, options=_OPTIONS) as channel:
             call: _Call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
-            incoming = (frames.decode(message) async for message in call)
+            incoming = frames.decoded(aiter(call), self._turns)
 
             async def send(frame: Frame) -> None:
                 # Why a connection is broken is told by reading, not by writing.
@@ -144,7 +146,7 @@ class SyncClient:
 
             await self._greet(address, incoming, send)
             link = self._link = Link(self._session.catalogue, records.FROM_AGENTS, self._takes)
-            talking = asyncio.ensure_future(exchange(link, self._session, incoming, send))
+            talking = asyncio.ensure_future(exchange(link, self._session, incoming, send, self._turns))
             renewed = asyncio.ensure_future(self._renewed.wait())
             try:
                 await asyncio.wait([talking, renewed], return_when=asyncio.FIRST_COMPLETED)

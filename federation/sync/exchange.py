@@ -10,6 +10,7 @@ from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.log import Log
 from federation.sync.frames import Ask, Bye, Frame, Tell
 from federation.sync.link import Link
+from federation.sync.turns import Turns
 from gateway.delta import Response, Served
 
 Accept = Callable[[str, Mapping[str, bytes | None]], Awaitable[Mapping[str, str] | None]]
@@ -37,8 +38,13 @@ class Session:
     held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], send: Send) -> None:
-    """Speak until the other side hangs up; raise SyncRefused if it says why, or does not read what we say."""
+async def exchange(
+    link: Link, session: Session, frames: AsyncIterator[Frame], send: Send, turns: Turns
+) -> None:
+    """Speak until the other side hangs up; raise SyncRefused if it says why, or does not read what we say.
+
+    Work is done in *turns* with that for other connections.
+    """
     outbox: list[Frame] = [*link.open()]
     wake = asyncio.Event()
     wake.set()
@@ -66,6 +72,7 @@ async def exchange(link: Link, session: Session, frames: AsyncIterator[Frame], s
         while True:
             await wake.wait()
             wake.clear()
+            await turns.take()
             waiting = [*outbox, *link.flush()]
             outbox.clear()
             for frame in waiting:

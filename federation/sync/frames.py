@@ -4,6 +4,7 @@ The agent opens with `Hello`, the hub answers `Welcome` or `Bye`; then either si
 other publishes and is told (`Tell`). A field that is unknown here came with a newer fedgate and is ignored.
 """
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Final, TypeAlias
 
@@ -12,6 +13,7 @@ import msgspec
 from clusters.decoding import UNDECODABLE
 from clusters.model import ClusterName
 from federation.errors import SyncRefused
+from federation.sync.turns import Turns
 from gateway.delta import Request, Response
 
 # How frames follow each other, and what records mean. A release raises either by one at most.
@@ -66,6 +68,8 @@ class Bye(msgspec.Struct, frozen=True, tag="bye"):
 
 Frame: TypeAlias = Hello | Welcome | Ask | Tell | Bye
 
+_LONG: Final = 16_384
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
@@ -96,3 +100,11 @@ def check_versions(
                 " they may differ by one",
                 f"upgrade {older}, one release at a time",
             )
+
+
+async def decoded(messages: AsyncIterator[bytes], turns: Turns) -> AsyncIterator[Frame]:
+    """The frames that *messages* are; the long ones are read in *turns*."""
+    async for message in messages:
+        if len(message) > _LONG:
+            await turns.take()
+        yield decode(message)

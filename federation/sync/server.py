@@ -14,6 +14,7 @@ from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Bye, Frame, Hello, Welcome
 from federation.sync.link import Link
+from federation.sync.turns import Turns
 from gateway.rpc import Context, Listener, Outlet, Peer, peer_of, serving
 from gateway.subscription import Subscription
 
@@ -55,6 +56,7 @@ class SyncServer:
         self._version = version
         self._now = now
         self._hello_deadline = hello_deadline
+        self._turns = Turns()
         self._connections: dict[str, asyncio.Task[object]] = {}
         self._endings: dict[asyncio.Task[object], SyncRefused] = {}
 
@@ -77,7 +79,7 @@ class SyncServer:
     async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one connection; whoever is refused hears why before it ends."""
         peer = peer_of(context)
-        incoming = (frames.decode(message) async for message in messages)
+        incoming = frames.decoded(messages, self._turns)
         outlet = Outlet(context)
 
         async def send(frame: Frame) -> None:
@@ -105,7 +107,8 @@ class SyncServer:
             await send(Welcome(self._now(), self._version))
             takes = [Subscription(kind, session.held.get(kind)) for kind in records.FROM_AGENTS]
             try:
-                await exchange(Link(session.catalogue, records.FROM_HUB, takes), session, incoming, send)
+                link = Link(session.catalogue, records.FROM_HUB, takes)
+                await exchange(link, session, incoming, send, self._turns)
             finally:
                 log.info("agent disconnected", cluster=hello.cluster, peer=peer.address)
 

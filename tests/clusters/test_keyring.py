@@ -10,6 +10,7 @@ from clusters.errors import IdentityUnusable, InvalidValue
 from clusters.jwt_key import MAX_JWT_KEYS, JwtKey, JwtKeys
 from pki.errors import PkiError
 from pki.jwt_keys import SigningKey
+from pki.sealing import Seal
 from tests.authorities import NOW
 
 
@@ -22,6 +23,16 @@ def test_keys_come_back_as_they_were_kept(tmp_path: Path) -> None:
     assert (tmp_path / keyring.FILE).stat().st_mode & 0o777 == 0o600
     keyring.forget(tmp_path)
     assert keyring.load(tmp_path) == ()
+
+
+def test_keys_are_sealed_as_others_are_and_open_to_the_same_passphrase_alone(tmp_path: Path) -> None:
+    keys = (SigningKey.new(NOW),)
+    keyring.save(tmp_path, keys, Seal(b"open sesame"))
+    assert b"PRIVATE" not in (tmp_path / keyring.FILE).read_bytes()
+    assert [key.key_id for key in keyring.load(tmp_path, Seal(b"open sesame"))] == [keys[0].key_id]
+    with pytest.raises(IdentityUnusable, match="no passphrase was given") as refused:
+        keyring.load(tmp_path)
+    assert "move the file away" not in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -20,8 +20,10 @@ from federation.rollover.parties import hub_party
 from federation.rollover.phases import Step
 from federation.rollover.steward import Steward
 from federation.rollover.trusting import Trusting
+from federation.workload.keyring import Keyring
 from pki.authority import Authority, from_pem
 from pki.bundle import check_svid, fingerprint, spki_sha256
+from pki.jwt_keys import signing
 from pki.signer import Signer
 from pki.spiffe import workload_id
 from tests.authorities import NOW
@@ -160,6 +162,7 @@ async def test_a_year_passes_and_nothing_expires_and_nothing_is_signed_twice(tmp
         rollover = Rollover(world, steward, tally)
         upkeep = HubUpkeep(vault, hub, shown, steward.lock, audit(), world.clock, lambda: True)
         onprem, cloud = [await world.join(name, svid_lifetime=SVIDS) for name in (ONPREM, CLOUD)]
+        keyring, known = Keyring(onprem.state, onprem.trust_domain, now=world.clock), set[str]()
         seen = Seen()
         while (passed := world.clock() - NOW) < 365 * DAY:
             hub_away, cloud_away = _within(passed, HUB_AWAY), _within(passed, CLOUD_AWAY)
@@ -177,6 +180,7 @@ async def test_a_year_passes_and_nothing_expires_and_nothing_is_signed_twice(tmp
                 await rollover.tick(passed)
             for member in (onprem, cloud):
                 await member.upkeep.tick()
+            await _a_jwt_key_signs_that_was_known_before(keyring, known, world.clock())
             _everybody_believes_everybody(world, seen)
             _hub_and_members_believe_each_other(world, hub, (tmp_path / "hub" / CERTIFICATE).read_text())
             world.clock.goes_on(TICK)
@@ -209,6 +213,15 @@ def _hub_and_members_believe_each_other(world: World, hub: HubAuthority, shown: 
     for member in world.members.values():
         check_svid(shown, member.roots.certificates, DOMAIN, now)
         check_svid(member.own_svid().chain_pem, hub.certificates, member.trust_domain, now)
+
+
+async def _a_jwt_key_signs_that_was_known_before(keyring: Keyring, known: set[str], now: datetime) -> None:
+    """All but the very first are known for a tick at least; that they are is what *known* keeps."""
+    await keyring.rotate()
+    signs = signing(keyring.keys, now)
+    assert signs is not None
+    assert signs.key_id in known or not known
+    known.update(key.key_id for key in keyring.keys)
 
 
 def _hub(state: Path) -> tuple[HubAuthority, Tally]:

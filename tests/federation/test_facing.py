@@ -33,11 +33,20 @@ class Hub:
     def __init__(self) -> None:
         self.known = Clusterset()
         self.broadcast = Broadcast(self.known)
+        self._written: dict[str, bytes | None] = {}
         for name in EVERYBODY:
             self.put(keyspace.cluster(name), ClusterRecord(name, f"{name}.fed.example", (), NOW))
 
     def put(self, key: str, record: object | None) -> None:
-        self.broadcast.follow(self.known.apply(key, encode(record) if record is not None else None))
+        self._written[key] = encode(record) if record is not None else None
+        self.broadcast.follow(self.known.apply(key, self._written[key]))
+
+    def anew(self) -> Clusterset:
+        """All that is known, as one knows it who reads it now."""
+        made = Clusterset()
+        for key, value in sorted(self._written.items(), reverse=True):
+            made.apply(key, value)
+        return made
 
     def export(self, cluster: ClusterName, name: str, port: Port = HTTP, day: int = 0) -> None:
         self.put(keyspace.service(service(name)), ServiceRecord(len(name), EVERYBODY))
@@ -113,6 +122,33 @@ def test_a_conflict_is_told_to_all_exporters_also_to_those_who_do_not_hear_of_th
     assert [o.cluster for o in hub.imports(CLOUD)["shop/cart"].offerings] == [CLOUD]
 
 
+def test_who_is_no_exporter_is_not_told_of_a_conflict_with_one_that_it_does_not_have() -> None:
+    hub = Hub()
+    hub.grant(
+        Grant("mine", ("onprem",), exports=("shop/*",), to=("edge",)),
+        Grant("own", ("cloud",), exports=("shop/*",), to=("cloud",)),
+    )
+    hub.export(ONPREM, "cart")
+    hub.export(CLOUD, "cart", replace(HTTP, app_protocol="grpc"), day=1)
+    assert hub.imports(EDGE)["shop/cart"].conflict == ""
+    assert "exporters disagree" in hub.imports(ONPREM)["shop/cart"].conflict
+
+
+def test_who_may_call_follows_who_is_a_member() -> None:
+    hub = Hub()
+    hub.grant(Grant("shop", ("onprem",), exports=("shop/*",), to=("cloud", "west")))
+    hub.export(ONPREM, "cart")
+    agent = Follower(hub, ONPREM)
+    west = ClusterName("west")
+    for name, there in ((west, True), (CLOUD, False)):
+        hub.put(
+            keyspace.cluster(name), ClusterRecord(name, f"{name}.fed.example", (), NOW) if there else None
+        )
+        agent.settle()
+        assert agent.held[records.VERDICT] == versions(verdicts(hub.anew(), ONPREM))
+    assert hub.verdicts(ONPREM) == [Verdict(Published.SERVICE, "shop/cart", callers=(ONPREM, west))]
+
+
 def test_a_gateway_is_known_at_the_addresses_where_it_may_be_and_its_cluster_is_told_of_the_others() -> None:
     hub = Hub()
     hub.put(keyspace.gateway(ONPREM, "gw-1"), GatewayRecord("gw-1", ("192.0.2.1", "127.0.0.1")))
@@ -186,7 +222,7 @@ class Follower:
 
     def __init__(self, hub: Hub, home: ClusterName) -> None:
         self.home = home
-        self.held: dict[str, dict[str, str]] = {records.IMPORT: {}, records.VERDICT: {}}
+        self.held: dict[str, dict[str, str]] = {records.IMPORT: {}, records.VERDICT: {}, records.MEMBER: {}}
         facing = hub.broadcast.facing(home)
         self._stream = Stream(facing)
         facing.listen(self._changed)
@@ -221,9 +257,11 @@ def test_who_follows_changes_knows_what_one_does_who_asks_anew(made: list[Callab
     followers = [Follower(hub, home) for home in EVERYBODY]
     for step in made:
         step(hub)
+        anew = hub.anew()
         for follower in followers:
             follower.settle()
             assert follower.held == {
-                records.IMPORT: versions(imports_for(hub.known, follower.home)),
-                records.VERDICT: versions(verdicts(hub.known, follower.home)),
+                records.IMPORT: versions(imports_for(anew, follower.home)),
+                records.VERDICT: versions(verdicts(anew, follower.home)),
+                records.MEMBER: versions(anew.members()),
             }

@@ -8,6 +8,7 @@ from federation.api.metrics import exposed
 from federation.hub_authority import HubAuthority
 from federation.svids import Svids
 from pki.authority import to_pem
+from pki.jwt_keys import KEY_LIFETIME, SigningKey
 from pki.spiffe import agent_id, workload_id
 from tests.authorities import NOW, Authorities
 from tests.builders import CLOUD, ONPREM
@@ -42,6 +43,20 @@ def test_an_agent_tells_of_each_svid_by_its_kind() -> None:
         svids.get(spiffe_id, NOW)
     told = [inventory.of_svid(svid).document(NOW) for svid in svids.all()]
     assert [(each["kind"], each["state"]) for each in told] == [("agent", "valid"), ("workload", "valid")]
+
+
+def test_of_an_agents_jwt_keys_the_newest_is_watched_and_the_others_end_as_they_are_meant_to() -> None:
+    now = NOW + KEY_LIFETIME * 0.9
+    keys = (SigningKey.new(NOW), SigningKey.new(NOW + KEY_LIFETIME * 0.5))
+    held = list(inventory.of_jwt_keys(keys, "onprem.fed.example", now))
+    assert [each.document(now)["serial"] for each in held] == [key.key_id for key in keys]
+    assert [each.state(now) for each in held] == ["valid", "valid"]
+    (overdue,) = inventory.of_jwt_keys(keys[:1], "onprem.fed.example", now)
+    assert overdue.state(now) == "overdue"
+    text = exposed(inventory.metrics(held)).decode()
+    (line,) = [line for line in text.splitlines() if 'kind="JWT key"' in line]
+    assert 'name="spiffe://onprem.fed.example"' in line
+    assert float(line.rpartition(" ")[2]) == keys[1].validity.not_after.timestamp()
 
 
 def test_what_should_have_been_renewed_is_a_warning_and_what_is_over_a_failure() -> None:

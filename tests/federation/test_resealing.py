@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters import keyring
 from clusters.errors import IdentityUnusable
 from clusters.identity import ClusterIdentity, Membership, load_identity
 from clusters.model import ClusterName
@@ -15,6 +16,7 @@ from federation.hub_authority import UNSEAL_KEY, open_or_create
 from federation.resealing import sealed_anew
 from pki import keystore, profile
 from pki.errors import CannotUnseal, StateBusy
+from pki.jwt_keys import SigningKey
 from pki.sealing import Seal
 from pki.signer import KeySigner
 from tests.authorities import NOW, Authorities
@@ -50,7 +52,9 @@ def test_a_hubs_keys_go_from_its_own_passphrase_to_the_operators_and_back(tmp_pa
 
 def test_an_agents_key_is_sealed_opened_and_left_open(agent: Path) -> None:
     key = load_identity(agent, Seal(OLD)).signer.public_key()
-    assert sealed_anew(agent, OLD, NEW) == ("issuing.key",)
+    keyring.save(agent, (jwt := SigningKey.new(NOW),), Seal(OLD))
+    assert sealed_anew(agent, OLD, NEW) == ("issuing.key", "jwt-keys.json")
+    assert keyring.load(agent, Seal(NEW))[0].key_id == jwt.key_id
     assert load_identity(agent, Seal(NEW)).signer.public_key() == key
     for seal in (Seal(OLD), Seal()):
         with pytest.raises(IdentityUnusable, match=r"cannot unseal .*issuing\.key"):

@@ -3,14 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
-from clusters.model import MAX_GATEWAYS, ClusterName, Export, Federation, GatewayRecord, Member, ServiceName
+from clusters.model import (
+    MAX_GATEWAYS,
+    ClusterName,
+    Export,
+    Federation,
+    GatewayRecord,
+    Import,
+    Member,
+    ServiceName,
+)
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
 from federation.audit import Audit
@@ -29,7 +38,9 @@ from federation.registry.sqlite import SqliteStore
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from gateway.delta import Request, Response
 from gateway.rpc import Peer
+from gateway.stream import Stream
 from pki.authority import to_pem
 from pki.jwk import thumbprint
 from pki.spiffe import SpiffeId, workload_id
@@ -54,6 +65,7 @@ class Hub:
     probing: Probing
     sessions: Sessions
     audit: Audit
+    clock: list[datetime]
 
     async def join(self, cluster: ClusterName, *, rejoin: bool = False) -> None:
         token = TokenRecord(f"t-{cluster}-{rejoin}", "hash", cluster, NOW, NOW + timedelta(hours=1))
@@ -95,16 +107,16 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    audit = builders.audit()
+    audit, clock = builders.audit(), [NOW]
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
         broadcast,
-        lambda: NOW,
+        lambda: clock[0],
         doorkeeper,
         audit,
     )
-    hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit)
+    hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -281,6 +293,58 @@ async def test_what_is_not_granted_is_taken_passed_on_to_nobody_and_written_down
     written = (await hub.registry.policies.get()).revision
     await hub.registry.policies.set(Grants(), written)
     await until(lambda: hub.published(records.IMPORT) == {"shop/cart"})
+
+
+async def test_a_conflict_is_told_to_all_who_export_and_the_hubs_clock_says_who_was_first(hub: Hub) -> None:
+    other = replace(EXPORT, ports=(replace(builders.HTTP, app_protocol="grpc"),))
+    async with (
+        hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as first,
+        hub.sessions.session(hub.peer(CLOUD), Hello(CLOUD, NOW)) as second,
+    ):
+        await first.accept(records.EXPORT, {str(CART): records.encode(other).body})
+        hub.clock[0] += timedelta(seconds=1)
+        await second.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+
+        def conflicts() -> list[str]:
+            told = [session.catalogue.get(records.IMPORT, str(CART)) for session in (first, second)]
+            return [records.decode(Import, str(CART), found.body).conflict for found in told if found]
+
+        await until(lambda: len(conflicts()) == 2 and all(conflicts()))
+    assert all(
+        "onprem has http:8080/TCP (grpc), cloud has http:8080/TCP (http)" in told for told in conflicts()
+    )
+
+
+async def test_who_has_everything_hears_when_a_service_is_not_for_it_any_more_and_when_it_is(
+    hub: Hub,
+) -> None:
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})
+    await until(lambda: hub.published(records.IMPORT) == {str(CART)})
+    facing = hub.broadcast.facing(CLOUD)
+    client = Stream(facing)
+    facing.listen(client.changed)
+    held = dict(facing.versions(records.IMPORT))
+    assert client.receive(Request(records.IMPORT, initial_versions=held)) == []
+    told = list[Response]()
+
+    def says_something() -> bool:
+        told.extend(client.flush())
+        return bool(told)
+
+    async def follows() -> list[str]:
+        await until(says_something)
+        response = told.pop()
+        client.receive(Request(records.IMPORT, nonce=response.nonce))
+        return [
+            *(f"+{resource.name}" for resource in response.resources),
+            *map("-{}".format, response.removed),
+        ]
+
+    await hub.registry.policies.set(Grants(Defaults(imports=Default.DENY)), 0)
+    assert await follows() == ["-shop/cart"]
+    await hub.registry.policies.set(Grants(), (await hub.registry.policies.get()).revision)
+    assert await follows() == ["+shop/cart"]
 
 
 async def test_of_one_message_what_cannot_be_taken_is_named_and_the_rest_is_taken(hub: Hub) -> None:

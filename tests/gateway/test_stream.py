@@ -498,3 +498,51 @@ def test_who_stopped_listening_hears_no_more() -> None:
     stop()
     put(served, b="1")
     assert heard == ["a"]
+
+
+# --- who has everything -------------------------------------------------------------------------------
+
+
+def back(**versions: str) -> Request:
+    """Somebody who was here before, and has these."""
+    return Request(CLUSTER, initial_versions=versions)
+
+
+def test_who_comes_back_with_everything_is_told_nothing_and_then_what_changes() -> None:
+    served = catalogue(a="1", b="1", c="1")
+    client = stream(served)
+    assert client.receive(back(a="1", b="1", c="1")) == []
+    put(served, b="2")
+    remove(served, "c")
+    (sent,) = client.flush()
+    assert said([sent]) == ["cluster +b@2 -c"]
+    assert client.receive(ack(sent)) == []
+    assert client.status()[CLUSTER].held == 2
+    put(served, c="3")
+    assert said(client.flush()) == ["cluster +c@3"]
+
+
+def test_who_comes_back_with_less_with_more_and_with_older_is_told_just_that() -> None:
+    client = stream(catalogue(a="1", b="2", c="1"))
+    assert said(client.receive(back(a="1", b="1", gone="1"))) == ["cluster +b@2 +c@1 -gone"]
+
+
+def test_who_has_everything_may_go_on_with_some_of_it_alone() -> None:
+    served = catalogue(a="1", b="1")
+    client = stream(served)
+    client.receive(back(a="1", b="1"))
+    (sent,) = client.receive(ask("a"))
+    client.receive(ack(sent))
+    client.receive(Request(CLUSTER, unsubscribe=(WILDCARD,)))
+    put(served, a="2", b="2")
+    assert said(client.flush()) == ["cluster +a@2"]
+    assert client.held(CLUSTER, "") == {"a": "1"}
+
+
+def test_what_is_born_and_gone_before_it_is_told_of_is_never_told_of() -> None:
+    served = catalogue(a="1")
+    client = stream(served)
+    client.receive(back(a="1"))
+    put(served, b="1")
+    remove(served, "b")
+    assert client.flush() == []

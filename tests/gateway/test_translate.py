@@ -241,6 +241,14 @@ def test_an_endpoint_that_comes_or_goes_changes_endpoints_alone() -> None:
     assert {k: set(c) for k, c in after.changes_since(before).items()} == {ENDPOINT: {"local|shop/cart:8080"}}
 
 
+def test_who_may_call_a_service_changes_the_table_of_routes_alone() -> None:
+    before = translate(view(services=(local_service("cart", "10.0.0.1"),), members=MEMBERS), BOTH)
+    cart = ServiceName("shop", "cart")
+    after, changes = advance(replace(before.view, callers={cart: (CLOUD,)}), BOTH, before)
+    assert {kind: set(named) for kind, named in changes.items()} == {ROUTE: {names.INGRESS}}
+    assert dict(after.resources()) == dict(translate(after.view, BOTH).resources())
+
+
 # --- translating step by step is translating the whole ----------------------------------------------
 
 
@@ -279,6 +287,7 @@ def _view(
     callers: list[object],
     members: set[int],
     handed_on: datetime | None,
+    called_by: dict[str, tuple[ClusterName, ...]],
 ) -> ClusterView:
     by_index = {i.index: i for i in some}  # an index is one service's at a time
     by_name = {i.service: i for i in by_index.values()}
@@ -288,7 +297,8 @@ def _view(
         workloads=tuple(callers),  # type: ignore[arg-type]
         members=tuple(MEMBERS[i] for i in sorted(members)),
     )
-    return replace(made, handed_on=handed_on)
+    granted = {ServiceName("shop", name): clusters for name, clusters in called_by.items()}
+    return replace(made, handed_on=handed_on, callers=granted)
 
 
 views = st.builds(
@@ -298,6 +308,7 @@ views = st.builds(
     st.lists(workloads, max_size=3),
     st.sets(st.integers(0, 1)),
     st.sampled_from([None, PASSED]),
+    st.dictionaries(st.sampled_from(_SERVICES), st.sampled_from([(), (CLOUD,), (CLOUD, ONPREM)]), max_size=2),
 )
 
 

@@ -45,6 +45,7 @@ from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Ask, Bye, Frame, Hello, Tell, Welcome
 from federation.sync.link import Link
+from federation.sync.turns import Turns
 from gateway.delta import Catalogue, Request, Resource, Response
 from gateway.errors import GatewayError
 from gateway.rpc import Peer
@@ -157,7 +158,7 @@ class Side:
         link = Link(self.catalogue, self._publishes, [Subscription(kind) for kind in self._takes])
         session = Session(self.catalogue, accept)
         with suppress(SyncRefused):
-            await exchange(link, session, incoming(), send)
+            await exchange(link, session, incoming(), send, Turns())
 
 
 @hostile(60)

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from pki.jwt_keys import KEY_LIFETIME, SigningKey, signing, tended
+from pki.jwt_keys import KEY_LIFETIME, SigningKey, renew_at, signing, tended
 from pki.jwt_svid import LIFETIME
 from tests.authorities import NOW
 
@@ -35,6 +35,16 @@ def test_what_is_tended_twice_is_tended_once() -> None:
     assert later[0] == keys[0]
     assert len(later) == 2
     assert tended(later, NOW + KEY_LIFETIME * 0.6) == later
+
+
+def test_the_next_key_can_be_made_early_and_then_waits_for_its_turn() -> None:
+    keys = tended((), NOW)
+    for soon in (NOW, NOW + HOUR):
+        early = tended(keys, soon, early=True)
+        assert (early[0], len(early)) == (keys[0], 2)
+        assert tended(early, soon, early=True) == early
+        assert signing(early, soon) == keys[0]
+    assert renew_at(early[1]) > NOW + KEY_LIFETIME / 2
 
 
 def test_who_slept_longer_than_its_keys_begins_anew() -> None:

@@ -1,6 +1,5 @@
 """A cluster that is shut out while it answers nothing, a workload that is revoked, what is left of both."""
 
-import shutil
 import time
 from pathlib import Path
 
@@ -8,13 +7,11 @@ import pytest
 
 from federation.client import Admin, endpoint
 from federation.commands.answers import records
-from federation.demo.fleet import PYTHON
-from federation.demo.tally import Made
-from federation.demo.world import at
 from federation.errors import AdminRefused
 from tests.system import servers
 from tests.system.cluster import CROWD, Cluster, kill, member, until
 from tests.system.federation_lab import Federation
+from tests.system.thief import Thief
 
 pytestmark = [pytest.mark.envoy, pytest.mark.netns, pytest.mark.slow, pytest.mark.xdist_group("outages")]
 
@@ -45,35 +42,6 @@ def link(cluster: Cluster) -> object:
     hub = cluster.status()["hub"]
     assert isinstance(hub, dict)
     return hub["code"]
-
-
-class Thief:
-    """Calls the gateway of *victim* with a copy of the keys of *of*."""
-
-    def __init__(self, of: Cluster, victim: Cluster, folder: Path) -> None:
-        shutil.copytree(of.state, folder / "stolen", ignore=shutil.ignore_patterns("*.sock"))
-        self._log = folder / "thief.jsonl"
-        where = at(victim.site.underlay[0], victim.site.ports.ingress)
-        words = [str(folder / "stolen"), where, f"{victim.service}:{victim.site.ports.tcp}"]
-        argv = [*PYTHON, "federation.demo.intruder", *words, "--log", str(self._log)]
-        self.process = of.fleet.start("thief", of.site.gateway, argv)
-
-    def tries(self, since: int = 0) -> list[Made]:
-        whole, _, _ = (self._log.read_bytes() if self._log.exists() else b"").rpartition(b"\n")
-        return [Made.parse(line) for line in whole.splitlines()[since:]]
-
-    def got_in(self) -> bool:
-        return {made.protocol for made in self.tries() if not made.failure} == {
-            "connection",
-            "line",
-            "tunnel",
-        }
-
-    def is_refused(self) -> bool:
-        """Whether all of the next attempts fail."""
-        before = len(self.tries())
-        until("the thief tries", lambda: len(self.tries(before)) >= 10)
-        return all(made.failure for made in self.tries(before))
 
 
 def test_a_frozen_cluster_is_shut_out_and_comes_back_with_new_keys_only(

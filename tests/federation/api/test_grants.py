@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from federation.api.grants import add_grants
+from federation.api.grants import add_grants, grant_checks
 from federation.api.http import application
 from federation.audit import Audit
 from federation.errors import GrantsChanged
@@ -84,6 +84,14 @@ async def test_what_is_written_holds_at_once_and_is_in_the_audit_record(hub: Hub
     assert (await hub.replace({**DENY, "grants": [shop]}, revision))["changes"] == ["grant shop added"]
     await anext(hub.mirror.changes())
     assert hub.mirror.clusterset.import_(service("cart"))
+
+
+async def test_check_names_what_is_refused_of_whom(hub: Hub) -> None:
+    assert list(grant_checks(hub.mirror.clusterset)) == []
+    await hub.replace(DENY, 0)
+    await anext(hub.mirror.changes())
+    (check,) = grant_checks(hub.mirror.clusterset)
+    assert check.detail == "refused of onprem: service shop/cart: no grant lets onprem export shop/cart"
 
 
 async def test_of_two_who_change_them_at_a_time_the_second_is_told(hub: Hub) -> None:

@@ -17,8 +17,11 @@ from clusters.model import (
     Traffic,
     TrafficPolicy,
 )
+from federation.registry import keyspace
+from federation.registry.clusterset import Clusterset
+from federation.registry.codec import encode
 from federation.registry.merge import CONFLICTS_SHOWN, merge
-from federation.registry.records import ExportRecord
+from federation.registry.records import ClusterRecord, ExportRecord, ServiceRecord
 from tests.builders import CLOUD, ONPREM
 
 CATALOG = ServiceName("shop", "catalog")
@@ -169,3 +172,50 @@ def test_the_oldest_gets_all_that_it_asks_for(exports: dict[ClusterName, ExportR
     oldest = min(exports, key=lambda name: (exports[name].first_exported_at, name))
     alone = merged({oldest: exports[oldest]})
     assert set(alone.ports) <= set(merged(exports).ports)
+
+
+@given(exports, st.randoms())
+def test_the_order_of_an_exports_ports_does_not_matter(
+    exports: dict[ClusterName, ExportRecord], chance: Random
+) -> None:
+    shuffled = {}
+    for name, record in exports.items():
+        said = list(record.export.ports)
+        chance.shuffle(said)
+        shuffled[name] = replace(record, export=replace(record.export, ports=tuple(said)))
+    assert merge(CATALOG, 7, shuffled) == merge(CATALOG, 7, exports)
+
+
+clusters = st.sampled_from([ONPREM, CLOUD, EDGE])
+records = st.builds(
+    lambda ports, day, policy, passthrough: ExportRecord(
+        Export(CATALOG, tuple(ports), 1, Traffic(policy), passthrough), START + timedelta(days=day)
+    ),
+    st.lists(ports, min_size=1, max_size=3),
+    st.integers(0, 2),
+    st.sampled_from(TrafficPolicy),
+    st.booleans(),
+)
+said = st.one_of(
+    st.tuples(clusters.map(lambda name: keyspace.export(name, CATALOG)), st.none() | records),
+    clusters.map(
+        lambda name: (keyspace.cluster(name), ClusterRecord(name, f"{name}.fed.example", (), START))
+    ),
+    clusters.map(lambda name: (keyspace.cluster(name), None)),
+    st.just((keyspace.service(CATALOG), ServiceRecord(7, ()))),
+)
+
+
+@given(st.lists(said, max_size=12), st.randoms())
+def test_who_follows_each_change_has_what_is_merged_from_the_end_in_any_order(
+    told: list[tuple[str, object | None]], chance: Random
+) -> None:
+    following, known = Clusterset(), None
+    for key, record in told:
+        if CATALOG in following.apply(key, encode(record) if record else None).services:
+            known = following.import_(CATALOG)
+    whole, last = Clusterset(), list(dict(told).items())
+    chance.shuffle(last)
+    for key, record in last:
+        whole.apply(key, encode(record) if record else None)
+    assert known == whole.import_(CATALOG)

@@ -11,6 +11,7 @@ from federation.sync import records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Ask, Frame
 from federation.sync.link import Link
+from federation.sync.turns import Turns
 from gateway.delta import Catalogue, Request, Resource
 
 
@@ -34,7 +35,9 @@ async def taken(_kind: str, _changes: Mapping[str, bytes | None]) -> None:
 async def test_who_ends_it_is_not_told_of_a_broken_connection_instead() -> None:
     catalogue = Catalogue()
     link = Link(catalogue, records.FROM_AGENTS, ())
-    running = asyncio.create_task(exchange(link, Session(catalogue, taken), broken_when_cancelled(), ignored))
+    running = asyncio.create_task(
+        exchange(link, Session(catalogue, taken), broken_when_cancelled(), ignored, Turns())
+    )
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     running.cancel()
@@ -61,7 +64,7 @@ async def test_who_asks_on_and_on_and_reads_no_answer_is_hung_up_on() -> None:
     link = Link(catalogue, records.FROM_AGENTS, ())
     async with asyncio.timeout(10):
         with pytest.raises(SyncRefused, match="more than 64 answers") as refused:
-            await exchange(link, Session(catalogue, taken), asking_on_and_on(), never_taken)
+            await exchange(link, Session(catalogue, taken), asking_on_and_on(), never_taken, Turns())
     assert refused.value.code == "not-reading"
     assert len(begun) == 1
 
@@ -82,5 +85,5 @@ async def test_who_reads_may_ask_on_and_on() -> None:
 
     async with asyncio.timeout(10):
         await exchange(
-            Link(catalogue, records.FROM_AGENTS, ()), Session(catalogue, taken), some(), read_at_once
+            Link(catalogue, records.FROM_AGENTS, ()), Session(catalogue, taken), some(), read_at_once, Turns()
         )

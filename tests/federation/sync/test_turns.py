@@ -1,0 +1,61 @@
+"""Work for many connections leaves room for everything else."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+from federation.sync.turns import Turns
+
+
+def _work(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+async def test_everybody_else_has_a_look_in_between() -> None:
+    turns, done, seen = Turns(), list[int](), list[int]()
+
+    async def work(number: int) -> None:
+        await turns.take()
+        _work(0.003)
+        done.append(number)
+
+    async def watch() -> None:
+        while len(done) < 20:
+            seen.append(len(done))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*map(work, range(20)), watch())
+    assert done == list(range(20))
+    # Each look finds one more done than the one before: never two pieces of work without a look between.
+    assert all(later - earlier <= 1 for earlier, later in pairwise(seen))
+
+
+async def test_a_little_work_of_many_is_done_at_once() -> None:
+    turns, done = Turns(budget=60), list[int]()
+
+    async def work(number: int) -> None:
+        await turns.take()
+        done.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    assert len(done) == 5
+    await asyncio.gather(*tasks)
+
+
+async def test_who_gives_up_does_not_hold_up_the_others() -> None:
+    turns, done = Turns(), list[int]()
+
+    async def work(number: int) -> None:
+        await turns.take()
+        _work(0.003)
+        done.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(6)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    tasks[3].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert done == [0, 2, 4, 5]
