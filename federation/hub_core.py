@@ -119,6 +119,7 @@ async def _core(
         election.name,
         election.registry,
         hubs,
+        outside=settings.heard_outside,
         rollover=rollover,
     )
     upkeep = HubUpkeep(

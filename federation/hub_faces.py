@@ -72,8 +72,18 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
     sessions = Sessions(registry, broadcast, utc_now, doorkeeper, audit)
     sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
-    said, clusterset = core.hearsay.anchoring, core.mirror.clusterset
-    issuance = Issuance(authority, registry, clusterset, said, doorkeeper, utc_now, audit, settings.grace)
+    clusterset = core.mirror.clusterset
+    issuance = Issuance(
+        authority,
+        registry,
+        clusterset,
+        core.hearsay.anchoring,
+        doorkeeper,
+        utc_now,
+        audit,
+        settings.grace,
+        settings.heard_outside,
+    )
     listener = TlsListener(settings.sync_listen, core.certificate.material)
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
     (port,) = await stack.enter_async_context(serving)

@@ -215,7 +215,7 @@ class Renewal:
         if not last_call(self._now(), self.active):
             lagging = await self._hub.standing(fingerprint(successor.chain[0]))
             if lagging and lagging != self.lagging:
-                names = ", ".join(f"{each.cluster}/{each.gateway or 'agent'}" for each in lagging)
+                names = ", ".join(each.who for each in lagging)
                 log.info("issuing CA waits for acknowledgement", cluster=self._name, by=names)
             self.lagging = lagging
             self._clear = 0 if lagging else self._clear + 1
@@ -229,7 +229,7 @@ class Renewal:
             return ()
         identity, now = self._identity, self._now()
         if self.lagging:
-            names = ", ".join(f"{each.cluster}/{each.gateway or 'agent'}" for each in self.lagging)
+            names = ", ".join(each.who for each in self.lagging)
             log.warning("issuing CA switched before all know it", cluster=self._name, without=names)
         old = succession.retiring_from(identity.kept, now + self._svid_lifetime)
         retiring = (*identity.retiring, old)
@@ -268,10 +268,6 @@ class Renewal:
 
     def _laggards(self) -> tuple[Item, ...]:
         return tuple(
-            Item(
-                "gateway" if each.gateway else "agent",
-                f"{each.cluster}/{each.gateway}".rstrip("/"),
-                each.reason,
-            )
+            Item(each.what, f"{each.cluster}/{each.gateway}".rstrip("/"), each.reason)
             for each in self.lagging
         )

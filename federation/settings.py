@@ -16,6 +16,8 @@ from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 HUB_PORT = 7443
 SYNC_PORT = 7444
 DNS_PORT = 53
+BUNDLE_REFRESH = timedelta(minutes=5)
+_SOONEST_REFRESH, _LATEST_REFRESH = timedelta(seconds=10), timedelta(days=1)
 HOLD_WITHDRAWALS = timedelta(hours=1)
 DEFAULT_DOMAIN = "fed.example"
 DEFAULT_LISTEN = f"[::]:{HUB_PORT}"
@@ -67,7 +69,8 @@ class HubSettings:
     addresses by which members reach this host, first one first. The admin API is always on
     `state/admin.sock`; it is on TCP, with TLS, only if `admin_listen` and `admin_token_file` say so.
     `root_cert` with `root_key`, or `hub_ca_chain`, are what a first start begins with, instead of a new root.
-    `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`.
+    `bundle_listen` serves SPIFFE bundles, with the hub's own SVID unless there is `bundle_cert`. Others
+    are to look again there after `bundle_refresh`.
     For `grace` after the end of its issuing CA a cluster is let in again by the key of that.
     Without a `store` the registry is a file in `state`. `name` is how other hubs with the same store know
     this one; without it that is the machine's name.
@@ -88,6 +91,7 @@ class HubSettings:
     bundle_listen: str | None = None
     bundle_cert: Path | None = None
     bundle_key: Path | None = None
+    bundle_refresh: timedelta = BUNDLE_REFRESH
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     grace: timedelta = GRACE
     store: Location | None = None
@@ -103,6 +107,8 @@ class HubSettings:
                 self.bundle_listen or "",
                 "its certificate, its key and where it listens are said together",
             )
+        if not _SOONEST_REFRESH <= self.bundle_refresh <= _LATEST_REFRESH:
+            raise InvalidValue("bundle refresh", f"{self.bundle_refresh}", "want 10 seconds to a day")
         for address in self.advertise:
             _check_reachable(address, HUB_PORT)
         if self.name:
@@ -118,6 +124,14 @@ class HubSettings:
             raise InvalidValue(
                 "admin address", self.admin_listen, "the admin API is on TCP only with a token file"
             )
+
+    @property
+    def heard_outside(self) -> timedelta:
+        """After how long those who follow our bundles have heard of what is new there; none if nobody can.
+
+        That is twice the time after which they look, as one look may fail, or be answered from a cache.
+        """
+        return 2 * self.bundle_refresh if self.bundle_listen else timedelta()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ root           10 years   everybody's, may be kept offline
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -46,6 +46,12 @@ class Profile:
     def backdate(self) -> timedelta:
         """How long before its issue it begins."""
         return min(BACKDATE, self.lifetime / _BACKDATE_PART)
+
+
+def issued_at(certificate: x509.Certificate) -> datetime:
+    """When *certificate*, one of ours, was signed: it begins so much before that as its profile says."""
+    begins = certificate.not_valid_before_utc
+    return begins + min(BACKDATE, (certificate.not_valid_after_utc - begins) / (_BACKDATE_PART + 1))
 
 
 def root(domain: str) -> Profile:

@@ -45,7 +45,7 @@ def issuing_ca_check(renewal: Renewal, now: datetime) -> Check:
     if trouble is not None:
         return Check(WHAT, "warn", f"{left}, and not renewed: {trouble}", trouble.hint)
     if renewal.lagging:
-        who = ", ".join(f"{each.cluster}/{each.gateway or 'agent'}" for each in renewal.lagging)
+        who = ", ".join(each.who for each in renewal.lagging)
         hint = "look at those: the new one is not used before they know it, as long as this one may be"
         return Check(WHAT, "warn", f"{left}; the next one waits for {who}", hint)
     return Check(WHAT, "ok", f"{left}, renewed from {renewal.renew_at:%Y-%m-%d %H:%M} UTC on")

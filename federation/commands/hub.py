@@ -65,6 +65,13 @@ from pki.lifetimes import Lifetimes
 @click.option("--bundle-cert", type=FILE, help="Show this certificate there, PEM, for https_web.")
 @click.option("--bundle-key", type=FILE, help="Its key, PEM.")
 @click.option(
+    "--bundle-refresh",
+    type=Duration(),
+    default="5m",
+    show_default=True,
+    help="Have others look again for bundles after this; new authorities sign after twice as long.",
+)
+@click.option(
     "--issuing-ca-lifetime",
     type=Duration(),
     default="14d",
@@ -119,6 +126,7 @@ def hub(
     bundle_listen: str | None,
     bundle_cert: Path | None,
     bundle_key: Path | None,
+    bundle_refresh: timedelta,
     issuing_ca_lifetime: timedelta,
     hub_ca_lifetime: timedelta,
     hub_cert_lifetime: timedelta,
@@ -153,6 +161,7 @@ def hub(
         bundle_listen=bundle_listen,
         bundle_cert=bundle_cert,
         bundle_key=bundle_key,
+        bundle_refresh=bundle_refresh,
         lifetimes=Lifetimes(hub_ca_lifetime, hub_cert_lifetime, issuing_ca_lifetime),
         grace=grace,
         store=location(store, entry) if store else None,

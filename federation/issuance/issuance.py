@@ -5,7 +5,7 @@ the anchor is written down in the same transaction that sees that the caller sti
 certificate that was signed without that is nobody's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,8 @@ from federation.doorkeeper import Doorkeeper
 from federation.errors import IssuanceDenied
 from federation.hub_authority import HubAuthority
 from federation.issuance.messages import (
+    OUTSIDE,
+    Lagging,
     RenewAnswer,
     RenewRequest,
     RetireAnswer,
@@ -31,9 +33,11 @@ from federation.registry.records import ClusterRecord
 from federation.registry.registry import Registry
 from gateway.rpc import Peer
 from pki.authority import from_pem
+from pki.bundle import fingerprint
 from pki.csr import verify_csr
 from pki.errors import CsrRefused
 from pki.lifetimes import GRACE
+from pki.profile import issued_at
 
 log = Log(__name__)
 
@@ -42,7 +46,10 @@ CLOCK_SKEW: Final = "clock-skew"
 
 
 class Issuance:
-    """The service, without the wire."""
+    """The service, without the wire.
+
+    In the span *outside* those who follow our bundles hear of a new issuing CA; none if nobody does.
+    """
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class Issuance:
         now: Callable[[], datetime],
         audit: Audit,
         grace: timedelta = GRACE,
+        outside: timedelta = timedelta(),
     ) -> None:
         self._authority = authority
         self._registry = registry
@@ -63,6 +71,7 @@ class Issuance:
         self._now = now
         self._audit = audit
         self._grace = grace
+        self._outside = outside
 
     async def renew(self, peer: Peer, asked: RenewRequest) -> RenewAnswer:
         """Certify the calling cluster's next issuing CA, or give it the one that it has for this key."""
@@ -98,7 +107,15 @@ class Issuance:
         """Name everybody who has not acknowledged an anchor of the calling cluster."""
         record = await self._doorkeeper.member(peer)
         clusters = self._clusterset.clusters
-        return StandingAnswer(tuple(self._anchoring.lagging(record.name, asked.anchor, clusters)))
+        lagging = self._anchoring.lagging(record.name, asked.anchor, clusters)
+        return StandingAnswer((*lagging, *self._lagging_outside(record, asked.anchor)))
+
+    def _lagging_outside(self, record: ClusterRecord, anchor: str) -> Iterator[Lagging]:
+        """Those who follow our bundles, as long as they may not have looked since *anchor* was made."""
+        for chain in record.anchors:
+            certificate = from_pem(chain)[0]
+            if fingerprint(certificate) == anchor and self._now() < issued_at(certificate) + self._outside:
+                yield Lagging(OUTSIDE, "", "they look for new issuing CAs now and then")
 
     async def retire(self, peer: Peer, asked: RetireRequest) -> RetireAnswer:
         """Take an anchor of the calling cluster away; never the one that the caller is known by."""

@@ -48,6 +48,20 @@ class Lagging(msgspec.Struct, frozen=True):
     gateway: str
     reason: str
 
+    @property
+    def what(self) -> str:
+        """What kind of laggard it is."""
+        return "gateway" if self.gateway else "those in" if self.cluster == OUTSIDE else "agent"
+
+    @property
+    def who(self) -> str:
+        """What people are told whom we wait for."""
+        return self.cluster if self.cluster == OUTSIDE else f"{self.cluster}/{self.gateway or 'agent'}"
+
+
+OUTSIDE: Final = "trust domains outside"
+"""Stands for a cluster's name where those lag who follow our bundles: no cluster can be called so."""
+
 
 class StandingAnswer(msgspec.Struct, frozen=True):
     """Everybody who has not, by cluster and gateway."""

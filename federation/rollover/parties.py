@@ -8,6 +8,7 @@ from typing import Final
 from cryptography import x509
 
 from clusters.trust import Trust
+from federation.issuance.messages import OUTSIDE
 from federation.registry.records import ClusterRecord, RolloverRecord, TokenRecord, TokenState
 from federation.rollover.phases import Party, Phase
 from pki.authority import from_pem
@@ -38,12 +39,14 @@ def parties(
     *,
     hubs: Mapping[str, bool],
     tokens: Iterable[TokenRecord] = (),
+    heard_outside: datetime | None = None,
     now: datetime,
 ) -> Iterator[Party]:
     """Everybody whom the rollover waits for, the hubs first. *proofs* says who has proved, and when.
 
     *hubs* are those that run, with whether the certificate of each is of the new root. One that does not run
-    has nothing of the old root: what it needs is in the registry.
+    has nothing of the old root: what it needs is in the registry. At *heard_outside* those who follow our
+    bundles have heard of the new root.
     """
     (old,), (new,) = from_pem(rollover.old), from_pem(rollover.new)
     for hub, reissued in sorted(hubs.items()):
@@ -57,6 +60,9 @@ def parties(
         reissued = _reissued(known.record, new)
         party = Party(name, knows, proved, reissued)
         yield Party(name, knows, proved, reissued, _why(rollover.phase, party, known, new))
+    if heard_outside is not None and now < heard_outside and rollover.phase is Phase.SPREADING:
+        why = f"they look for new roots now and then, and have until {heard_outside:%Y-%m-%d %H:%M:%S} UTC"
+        yield Party(OUTSIDE, why=why)
     for token in tokens:
         if token.state(now) is TokenState.UNUSED and token.created < rollover.started:
             yield _of_the_old_root(token)

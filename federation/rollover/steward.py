@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +55,8 @@ class Steward:
 
     *elected* gives the registry by which steps are taken, and raises NotElected where they are not. *hubs*
     gives the hubs that run, with whether each one's certificate is of the root with the fingerprint said.
-    *own_addresses* are where this hub itself finds its HTTPS face.
+    *own_addresses* are where this hub itself finds its HTTPS face. In the span *outside* those who follow our
+    bundles hear of a new root.
     """
 
     vault: Vault
@@ -70,6 +71,7 @@ class Steward:
     elected: Callable[[], Registry]
     hubs: Callable[[str], Mapping[str, bool]]
     own_addresses: tuple[str, ...] = ()
+    outside: timedelta = timedelta()
     rollover: RolloverRecord | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,7 +96,10 @@ class Steward:
         proofs = await self.registry.rollovers.proofs(fingerprint(new))
         tokens = await self.registry.tokens.list()
         hubs = {**self.hubs(fingerprint(new)), self.name: self.certificate.leads_to(new)}
-        return tuple(parties(rollover, known, proofs, hubs=hubs, tokens=tokens, now=self.now()))
+        heard = rollover.started + self.outside
+        return tuple(
+            parties(rollover, known, proofs, hubs=hubs, tokens=tokens, heard_outside=heard, now=self.now())
+        )
 
     async def outlook(self) -> Outlook:
         """What may be done next, or for whom to wait."""

@@ -1,6 +1,6 @@
 """SPIFFE bundles of our own trust domains, as others fetch them, and of others', as members are told."""
 
-from typing import Final
+from datetime import timedelta
 
 import msgspec
 
@@ -16,21 +16,21 @@ from pki.spiffe_bundle import document, jwt_jwk, parse, pem
 
 log = Log(__name__)
 
-REFRESH_HINT: Final = 300
-"""Seconds after which others look again. A JWT key is known for a day before it signs."""
 
-
-def own_document(clusterset: Clusterset, trust_domain: str, sequence: int) -> bytes | None:
+def own_document(
+    clusterset: Clusterset, trust_domain: str, sequence: int, refresh: timedelta
+) -> bytes | None:
     """The bundle of the federation's own domain, or of a member's; None for any other.
 
+    Others are to look again after *refresh*.
     The federation's has the roots, which prove the hub; a member's has its issuing CAs and its JWT keys.
     """
-    federation = clusterset.federation
+    federation, hint = clusterset.federation, int(refresh.total_seconds())
     if federation is None:
         return None
     if trust_domain == federation.domain:
         roots = [from_pem(root)[0] for root in federation.roots]
-        return document(roots, (), sequence, REFRESH_HINT)
+        return document(roots, (), sequence, hint)
     try:
         member = clusterset.member(ClusterName(cluster_of(trust_domain, federation.domain)))
     except InvalidTrustDomain:
@@ -38,7 +38,7 @@ def own_document(clusterset: Clusterset, trust_domain: str, sequence: int) -> by
     if member is None:
         return None
     keys = (jwt_jwk(key.id, key.x, key.y) for key in member.jwt_keys)
-    return document((from_pem(chain)[0] for chain in member.anchors), keys, sequence, REFRESH_HINT)
+    return document((from_pem(chain)[0] for chain in member.anchors), keys, sequence, hint)
 
 
 def bundle_of(record: TrustRecord | None) -> TrustBundle | None:

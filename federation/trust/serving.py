@@ -64,7 +64,11 @@ def bundles_served(
 ) -> AbstractAsyncContextManager[int]:
     """Serve the bundles where *settings* say; gives the port."""
     domain = settings.domain
-    app = bundles_application(mirror.clusterset, lambda name: mirror.revision(*_keys(name, domain)))
+
+    def sequence(trust_domain: str) -> int:
+        return mirror.revision(*_keys(trust_domain, domain))
+
+    app = bundles_application(mirror.clusterset, sequence, settings.bundle_refresh)
     return served_on_tls(app, *host_port(settings.bundle_listen or ""), tls)
 
 

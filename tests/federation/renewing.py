@@ -235,6 +235,7 @@ async def federation(
     authority: HubAuthority | None = None,
     clock: Clock | None = None,
     grace: timedelta = GRACE,
+    outside: timedelta = timedelta(),
 ) -> AsyncIterator[World]:
     """A hub without members; without *authority* it has one whose keys are on no disk."""
     clock = clock or Clock()
@@ -253,7 +254,9 @@ async def federation(
 
     following = asyncio.create_task(follow())
     anchoring, doorkeeper = Anchoring(), Doorkeeper(registry.members, DOMAIN, clock)
-    issuance = Issuance(authority, registry, mirror.clusterset, anchoring, doorkeeper, clock, audit(), grace)
+    issuance = Issuance(
+        authority, registry, mirror.clusterset, anchoring, doorkeeper, clock, audit(), grace, outside
+    )
     back_door = BackDoor(registry, issuance, grace, clock, audit())
     try:
         yield World(clock, folder, pki, authority, registry, mirror, anchoring, issuance, back_door)

@@ -194,6 +194,22 @@ async def test_one_of_another_root_than_the_one_that_signs_is_due(world: World, 
     assert onprem.renewal.due() == ()
 
 
+async def test_those_who_follow_our_bundles_get_time_to_hear_of_a_new_one(tmp_path: Path) -> None:
+    async with federation(tmp_path, outside=timedelta(minutes=10)) as world:
+        onprem, _ = await pair(world)
+        before = onprem.anchor
+        world.clock.goes_on(ISSUING_CA_LIFETIME * 0.6)
+        await onprem.renewal.advance()
+        await world.acknowledge()
+        for _ in range(3):
+            (lagging,) = (await onprem.renewal.advance()).lagging
+            assert "trust domains outside" in lagging.name
+            world.clock.goes_on(timedelta(minutes=3))
+        assert onprem.anchor == before
+        world.clock.goes_on(timedelta(minutes=2))
+        await until(lambda: onprem.anchor != before, onprem)
+
+
 async def test_a_successor_that_is_no_longer_wanted_is_nobodys_anchor(world: World, onprem: Member) -> None:
     world.clock.goes_on(ISSUING_CA_LIFETIME * 0.6)
     await onprem.renewal.advance()

@@ -26,6 +26,7 @@ class Federation:
     def __init__(self, folder: Path, domain: str, stack: ExitStack) -> None:
         self.folder = folder
         self.domain = domain
+        self.environment = environment()
         self.address = f"127.{100 + secrets.randbelow(100)}.{secrets.randbelow(250)}.1"
         self._stack = stack
         folder.mkdir(mode=0o700)
@@ -78,7 +79,7 @@ class Federation:
 
     def agent(self, cluster: str) -> Admin:
         """The admin API of an agent."""
-        return Admin(endpoint("agent", str(self.state(cluster))), 10)
+        return Admin(endpoint("agent", str(self.state(cluster))), 60)
 
     def hub(self, *words: str, answer: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a command about the hub, with a person who says *answer* at its terminal, or with nobody."""
@@ -107,7 +108,7 @@ class Federation:
 
     def _start(self, name: str, words: Sequence[str]) -> Process:
         process = Process(
-            [*FEDGATE, *words], name=name, log=self.folder / f"{name}.log", environment=environment()
+            [*FEDGATE, *words], name=name, log=self.folder / f"{name}.log", environment=self.environment
         )
         return self._stack.enter_context(process)
 

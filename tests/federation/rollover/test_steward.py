@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,18 @@ async def test_a_token_of_the_old_root_has_to_be_over_before_that_ends(
         assert [p.name for p in await hub.steward.parties()] == [HUB, "west", "token t-new"]
         await hub.registry.tokens.revoke("t-new", utc_now())
         assert [p.name for p in await hub.steward.parties()] == [HUB, "west"]
+
+
+async def test_those_who_follow_our_bundles_get_time_to_hear_of_a_new_root(
+    states: Callable[[str], Path],
+) -> None:
+    async with running(states("hub")) as hub:
+        hub.steward.outside = timedelta(minutes=10)
+        await hub.steward.start()
+        (_, outside) = await hub.steward.parties()
+        assert (outside.name, outside.ready(Phase.SPREADING)) == ("trust domains outside", False)
+        hub.steward.now = lambda: utc_now() + timedelta(minutes=11)
+        assert [party.name for party in await hub.steward.parties()] == [HUB]
 
 
 async def test_who_joins_meanwhile_knows_both_roots_and_nobody_goes_back_after_the_switch(

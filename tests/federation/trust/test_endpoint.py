@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def context(folder: Path, shown: Credential) -> ssl.SSLContext:
 @asynccontextmanager
 async def served(folder: Path, shown: Credential, app: web.Application | None = None) -> AsyncIterator[str]:
     """The bundle endpoint, or *app*, on this machine; gives its address."""
-    face = app or bundles_application(clusterset(), lambda _: 7)
+    face = app or bundles_application(clusterset(), lambda _: 7, timedelta(minutes=5))
     async with served_on_tls(face, "127.0.0.1", 0, context(folder, shown)) as port:
         yield f"https://127.0.0.1:{port}"
 
