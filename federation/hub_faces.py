@@ -25,6 +25,7 @@ from federation.rollover.face import Witness
 from federation.sessions import Broadcast, Sessions
 from federation.settings import host_port
 from federation.sync.server import SyncServer
+from federation.sync.turns import Turns
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from federation.trust.serving import WebCertificate, bundles_served
@@ -70,8 +71,9 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     broadcast = Broadcast(core.mirror.clusterset)
     broadcast.follow(first)
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, audit)
-    sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
+    turns = Turns()
+    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, audit, turns)
+    sync = SyncServer(sessions.session, turns, admit=sessions.admit, version=version("fedgate"))
     clusterset = core.mirror.clusterset
     issuance = Issuance(
         authority,

@@ -36,6 +36,7 @@ from federation.registry.store import Compare, LeaseId
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from federation.trust.bundles import bundle_of
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
@@ -122,13 +123,16 @@ class Sessions:
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
         audit: Audit,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._registry = registry
         self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
         self._audit = audit
         self._open: dict[ClusterName, AliveRecord] = {}
+        self._partings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
@@ -168,9 +172,9 @@ class Sessions:
         heartbeat = asyncio.create_task(self._heartbeat(hello, skew, alive, lease))
         try:
             await self._broadcast.known(cluster, alive)
-            account = await self._account(cluster)
+            account, held = await self._known(cluster)
             self._open[cluster] = alive
-            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
+            yield Session(self._broadcast.facing(cluster), accept, held)
         finally:
             if self._open.get(cluster) == alive:
                 del self._open[cluster]
@@ -193,6 +197,7 @@ class Sessions:
         """The record by which the agent was let in."""
         with self._told_of_denial(peer, hello.cluster):
             record = await self._doorkeeper.record(hello.cluster)
+            await self._turns.take()
             self._doorkeeper.check(peer, record)
             skew = self._skew(hello)
             if abs(skew) > SKEW_REFUSED:
@@ -216,12 +221,17 @@ class Sessions:
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
 
-    async def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
-        """The versions of what the registry has of *cluster*, so that only what changed is sent.
+    async def _known(self, cluster: ClusterName) -> tuple[Account, Mapping[str, Mapping[str, str]]]:
+        """What *cluster* has used up of its limits, and the versions of what the registry has of it.
 
-        It is asked itself: its mirror may be a moment behind, and what is missing here is never taken back.
+        So that only what changed is sent. The registry is asked itself: its mirror may be a moment behind,
+        and what is missing here is never taken back.
         """
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        exported = await self._registry.offers.exports(cluster)
+        await self._turns.take()
+        exports = [records.encode(export) for export in exported]
+        sizes = {export.name: len(export.body) for export in exports}
+        account = Account(sizes, self._registry.offers.capacity, monotonic())
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
@@ -229,7 +239,7 @@ class Sessions:
         withheld = await self._registry.members.withheld(cluster)
         anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
         trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
-        return {
+        return account, {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
             records.TRUST: {trust.name: trust.version for trust in trusts},
@@ -239,11 +249,6 @@ class Sessions:
             records.WITHHELD: {cluster: records.encode(withheld).version} if withheld else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
-
-    async def _account(self, cluster: ClusterName) -> Account:
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
-        sizes = {export.name: len(export.body) for export in exports}
-        return Account(sizes, self._registry.offers.capacity, monotonic())
 
     async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
         """Have *cluster* wait: nothing is read from it meanwhile."""
@@ -308,10 +313,18 @@ class Sessions:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
         finally:
-            with suppress(FederationError):
-                await self._seen(hello, skew)
-                if lease is not None:
-                    await members.disconnect(lease)
+            # A connection that breaks is cancelled twice; the second time must not cut this short.
+            parting = asyncio.create_task(self._part(hello, skew, lease))
+            self._partings.add(parting)
+            parting.add_done_callback(self._partings.discard)
+            await asyncio.shield(parting)
+
+    async def _part(self, hello: Hello, skew: float, lease: LeaseId | None) -> None:
+        """Say that the cluster is gone, and when it was seen last."""
+        with suppress(FederationError):
+            if lease is not None:
+                await self._registry.members.disconnect(lease)
+            await self._seen(hello, skew)
 
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)

@@ -22,6 +22,7 @@ from clusters.model import (
 )
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
+from clusters.withheld import Withheld
 from federation.audit import Audit
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
@@ -38,6 +39,7 @@ from federation.registry.sqlite import SqliteStore
 from federation.sessions import Broadcast, Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from gateway.delta import Request, Response
 from gateway.rpc import Peer
 from gateway.stream import Stream
@@ -115,6 +117,7 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
         lambda: clock[0],
         doorkeeper,
         audit,
+        Turns(),
     )
     hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):
@@ -421,6 +424,46 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
     await until(lambda: not clusterset.connected(ONPREM))
 
 
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_a_connection_that_is_cancelled_twice_says_all_the_same_that_its_cluster_went(
+    turns: int, hub: Hub
+) -> None:
+    async def connected() -> None:
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(connected())
+    await until(lambda: hub.mirror.clusterset.connected(ONPREM))
+    task.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await until(lambda: not hub.mirror.clusterset.connected(ONPREM))
+
+
+async def test_a_withdrawal_that_is_doubted_is_known_until_the_agent_has_heard_that_it_is_accepted(
+    hub: Hub,
+) -> None:
+    doubted = Withheld(ONPREM, NOW, NOW + timedelta(hours=1), 7, ("shop/cart",))
+    encoded = records.encode(doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.WITHHELD, {ONPREM: encoded.body})
+        await until(lambda: hub.mirror.clusterset.withheld(ONPREM) == doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.WITHHELD] == {ONPREM: encoded.version}
+        assert await hub.registry.members.accept(ONPREM) == doubted
+        await until(lambda: hub.member(ONPREM).accepted == NOW)
+        await session.accept(records.WITHHELD, {ONPREM: None})
+        await until(lambda: hub.member(ONPREM).accepted is None)
+        assert hub.mirror.clusterset.withheld(ONPREM) is None
+        with pytest.raises(ChangesRejected):
+            await session.accept(records.WITHHELD, {CLOUD: encoded.body})
+    assert await hub.registry.members.accept(ONPREM) is None
+    told = [event.action for event in hub.audit.waiting]
+    assert [action for action in told if "withdrawal" in action] == ["withdrawal-doubted", "withdrawal-ended"]
+
+
 async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(hub: Hub) -> None:
     place = BundleEndpoint("other.example", "https://other.example/bundle")
     root = Authorities(domain="other.example").root.certificate
@@ -463,6 +506,7 @@ async def test_an_agent_waits_for_a_hub_that_is_behind_its_store(hub: Hub) -> No
         lambda: NOW,
         Doorkeeper(hub.registry.members, "fed.example", lambda: NOW),
         hub.audit,
+        Turns(),
     )
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2), behind.session(peer, hello):

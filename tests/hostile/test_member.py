@@ -119,7 +119,7 @@ class Hub:
         await registry.policies.set(GRANTS, 0)
         doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
         broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
-        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, audit)
+        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, audit, Turns())
 
         async def follow() -> None:
             async for change in changes:

@@ -194,6 +194,7 @@ class Hub:
             lambda: NOW,
             doorkeeper,
             builders.audit(),
+            Turns(),
         )
 
     async def open(self) -> None:

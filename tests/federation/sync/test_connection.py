@@ -17,6 +17,7 @@ from federation.sync.client import LinkState, SyncClient, retry_delay
 from federation.sync.exchange import Session
 from federation.sync.frames import Bye, Hello
 from federation.sync.server import METHOD, SERVICE, SyncServer
+from federation.sync.turns import Turns
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsListener, TlsMaterial, channel_credentials
 from tests.authorities import Authorities, Credential
@@ -88,7 +89,7 @@ class Hub(Side):
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
         server = SyncServer(
-            self._session_for, admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
+            self._session_for, Turns(), admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
         )
         self.server = server
         listener = TlsListener(f"127.0.0.1:{port}", lambda: self.tls)
