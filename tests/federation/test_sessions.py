@@ -16,6 +16,7 @@ from clusters.revoked import Revoked
 from clusters.withheld import Withheld
 from federation.anchoring import Anchoring
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.probing import Probing, Seen
@@ -28,7 +29,7 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.rollover.trusting import Trusting
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
 from federation.sync.turns import Turns

@@ -27,6 +27,7 @@ from clusters.trust import Trust
 from clusters.withheld import Withheld
 from federation.anchoring import Anchoring
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused
 from federation.probing import Probing
@@ -41,7 +42,7 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.rollover.trusting import Trusting
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import exchange
 from federation.sync.frames import Ask, Frame, Hello, Tell

@@ -29,6 +29,7 @@ from clusters.model import (
 )
 from clusters.reports import Probe, Probes
 from federation.anchoring import Anchoring
+from federation.broadcast import Broadcast
 from federation.dns.zone import Zone
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused, UnreadableRecord
@@ -44,7 +45,7 @@ from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.rollover.trusting import Trusting
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Ask, Bye, Frame, Hello, Tell, Welcome
