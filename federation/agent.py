@@ -32,6 +32,7 @@ from federation.api.notices import notice_of
 from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
+from federation.doubting import Doubting
 from federation.frontage import Frontage
 from federation.fronts import Front
 from federation.handover import Estate
@@ -88,6 +89,7 @@ class Agent:
         self.notices = Latest(Notice())
         cluster, hold = identity.membership.cluster, settings.hold_withdrawals
         self.withholding = Withholding(cluster, hold, self.published, utc_now)
+        self.doubting = Doubting(hold)
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -321,6 +323,8 @@ class Agent:
         )
 
     async def _accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
+        if kind == records.IMPORT:
+            changes = self.doubting.sift(changes, len(self.view.imports), self.link, utc_now())
         await self.knowledge.accept(kind, changes)
         if kind == records.FEDERATION:
             self.prover.follow()
@@ -366,12 +370,14 @@ class Agent:
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
     async def mind_withdrawals(self) -> None:
-        """Believe the source in the end, or when somebody says that it is right."""
+        """Believe the source in the end, or when somebody says that it is right; and the hub in the end."""
         while True:
             await asyncio.sleep(withholding.TICK)
             home = self.view.members.get(self.view.home)
             if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
                 self._offer(self.reading.offer)
+            if names := self.doubting.over(utc_now()):
+                await self.knowledge.accept(records.IMPORT, dict.fromkeys(names))
 
     async def judge_absence(self) -> None:
         """Send calls nowhere that nobody hears of."""

@@ -14,6 +14,7 @@ from federation.api.hub import Hub, hub_application
 from federation.api.hubs import add_hubs
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.hub_core import Core
 from federation.issuance.issuance import Issuance
@@ -22,7 +23,7 @@ from federation.own_address import is_wildcard, joined
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import HubRecord
 from federation.rollover.face import Witness
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.settings import host_port
 from federation.sync.server import SyncServer
 from federation.sync.turns import Turns

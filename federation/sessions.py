@@ -1,7 +1,6 @@
-"""The hub's end of every agent's stream: what agents are told, and what is taken from them.
+"""The hub's end of every agent's stream: who is let in, and what is taken from whom.
 
-What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says
-goes into the registry under its own cluster's name, which is the one in its certificate.
+What an agent says goes into the registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
@@ -14,22 +13,20 @@ from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import MAX_GATEWAYS, ClusterName, ServiceName
+from clusters.model import MAX_GATEWAYS, ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.withheld import Withheld
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
-from federation.facing import Faces, Facing
 from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
 from federation.quota import Account
 from federation.registry import keyspace
-from federation.registry.clusterset import Change, Clusterset
 from federation.registry.codec import encode
-from federation.registry.judge import Judge
 from federation.registry.records import AliveRecord, ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.store import Compare, LeaseId
@@ -37,8 +34,6 @@ from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from federation.sync.turns import Turns
-from federation.trust.bundles import bundle_of
-from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer
 from pki.errors import PkiError
 from pki.jwt_svid import public_key
@@ -47,70 +42,8 @@ log = Log(__name__)
 
 LEASE_SECONDS: Final = 9.0
 _HEARTBEAT: Final = LEASE_SECONDS / 3
-_KNOWN_WITHIN: Final = 5.0
 _SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
-
-
-class Broadcast:
-    """The catalogue that every agent reads, kept in step with the clusterset."""
-
-    def __init__(self, clusterset: Clusterset) -> None:
-        self._clusterset = clusterset
-        self.catalogue = Catalogue()
-        self._faces = Faces(clusterset)
-        self._news = asyncio.Event()
-
-    @property
-    def judge(self) -> Judge:
-        """Who decides what is for whom."""
-        return self._clusterset.judge
-
-    def facing(self, cluster: ClusterName) -> Facing:
-        """The catalogue as *cluster* is to read it."""
-        return Facing(cluster, self.catalogue, self._faces)
-
-    def follow(self, change: Change) -> None:
-        """Bring the catalogue to what the clusterset says now of what *change* names."""
-        if change.federation and self._clusterset.federation:
-            told = records.encode(self._clusterset.federation)
-            self.catalogue.replace(records.FEDERATION, {told.name: told})
-        self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
-        self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
-        self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
-        self._faces.follow(change)
-        self._news.set()
-        self._news = asyncio.Event()
-
-    def alive(self, cluster: ClusterName) -> AliveRecord | None:
-        """Which connection *cluster* has, to whichever hub."""
-        return self._clusterset.alive(cluster)
-
-    async def known(self, cluster: ClusterName, alive: AliveRecord) -> None:
-        """Wait until this connection of *cluster* is known here, and so all that was written down before.
-
-        SyncRefused if that takes too long: this hub has lost its store, and another may not have.
-        """
-        try:
-            async with asyncio.timeout(_KNOWN_WITHIN):
-                while self._clusterset.alive(cluster) != alive:
-                    await self._news.wait()
-        except TimeoutError as error:
-            reason = f"this hub is more than {_KNOWN_WITHIN:g} s behind its store"
-            raise SyncRefused("behind", reason, "another hub may not be") from error
-
-    def _member(self, name: ClusterName) -> Resource | None:
-        member = self._clusterset.member(name)
-        return records.encode(member) if member else None
-
-    def _import(self, name: ServiceName) -> Resource | None:
-        imported = self._clusterset.import_(name)
-        return records.encode(imported) if imported else None
-
-    def _trust(self, trust_domain: str) -> Resource | None:
-        """What a foreign trust domain is known by; None as long as nothing good was fetched."""
-        bundle = bundle_of(self._clusterset.trust(trust_domain))
-        return records.encode(bundle) if bundle else None
 
 
 class Sessions:

@@ -24,6 +24,7 @@ from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
 from clusters.withheld import Withheld
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.hearsay import Hearsay
@@ -36,7 +37,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import AliveRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
 from federation.sync.turns import Turns

@@ -26,6 +26,7 @@ from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.withheld import Withheld
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused
 from federation.registry import keyspace
@@ -38,7 +39,7 @@ from federation.registry.outlook import imports_for
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import exchange
 from federation.sync.frames import Ask, Frame, Hello, Tell

@@ -28,6 +28,7 @@ from clusters.model import (
     ServiceName,
 )
 from clusters.reports import Probe, Probes
+from federation.broadcast import Broadcast
 from federation.dns.zone import Zone
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, FederationError, SyncRefused, UnreadableRecord
@@ -40,7 +41,7 @@ from federation.registry.mirror import Mirror
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
 from federation.sync.frames import Ask, Bye, Frame, Hello, Tell, Welcome
