@@ -41,7 +41,7 @@ async def measure_stores(report: Report, rounds: int, quick: bool) -> None:
             report.ratios.append(Ratio(f"writes, {many} at once: {store} / synced blocks", of, synced))
     with tempfile.TemporaryDirectory(prefix="fb-") as name:
         folder = Path(name)
-        async with a_store("etcd", folder) as (_, url):
+        async with a_store("etcd", folder) as (_, url, *_):
             sqlite = await SqliteStore.open(folder / "registry.db")
             etcd = await EtcdStore.open(Location((url.removeprefix("etcd://").partition("/")[0],), "bench"))
             try:
@@ -109,7 +109,10 @@ async def a_store(name: str, folder: Path) -> AsyncIterator[Sequence[str]]:
         )
     try:
         await _listening(client)
-        yield "--store", f"etcd://{_ADDRESS}:{client}/bench"
+        secret = folder / "passphrase"  # of the keys that hubs share there
+        secret.write_text("a passphrase that everybody knows")
+        secret.chmod(0o600)
+        yield "--store", f"etcd://{_ADDRESS}:{client}/bench", "--passphrase-file", str(secret)
     finally:
         etcd.kill()
         await etcd.wait()

@@ -56,6 +56,7 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.whereabouts import Whereabouts
 from federation.withholding import Withholding
 from federation.workload.identities import Identities
 from federation.workload.keyring import Keyring
@@ -112,6 +113,7 @@ class Agent:
             utc_now,
             last.owners if last else None,
         )
+        self._hubs = Whereabouts(lambda: self.view.federation, lambda: self._membership)
         self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.frontage = Frontage(lambda: self.view, self.zone, self.published, self.roots)
@@ -136,7 +138,7 @@ class Agent:
             self._say_trust,
         )
         session = Session(self.published, self._accept, self.knowledge.held())
-        self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self.sync = SyncClient(self._hubs.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
         self.upkeep = self._upkeep(audit)
         self._checker = Checker(utc_now)
@@ -165,7 +167,7 @@ class Agent:
             self._settings.state,
             self.identity,
             self.roots,
-            HubIssuance(self.identity, self.roots, self.material, utc_now),
+            HubIssuance(self.identity, self.roots, self.material, utc_now, self._hubs),
             lambda: self._svid_store.issue_by(self.identity.authority),
             utc_now,
             audit,
