@@ -4,32 +4,32 @@ What an agent says goes into the registry under its own cluster's name, which is
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
+from secrets import token_hex
 from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName
+from clusters.model import MAX_GATEWAYS, ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.withheld import Withheld
-from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
-from federation.errors import ChangesRejected, FederationError, SyncRefused
+from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
 from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
-from federation.probing import Probing
 from federation.quota import Account
-from federation.registry.records import ClusterRecord, StatusRecord
+from federation.registry import keyspace
+from federation.registry.codec import encode
+from federation.registry.records import AliveRecord, ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
-from federation.registry.store import LeaseId
-from federation.rollover.trusting import Trusting
+from federation.registry.store import Compare, LeaseId
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
@@ -55,9 +55,6 @@ class Sessions:
         broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
-        probing: Probing,
-        anchoring: Anchoring,
-        trusting: Trusting,
         audit: Audit,
         turns: Turns,
     ) -> None:
@@ -66,17 +63,18 @@ class Sessions:
         self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
-        self._probing = probing
-        self._anchoring = anchoring
-        self._trusting = trusting
-        self._said = (probing, anchoring, trusting)
         self._audit = audit
+        self._open: dict[ClusterName, AliveRecord] = {}
         self._partings: set[asyncio.Task[None]] = set()
-        self._hearing = Hearing(registry, lambda: broadcast.judge, audit, now)
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
-        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
+        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent.
+
+        It may be that the agent has come here from another hub, which has not noticed. From the mark of this
+        connection on nothing is written any more that comes by the former one. And the agent is told
+        nothing before this hub knows all that any hub knew when it came.
+        """
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
@@ -91,31 +89,38 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            refused |= await self._accept(cluster, kind, _without(changes, refused))
+            refused |= await self._accept(registry, hearing, cluster, kind, _without(changes, refused))
             account.took(kind, _without(changes, refused))
-            self._hearing.refuse(cluster, kind, refused)
+            hearing.refuse(cluster, kind, refused)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
             return refused
 
-        account, held = await self._known(cluster)
-        heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
-        for said in self._said:
-            said.connected(cluster)
+        alive = AliveRecord(self._now(), token_hex(8))
+        mark = Compare(keyspace.alive(cluster), value=encode(alive))
+        registry = self._registry.guarded(mark, Superseded)
+        hearing = Hearing(registry, lambda: self._broadcast.judge, self._audit, self._now)
+        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, alive)
+        heartbeat = asyncio.create_task(self._heartbeat(hello, skew, alive, lease))
         try:
+            await self._broadcast.known(cluster, alive)
+            account, held = await self._known(cluster)
+            self._open[cluster] = alive
             yield Session(self._broadcast.facing(cluster), accept, held)
         finally:
-            for said in self._said:
-                said.lost(cluster, self._now())
+            if self._open.get(cluster) == alive:
+                del self._open[cluster]
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
-    def forget(self, cluster: ClusterName) -> None:
-        """Forget what *cluster* has said: it is out."""
-        for said in self._said:
-            said.forget(cluster)
+    def superseded(self, clusters: Iterable[ClusterName]) -> Iterator[ClusterName]:
+        """Those of *clusters* that have a session here, and a newer one at another hub."""
+        for cluster in clusters:
+            now = self._broadcast.alive(cluster)
+            if cluster in self._open and now is not None and now != self._open[cluster]:
+                yield cluster
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
@@ -161,16 +166,16 @@ class Sessions:
         sizes = {export.name: len(export.body) for export in exports}
         account = Account(sizes, self._registry.offers.capacity, monotonic())
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
-        probes = map(records.encode, self._probing.said_by(cluster))
+        probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
         withheld = await self._registry.members.withheld(cluster)
-        anchors = map(records.encode, self._anchoring.said_by(cluster))
-        trust = self._trusting.of(cluster)
+        anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
+        trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
         return account, {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
-            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
+            records.TRUST: {trust.name: trust.version for trust in trusts},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
@@ -186,32 +191,33 @@ class Sessions:
             self._audit.record("refused", cluster, what="rate", reason=reason)
             await asyncio.sleep(seconds)
 
-    async def _accept(self, cluster: ClusterName, kind: str, changes: Bodies) -> Refused:
+    async def _accept(
+        self, registry: Registry, hearing: Hearing, cluster: ClusterName, kind: str, changes: Bodies
+    ) -> Refused:
         """Take in *changes*, and say which of them cannot be."""
         match kind:
             case records.EXPORT:
-                return await self._hearing.exports(cluster, changes)
+                return await hearing.exports(cluster, changes)
             case records.GATEWAY:
-                return await self._hearing.gateways(cluster, changes)
+                return await hearing.gateways(cluster, changes)
             case records.PROBES:
-                self._probing.hear(cluster, _read(Probes, changes))
+                await registry.sayings.say(cluster, Probes, _read(Probes, changes), MAX_GATEWAYS)
             case records.JWT_KEYS if changes:
-                await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+                await registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
             case records.REVOKED if changes:
                 revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
-                await self._registry.members.set_revoked(cluster, revoked)
+                await registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
                 withheld = _of_itself(cluster, Withheld, changes)
-                await self._registry.members.set_withheld(cluster, withheld)
+                await registry.members.set_withheld(cluster, withheld)
                 self._note_withheld(cluster, withheld)
             case records.ANCHORS:
-                self._anchoring.hear(cluster, _read(Anchors, changes))
+                await registry.sayings.say(cluster, Anchors, _read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
-                self._trusting.hear(cluster, _read(Trust, changes))
+                await registry.sayings.say(cluster, Trust, _read(Trust, changes), 1)
             case records.LEAVE if changes:
-                await self._registry.members.leave(cluster, self._now())
-                self.forget(cluster)
+                await registry.members.leave(cluster, self._now())
                 log.info("cluster left", cluster=cluster)
         return {}
 
@@ -223,21 +229,22 @@ class Sessions:
         log.warning("withdrawal doubted", cluster=cluster, services=withheld.services)
         self._audit.record("withdrawal-doubted", cluster, services=str(withheld.services))
 
-    async def _heartbeat(self, hello: Hello, skew: float) -> None:
+    async def _heartbeat(self, hello: Hello, skew: float, alive: AliveRecord, lease: LeaseId | None) -> None:
         """Say that the cluster is there for as long as its connection is."""
-        cluster, lease = hello.cluster, None
+        cluster, members = hello.cluster, self._registry.members
         try:
+            with suppress(FederationError):
+                await self._seen(hello, skew)
             while True:
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
                 try:
                     if lease is None:
-                        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, self._now())
-                        await self._seen(hello, skew)
+                        lease = await members.connect(cluster, LEASE_SECONDS, alive, again=True)
                     else:
-                        await self._registry.members.keep_alive(lease)
+                        await members.keep_alive(lease)
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
             # A connection that breaks is cancelled twice; the second time must not cut this short.
             parting = asyncio.create_task(self._part(hello, skew, lease))

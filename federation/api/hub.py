@@ -74,7 +74,7 @@ class Hub:
     clusterset: Clusterset
     probing: Probing
     anchoring: Anchoring
-    addresses: tuple[str, ...]
+    addresses: Callable[[], tuple[str, ...]]
     now: Callable[[], datetime]
     rotate: Rotate
     audit: Audit
@@ -212,7 +212,7 @@ async def _create_token(hub: Hub, asked: _NewToken) -> _MadeToken:
         raise ApiError(400, "bad-ttl", f"a token is good for 1 second to {_LONGEST_TTL.days} days")
     cluster, now = cluster_name(asked.cluster), hub.now()
     token = new_token(
-        TokenKind.JOIN, cluster, hub.authority.domain, hub.addresses, hub.authority.pins, now + ttl
+        TokenKind.JOIN, cluster, hub.authority.domain, hub.addresses(), hub.authority.pins, now + ttl
     )
     await hub.registry.tokens.add(
         TokenRecord(token.id, secret_hash(token.secret), cluster, now, token.expires)

@@ -17,12 +17,12 @@ from federation.registry.records import (
     NextIndex,
     ServiceRecord,
 )
-from federation.registry.store import MAX_OPERATIONS, Compare, Delete
+from federation.registry.store import Compare, Delete
 
 SERVICES_AT_ONCE = 24
 """How many services go into one transaction: each may take four operations, and one is for them all."""
 
-GATEWAYS_AT_ONCE = MAX_OPERATIONS - 1
+GATEWAYS_AT_ONCE = 24
 
 
 class Offers:
@@ -80,10 +80,11 @@ class Offers:
         for some in slices(exported, SERVICES_AT_ONCE):
             gone = {ServiceName.parse(name): None for name in some}
             await self._set(cluster, gone, now, ClusterState.LEAVING)
-        gateways = [item.key async for item in everything(self._ledger.store, keyspace.gateways(cluster))]
-        for keys in slices(gateways, GATEWAYS_AT_ONCE):
-            leaving = await self._still(cluster, ClusterState.LEAVING)
-            await self._ledger.store.commit([Delete(key) for key in keys], [leaving])
+        for rest in (keyspace.gateways(cluster), keyspace.said(cluster)):
+            left = [item.key async for item in everything(self._ledger.store, rest)]
+            for keys in slices(left, GATEWAYS_AT_ONCE):
+                leaving = await self._still(cluster, ClusterState.LEAVING)
+                await self._ledger.store.commit([Delete(key) for key in keys], [leaving])
 
     async def _set(
         self,

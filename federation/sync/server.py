@@ -8,7 +8,7 @@ from typing import Final
 
 import grpc
 
-from federation.errors import FederationError, SyncRefused
+from federation.errors import FederationError, Superseded, SyncRefused
 from federation.log import Log
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
@@ -131,7 +131,7 @@ class SyncServer:
         who = str(peer.spiffe_id or peer.address)
         task = _current_task()
         while (former := self._connections.get(who)) is not None:
-            self.end(who, SyncRefused("superseded", "another connection of this agent has taken over"))
+            self.end(who, Superseded())
             await asyncio.wait([former])
         self._connections[who] = task
         try:

@@ -10,25 +10,34 @@ import pytest
 
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
-from clusters.model import ClusterName, Export, Federation, GatewayRecord, Import, Member, ServiceName
+from clusters.model import (
+    MAX_GATEWAYS,
+    ClusterName,
+    Export,
+    Federation,
+    GatewayRecord,
+    Import,
+    Member,
+    Port,
+    ServiceName,
+)
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
 from clusters.withheld import Withheld
-from federation.anchoring import Anchoring
 from federation.audit import Audit
 from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
+from federation.hearsay import Hearsay
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
 from federation.registry.grants import Default, Defaults, Grants, Limits
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
-from federation.registry.records import TokenRecord
+from federation.registry.records import AliveRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.rollover.trusting import Trusting
 from federation.sessions import Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
@@ -92,6 +101,8 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     store = await SqliteStore.open(tmp_path / "registry.db")
     registry, mirror = Registry(store, 100), Mirror(store)
     await registry.set_federation(Federation("fed.example", (pki.root_pem,), builders.VIP_RANGES))
+    hearsay = Hearsay(mirror.clusterset)
+    mirror.beside.append(hearsay.apply)
     broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
     broadcast.follow(await anext(changes))
 
@@ -100,20 +111,17 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    probing, audit, clock = Probing(), builders.audit(), [NOW]
+    audit, clock = builders.audit(), [NOW]
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
         broadcast,
         lambda: clock[0],
         doorkeeper,
-        probing,
-        Anchoring(),
-        Trusting(),
         audit,
         Turns(),
     )
-    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit, clock)
+    hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -144,12 +152,13 @@ async def test_what_gateways_find_out_is_told_while_the_agent_is_there_and_is_ke
     encoded = records.encode(found)
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         await session.accept(records.PROBES, {"gw-1": encoded.body})
-        assert list(hub.probing.of(CLOUD)) == [Seen(ONPREM, "gw-1", found.probes[0], None)]
-    assert [seen.said for seen in hub.probing.of(CLOUD)] == [NOW]
+        seen = [Seen(ONPREM, "gw-1", found.probes[0], None)]
+        await until(lambda: list(hub.probing.of(CLOUD)) == seen)
+    await until(lambda: [seen.said for seen in hub.probing.of(CLOUD)] == [NOW])
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         assert session.held[records.PROBES] == {"gw-1": encoded.version}
         await session.accept(records.PROBES, {"gw-1": None})
-    assert list(hub.probing.of(CLOUD)) == []
+    await until(lambda: list(hub.probing.of(CLOUD)) == [])
 
 
 async def test_the_jwt_keys_of_an_agent_are_known_to_everybody_and_outlive_its_connection(hub: Hub) -> None:
@@ -364,6 +373,19 @@ async def test_of_one_message_what_cannot_be_taken_is_named_and_the_rest_is_take
     ]
 
 
+async def test_many_records_that_are_as_large_as_they_may_be_are_taken(hub: Hub) -> None:
+    ports = tuple(Port(n, f"p-{n}-{'x' * 50}") for n in range(1, 257))
+    large = [Export(ServiceName("shop", f"s-{n}"), ports) for n in range(30)]
+    names = tuple(f"{'a' * 60}.{'b' * 60}.{'c' * 60}.{'d' * 40}.{n}.example" for n in range(64))
+    gateways = [GatewayRecord(f"gw-{n}", names) for n in range(100)]
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        for kind, said in ((records.EXPORT, large), (records.GATEWAY, gateways)):
+            told = [records.encode(record) for record in said]
+            assert await session.accept(kind, {each.name: each.body for each in told}) == {}
+    assert len(await hub.registry.offers.exports(ONPREM)) == 30
+    assert len(await hub.registry.offers.gateways(ONPREM)) == 100
+
+
 async def test_services_for_which_no_address_is_left_are_named_and_the_others_are_taken(hub: Hub) -> None:
     hub.registry.offers.capacity = 2
     many = [replace(EXPORT, service=ServiceName("shop", f"s-{n}")) for n in range(3)]
@@ -465,3 +487,56 @@ async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(
     await until(lambda: hub.published(records.FOREIGN) == {"other.example"})
     await hub.registry.trusts.remove("other.example")
     await until(lambda: hub.published(records.FOREIGN) == set())
+
+
+async def test_by_a_connection_that_another_has_taken_over_nothing_is_written_any_more(hub: Hub) -> None:
+    """The agent has gone to another hub, and this one stood still meanwhile."""
+    cart: dict[str, bytes | None] = {str(CART): records.encode(EXPORT).body}
+    leave: dict[str, bytes | None] = {ONPREM: b"{}"}
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as former:
+        await former.accept(records.EXPORT, cart)
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+            await session.accept(records.EXPORT, {str(CART): None})
+            for kind, changes in ((records.EXPORT, cart), (records.LEAVE, leave)):
+                with pytest.raises(SyncRefused) as refused:
+                    await former.accept(kind, changes)
+                assert refused.value.code == "superseded"
+        assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_an_agent_that_came_from_here_and_went_on_to_another_hub_is_hung_up_on(hub: Hub) -> None:
+    another = AliveRecord(NOW, "at another hub")
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+        assert list(hub.sessions.superseded([ONPREM, CLOUD])) == []
+        await hub.registry.members.connect(ONPREM, 10, another)
+        await until(lambda: list(hub.sessions.superseded([ONPREM, CLOUD])) == [ONPREM])
+    await until(lambda: hub.mirror.clusterset.alive(ONPREM) == another)
+
+
+async def test_an_agent_waits_for_a_hub_that_is_behind_its_store(hub: Hub) -> None:
+    peer, hello = hub.peer(ONPREM), Hello(ONPREM, NOW)
+    behind = Sessions(
+        hub.registry,
+        Broadcast(Mirror(hub.store).clusterset),
+        lambda: NOW,
+        Doorkeeper(hub.registry.members, "fed.example", lambda: NOW),
+        hub.audit,
+        Turns(),
+    )
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), behind.session(peer, hello):
+            pass
+
+
+async def test_what_gateways_have_any_name_for_is_written_down_and_too_much_is_not(hub: Hub) -> None:
+    odd = Probes("a/gateway of ümlauts", ())
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.PROBES, {odd.gateway: records.encode(odd).body})
+        await until(lambda: hub.probing.said_by(ONPREM) == (odd,))
+        many = {f"gw-{n}": records.encode(Probes(f"gw-{n}", ())).body for n in range(MAX_GATEWAYS)}
+        with pytest.raises(ChangesRejected, match="more than 128"):
+            await session.accept(records.PROBES, many)
+        found = Probe(CLOUD, "192.0.2.20:15008", up=False, since=NOW, reason="x" * 300)
+        large = records.encode(Probes("gw-1", (found,) * 2000))
+        assert (await session.accept(records.PROBES, {"gw-1": large.body}) or {}).keys() == {"gw-1"}
+        assert hub.probing.said_by(ONPREM) == (odd,)
