@@ -110,7 +110,9 @@ class Agent:
             utc_now,
             last.owners if last else None,
         )
-        self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
+        self.enrolment = Enrolment(
+            self.identity, self.roots, utc_now, audit, settings.svid_lifetime, lambda: self.prover.follow()
+        )
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.frontage = Frontage(lambda: self.view, self.zone, self.published, self.roots)
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
@@ -132,6 +134,7 @@ class Agent:
             self.material,
             self.frontage.behind,
             self._say_trust,
+            self.enrolment.outdated,
         )
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)

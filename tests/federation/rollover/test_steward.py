@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.trust import UnusedToken
 from federation.errors import NoRollover, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
 from federation.rollover.parties import hub_party
@@ -156,6 +157,20 @@ async def test_a_token_of_the_old_root_has_to_be_over_before_that_ends(
         assert [p.name for p in await hub.steward.parties()] == [HUB, "west", "token t-new"]
         await hub.registry.tokens.revoke("t-new", utc_now())
         assert [p.name for p in await hub.steward.parties()] == [HUB, "west"]
+
+
+async def test_a_gateways_token_of_the_old_root_has_to_be_over_too(states: Callable[[str], Path]) -> None:
+    async with running(states("hub")) as hub:
+        west = await hub.join("west", states("west"))
+        west.tokens = (UnusedToken("t-gw", "edge", utc_now() + timedelta(minutes=15)),)
+        await hub.steward.start()
+        await west.hear(hub)
+        token = await hub.party("token t-gw")
+        assert token.ready(Phase.SPREADING)
+        assert not token.ready(Phase.REISSUING)
+        assert "west's gateway edge" in token.why
+        hub.steward.now = lambda: utc_now() + timedelta(minutes=16)
+        assert "token t-gw" not in [party.name for party in await hub.steward.parties()]
 
 
 async def test_those_who_follow_our_bundles_get_time_to_hear_of_a_new_root(
