@@ -16,6 +16,8 @@ from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
 from federation.rollover.preparing import Given
 from pki.authority import Authority, new_root
+from pki.errors import CannotIssue
+from pki.lifetimes import HUB_CA_LIFETIME
 from pki.signer import KeySigner
 from tests.builders import DOMAIN
 from tests.federation.rollover.worlds import Agent, Hub, running, utc_now
@@ -199,6 +201,18 @@ async def test_who_joins_meanwhile_knows_both_roots_and_nobody_goes_back_after_t
         east = await hub.join("east", states("east"))
         assert east.roots.certificates == hub.steward.authority.certificates
         assert (await hub.party("east")).ready(Phase.REISSUING)
+
+
+async def test_a_root_whose_hub_ca_has_ended_does_not_take_over(states: Callable[[str], Path]) -> None:
+    async with running(states("hub")) as hub:
+        before = hub.steward.authority.root
+        await hub.steward.start()
+        await ticks(hub)
+        hub.steward.now = lambda: utc_now() + HUB_CA_LIFETIME
+        with pytest.raises(CannotIssue, match="has ended: abort"):
+            await hub.steward.resume()
+        assert (hub.steward.authority.root, len(hub.steward.authority.certificates)) == (before, 2)
+        await hub.steward.abort()
 
 
 async def test_it_goes_by_itself_if_it_is_told_to(states: Callable[[str], Path]) -> None:
