@@ -52,7 +52,7 @@ class Member:
         material = TlsMaterial(svid.chain_pem, svid.key_pem, to_pem(identity.roots))
         session = Session(self.published, self._accept)
         self.link = SyncClient(
-            membership.sync, lambda: material, lambda: Hello(self.cluster, utc_now()), session
+            lambda: membership.sync, lambda: material, lambda: Hello(self.cluster, utc_now()), session
         )
 
     async def _accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:

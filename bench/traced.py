@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
 from federation.agent import Agent
+from federation.broadcast import Broadcast
 from federation.cli import main
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from gateway.delta import Request, Response
 from gateway.kinds import ENDPOINT
 from gateway.stream import Stream

@@ -496,8 +496,9 @@ class Federation:
 
     There are two roots while one takes over from the other, the older one first. `signing` is the fingerprint
     of the one that signs; without it there is only one. `crosses` are the cross-certificates by which the
-    newer one counts for those who know the older one, and `prove_at` the hub's addresses where they show
-    that it does, as long as that is asked for.
+    newer one counts for those who know the older one, and `prove_at` the hubs' addresses where they show
+    that it does, as long as that is asked for. `join` and `sync` are where the hubs are that run: where
+    clusters join, and where their streams go.
     """
 
     domain: str
@@ -506,6 +507,8 @@ class Federation:
     crosses: tuple[str, ...] = ()
     signing: str = ""
     prove_at: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
+    sync: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:

@@ -19,7 +19,7 @@ from federation.registry.members import Members
 log = Log(__name__)
 
 TICK: Final = 0.5
-SETTLE: Final = 1.5
+SETTLE: Final = 1.0
 """Seconds in which a member whose lease has ended may come back before all are told, as after a restart."""
 AFRESH: Final = 15.0
 """Seconds in which everybody may come back after we heard of nobody: agents try again every 5 s at least."""

@@ -32,6 +32,7 @@ from federation.api.notices import notice_of
 from federation.audit import Audit, shown
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
+from federation.doubting import Doubting
 from federation.frontage import Frontage
 from federation.fronts import Front
 from federation.handover import Estate
@@ -55,6 +56,7 @@ from federation.sync import records
 from federation.sync.client import LinkState, SyncClient
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
+from federation.whereabouts import Whereabouts
 from federation.withholding import Withholding
 from federation.workload.identities import Identities
 from federation.workload.keyring import Keyring
@@ -87,6 +89,7 @@ class Agent:
         self.notices = Latest(Notice())
         cluster, hold = identity.membership.cluster, settings.hold_withdrawals
         self.withholding = Withholding(cluster, hold, self.published, utc_now)
+        self.doubting = Doubting(hold)
         self._offered = asyncio.Event()
         self._settings = settings
         self._membership = membership = identity.membership
@@ -110,6 +113,7 @@ class Agent:
             utc_now,
             last.owners if last else None,
         )
+        self._hubs = Whereabouts(lambda: self.view.federation, lambda: self._membership)
         self.enrolment = Enrolment(
             self.identity, self.roots, utc_now, audit, settings.svid_lifetime, lambda: self.prover.follow()
         )
@@ -137,7 +141,7 @@ class Agent:
             self.enrolment.outdated,
         )
         session = Session(self.published, self._accept, self.knowledge.held())
-        self.sync = SyncClient(self._membership.sync, self.material, self._hello, session)
+        self.sync = SyncClient(self._hubs.sync, self.material, self._hello, session)
         self.owns_disk: Callable[[], bool] = lambda: False
         self.upkeep = self._upkeep(audit)
         self._checker = Checker(utc_now)
@@ -166,7 +170,7 @@ class Agent:
             self._settings.state,
             self.identity,
             self.roots,
-            HubIssuance(self.identity, self.roots, self.material, utc_now),
+            HubIssuance(self.identity, self.roots, self.material, utc_now, self._hubs),
             lambda: self._svid_store.issue_by(self.identity.authority),
             utc_now,
             audit,
@@ -322,6 +326,8 @@ class Agent:
         )
 
     async def _accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
+        if kind == records.IMPORT:
+            changes = self.doubting.sift(changes, len(self.view.imports), self.link, utc_now())
         await self.knowledge.accept(kind, changes)
         if kind == records.FEDERATION:
             self.prover.follow()
@@ -367,12 +373,14 @@ class Agent:
         await self._checker.run(lambda: self.knowledge.offer(self.standings.applied(self.view.offer)))
 
     async def mind_withdrawals(self) -> None:
-        """Believe the source in the end, or when somebody says that it is right."""
+        """Believe the source in the end, or when somebody says that it is right; and the hub in the end."""
         while True:
             await asyncio.sleep(withholding.TICK)
             home = self.view.members.get(self.view.home)
             if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
                 self._offer(self.reading.offer)
+            if names := self.doubting.over(utc_now()):
+                await self.knowledge.accept(records.IMPORT, dict.fromkeys(names))
 
     async def judge_absence(self) -> None:
         """Send calls nowhere that nobody hears of."""

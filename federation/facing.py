@@ -20,6 +20,7 @@ class Faces:
     def __init__(self, clusterset: Clusterset) -> None:
         self.clusterset = clusterset
         self.followers: dict[object, Callable[[Change, Set[str]], None]] = {}
+        """Who is told of each change, with the names of its services: one set for hundreds of clusters."""
         self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
 
     def follow(self, change: Change) -> None:
@@ -27,9 +28,9 @@ class Faces:
         for service in change.services:
             self._made.pop(service, None)
         if change.services or change.verdicts or change.clusters:
-            names = frozenset(map(str, change.services))
+            services = frozenset(map(str, change.services))
             for follower in tuple(self.followers.values()):
-                follower(change, names)
+                follower(change, services)
 
     def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
@@ -94,10 +95,10 @@ class Facing:
             if kind not in _OWN:
                 listener(kind, names)
 
-        def of_its_own(change: Change, names: Set[str]) -> None:
-            if names:
-                listener(records.IMPORT, names)
-            if verdicts := self._touched(change):
+        def of_its_own(change: Change, services: Set[str]) -> None:
+            if services:
+                listener(records.IMPORT, services)
+            if verdicts := self._touched(change, services):
                 listener(records.VERDICT, verdicts)
 
         stop = self._shared.listen(of_all)
@@ -125,10 +126,10 @@ class Facing:
         self._told.add(name)
         return records.encode(said)
 
-    def _touched(self, change: Change) -> Set[str]:
+    def _touched(self, change: Change, services: Set[str]) -> Set[str]:
         """The names of all verdicts that *change* may have changed."""
         if change.verdicts or self._home in change.clusters:
             return self._told | self.names(records.VERDICT)
         if not self._restricted:
             return set()
-        return {f"{Published.SERVICE}/{service}" for service in change.services}
+        return {f"{Published.SERVICE}/{service}" for service in services}

@@ -15,6 +15,7 @@ import uvloop
 from clusters.clock import utc_now
 from federation import absence, secret_files
 from federation.doorkeeper import evicted
+from federation.errors import Superseded
 from federation.hub_core import core_of
 from federation.hub_faces import Members, serve_bundles, serve_members, serve_operators
 from federation.hub_office import Office
@@ -72,11 +73,13 @@ async def _serve(settings: HubSettings) -> None:
 
 
 def _hang_up(members: Members, change: Change) -> None:
-    """End the streams of clusters that were shut out, wherever that was said."""
+    """End the streams of clusters that were shut out, or went to another hub, wherever that was said."""
+    for cluster in members.sessions.superseded(change.clusters):
+        if record := members.clusterset.record(cluster):
+            members.sync.end(str(agent_id(record.trust_domain)), Superseded())
     for record in members.clusterset.evicted:
         if record.name in change.clusters:
             members.sync.end(str(agent_id(record.trust_domain)), evicted(record.name))
-            members.sessions.forget(record.name)
 
 
 async def _follow(changes: AsyncIterator[Change], follow: Callable[[Change], None]) -> None:

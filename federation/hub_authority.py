@@ -76,19 +76,10 @@ class HubAuthority:
         """What a join token says of the roots, so that a newcomer knows the hub."""
         return tuple(spki_sha256(root) for root in self.certificates)
 
-    def differs(self, other: "HubAuthority") -> bool:
-        """Whether these are not the very same certificates as those of *other*."""
-        return self._held != other._held
-
     def become(self, other: "HubAuthority") -> None:
         """Be as *other* is."""
         self.root, self.hub_ca, self.has_root_key = other.root, other.hub_ca, other.has_root_key
         self.successor, self.former = other.successor, other.former
-
-    @property
-    def _held(self) -> tuple[object, ...]:
-        coming = (self.successor.root, self.successor.hub_ca.certificate) if self.successor else ()
-        return self.root, self.hub_ca.certificate, self.former, self.has_root_key, coming
 
     def sign_issuing_ca(self, csr: VerifiedCsr, cluster: str, now: datetime) -> tuple[str, ...]:
         """A cluster's issuing CA and what leads up to the root, each PEM."""

@@ -11,6 +11,7 @@ from clusters.clock import utc_now
 from clusters.model import Federation, VipRange
 from federation.audit import Audit
 from federation.errors import Deposed, NotElected
+from federation.hearsay import Hearsay
 from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.hub_opening import check_passphrase, open_authorities, open_store, registry_in, stand
@@ -23,7 +24,6 @@ from federation.registry.mirror import Mirror
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.rollover.steward import Steward
-from federation.rollover.trusting import Trusting
 from federation.settings import HubSettings, host_port
 from pki.spiffe import hub_id
 
@@ -48,7 +48,7 @@ class Core:
     certificate: HubCertificate
     steward: Steward
     upkeep: HubUpkeep
-    trusting: Trusting
+    hearsay: Hearsay
     hosts: tuple[str, ...]
     addresses: tuple[str, ...]
 
@@ -101,7 +101,8 @@ async def _core(
     hosts, addresses = tuple(host for host, _ in at), tuple(joined(host, port) for host, port in at)
     certificate = HubCertificate(settings.state, authority, hosts, audit, utc_now)
     mirror = Mirror(registry.store, one_machine=all(map(is_loopback, hosts)))
-    trusting = Trusting()
+    hearsay = Hearsay(mirror.clusterset)
+    mirror.beside.append(hearsay.apply)
 
     def hubs(root: str) -> Mapping[str, bool]:
         return {hub.name: hub.root == root for hub in mirror.clusterset.hubs}
@@ -111,7 +112,7 @@ async def _core(
         authority,
         certificate,
         registry,
-        trusting,
+        hearsay.trusting,
         addresses,
         audit,
         utc_now,
@@ -126,7 +127,7 @@ async def _core(
     )
     core = Core(
         settings, audit, store, registry, mirror, election, vault, authority, certificate, steward, upkeep,
-        trusting, hosts, addresses,
+        hearsay, hosts, addresses,
     )  # fmt: skip
     with suppress(NotElected, Deposed):
         await steward.take_office(core.federation())

@@ -8,28 +8,29 @@ from importlib.metadata import version
 
 from clusters.clock import utc_now
 from federation import paths
-from federation.anchoring import Anchoring
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
 from federation.api.hub import Hub, hub_application
 from federation.api.hubs import add_hubs
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.hub_core import Core
 from federation.issuance.issuance import Issuance
 from federation.issuance.server import issuance_handler
 from federation.own_address import is_wildcard, joined
-from federation.probing import Probing
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.records import HubRecord
 from federation.rollover.face import Witness
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.settings import host_port
 from federation.sync.server import SyncServer
+from federation.sync.turns import Turns
 from federation.trust.fetching import fetch
 from federation.trust.follower import Follower
 from federation.trust.serving import WebCertificate, bundles_served
+from federation.whereabouts import each_once
 from gateway.rpc import TlsListener
 from pki.bundle import fingerprint, root_of
 
@@ -40,8 +41,6 @@ class Members:
 
     core: Core
     broadcast: Broadcast
-    probing: Probing
-    anchoring: Anchoring
     sessions: Sessions
     sync: SyncServer
     addresses: tuple[str, ...]
@@ -72,15 +71,16 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     settings, audit, registry, authority = core.settings, core.audit, core.registry, core.authority
     broadcast = Broadcast(core.mirror.clusterset)
     broadcast.follow(first)
-    probing, anchoring = Probing(), Anchoring()
     doorkeeper = Doorkeeper(registry.members, settings.domain, utc_now)
-    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, probing, anchoring, core.trusting, audit)
-    sync = SyncServer(sessions.session, admit=sessions.admit, version=version("fedgate"))
+    turns = Turns()
+    sessions = Sessions(registry, broadcast, utc_now, doorkeeper, audit, turns)
+    sync = SyncServer(sessions.session, turns, admit=sessions.admit, version=version("fedgate"))
+    clusterset = core.mirror.clusterset
     issuance = Issuance(
         authority,
         registry,
-        core.mirror.clusterset,
-        anchoring,
+        clusterset,
+        core.hearsay.anchoring,
         doorkeeper,
         utc_now,
         audit,
@@ -91,26 +91,34 @@ async def serve_members(core: Core, first: Change, stack: AsyncExitStack) -> Mem
     serving = sync.serving([listener], [issuance_handler(issuance, audit)])
     (port,) = await stack.enter_async_context(serving)
     addresses = tuple(joined(host, port) for host in core.hosts)
-    face = join_application(Door(authority, registry, addresses, settings.vip_ranges, utc_now, audit))
+
+    def sync_at() -> tuple[str, ...]:
+        return each_once(addresses, clusterset.federation.sync if clusterset.federation else ())
+
+    face = join_application(Door(authority, registry, sync_at, settings.vip_ranges, utc_now, audit))
     add_reattest(face, BackDoor(registry, issuance, settings.grace, utc_now, audit))
     Witness(core.steward).add_to(face)
     host, port = host_port(settings.listen)
     port = await stack.enter_async_context(served_on_tls(face, host, port, core.certificate.tls))
     core.steward.own_addresses = _beside(host, port)
-    return Members(core, broadcast, probing, anchoring, sessions, sync, addresses, utc_now())
+    return Members(core, broadcast, sessions, sync, addresses, utc_now())
 
 
 async def serve_operators(core: Core, members: Members, stack: AsyncExitStack) -> Follower:
     """Serve administration until *stack* is left; gives who follows foreign bundles."""
     settings, clusterset = core.settings, members.clusterset
+
+    def join_at() -> tuple[str, ...]:
+        return each_once(core.addresses, clusterset.federation.join if clusterset.federation else ())
+
     follower = Follower(core.registry.trusts, clusterset, utc_now, fetch)
     hub = Hub(
         core.authority,
         core.registry,
         clusterset,
-        members.probing,
-        members.anchoring,
-        core.addresses,
+        core.hearsay.probing,
+        core.hearsay.anchoring,
+        join_at,
         utc_now,
         core.upkeep.rotate,
         core.audit,

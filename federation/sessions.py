@@ -1,42 +1,39 @@
-"""The hub's end of every agent's stream: what agents are told, and what is taken from them.
+"""The hub's end of every agent's stream: who is let in, and what is taken from whom.
 
-What all members are told alike is in one catalogue; each reads it as far as it is for it. What an agent says
-goes into the registry under its own cluster's name, which is the one in its certificate.
+What an agent says goes into the registry under its own cluster's name, which is the one in its certificate.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
+from secrets import token_hex
 from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName, ServiceName
+from clusters.model import MAX_GATEWAYS, ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.withheld import Withheld
-from federation.anchoring import Anchoring
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
-from federation.errors import ChangesRejected, FederationError, SyncRefused
-from federation.facing import Faces, Facing
+from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
 from federation.hearing import Bodies, Hearing, Refused
 from federation.log import Log
-from federation.probing import Probing
 from federation.quota import Account
-from federation.registry.clusterset import Change, Clusterset
-from federation.registry.judge import Judge
-from federation.registry.records import ClusterRecord, StatusRecord
+from federation.registry import keyspace
+from federation.registry.codec import encode
+from federation.registry.records import AliveRecord, ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
-from federation.rollover.trusting import Trusting
+from federation.registry.store import Compare, LeaseId
 from federation.sync import records
 from federation.sync.exchange import Session
 from federation.sync.frames import Hello
-from federation.trust.bundles import bundle_of
-from gateway.delta import Catalogue, Resource
+from federation.sync.turns import Turns
 from gateway.rpc import Peer
 from pki.errors import PkiError
 from pki.jwt_svid import public_key
@@ -49,47 +46,6 @@ _SOON: Final = 1.0
 _CHECKED_AGAIN: Final = timedelta(seconds=30)  # to see that nothing in the chain has run out meanwhile
 
 
-class Broadcast:
-    """The catalogue that every agent reads, kept in step with the clusterset."""
-
-    def __init__(self, clusterset: Clusterset) -> None:
-        self._clusterset = clusterset
-        self.catalogue = Catalogue()
-        self._faces = Faces(clusterset)
-
-    @property
-    def judge(self) -> Judge:
-        """Who decides what is for whom."""
-        return self._clusterset.judge
-
-    def facing(self, cluster: ClusterName) -> Facing:
-        """The catalogue as *cluster* is to read it."""
-        return Facing(cluster, self.catalogue, self._faces)
-
-    def follow(self, change: Change) -> None:
-        """Bring the catalogue to what the clusterset says now of what *change* names."""
-        if change.federation and self._clusterset.federation:
-            told = records.encode(self._clusterset.federation)
-            self.catalogue.replace(records.FEDERATION, {told.name: told})
-        self.catalogue.update(records.MEMBER, {name: self._member(name) for name in change.clusters})
-        self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
-        self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
-        self._faces.follow(change)
-
-    def _member(self, name: ClusterName) -> Resource | None:
-        member = self._clusterset.member(name)
-        return records.encode(member) if member else None
-
-    def _import(self, name: ServiceName) -> Resource | None:
-        imported = self._clusterset.import_(name)
-        return records.encode(imported) if imported else None
-
-    def _trust(self, trust_domain: str) -> Resource | None:
-        """What a foreign trust domain is known by; None as long as nothing good was fetched."""
-        bundle = bundle_of(self._clusterset.trust(trust_domain))
-        return records.encode(bundle) if bundle else None
-
-
 class Sessions:
     """Lets agents in and writes down what they say."""
 
@@ -99,25 +55,26 @@ class Sessions:
         broadcast: Broadcast,
         now: Callable[[], datetime],
         doorkeeper: Doorkeeper,
-        probing: Probing,
-        anchoring: Anchoring,
-        trusting: Trusting,
         audit: Audit,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._registry = registry
         self._broadcast = broadcast
         self._now = now
         self._doorkeeper = doorkeeper
-        self._probing = probing
-        self._anchoring = anchoring
-        self._trusting = trusting
-        self._said = (probing, anchoring, trusting)
         self._audit = audit
-        self._hearing = Hearing(registry, lambda: broadcast.judge, audit, now)
+        self._open: dict[ClusterName, AliveRecord] = {}
+        self._partings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def session(self, peer: Peer, hello: Hello) -> AsyncIterator[Session]:
-        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent."""
+        """One agent's session, for as long as its connection; SyncRefused for who is not a member's agent.
+
+        It may be that the agent has come here from another hub, which has not noticed. From the mark of this
+        connection on nothing is written any more that comes by the former one. And the agent is told
+        nothing before this hub knows all that any hub knew when it came.
+        """
         checked, since = await self._admitted(peer, hello), self._now()
         cluster, skew = hello.cluster, self._skew(hello)
 
@@ -132,31 +89,38 @@ class Sessions:
                 with self._told_of_denial(peer, cluster):
                     self._doorkeeper.check(peer, record)
                 checked, since = record, now
-            refused |= await self._accept(cluster, kind, _without(changes, refused))
+            refused |= await self._accept(registry, hearing, cluster, kind, _without(changes, refused))
             account.took(kind, _without(changes, refused))
-            self._hearing.refuse(cluster, kind, refused)
+            hearing.refuse(cluster, kind, refused)
             if kind == records.LEAVE and changes:
                 self._audit.record("left", cluster, actor=peer.address)
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
             return refused
 
-        account = await self._account(cluster)
-        heartbeat = asyncio.create_task(self._heartbeat(hello, skew))
-        for said in self._said:
-            said.connected(cluster)
+        alive = AliveRecord(self._now(), token_hex(8))
+        mark = Compare(keyspace.alive(cluster), value=encode(alive))
+        registry = self._registry.guarded(mark, Superseded)
+        hearing = Hearing(registry, lambda: self._broadcast.judge, self._audit, self._now)
+        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, alive)
+        heartbeat = asyncio.create_task(self._heartbeat(hello, skew, alive, lease))
         try:
-            yield Session(self._broadcast.facing(cluster), accept, await self._held(cluster))
+            await self._broadcast.known(cluster, alive)
+            account, held = await self._known(cluster)
+            self._open[cluster] = alive
+            yield Session(self._broadcast.facing(cluster), accept, held)
         finally:
-            for said in self._said:
-                said.lost(cluster, self._now())
+            if self._open.get(cluster) == alive:
+                del self._open[cluster]
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
 
-    def forget(self, cluster: ClusterName) -> None:
-        """Forget what *cluster* has said: it is out."""
-        for said in self._said:
-            said.forget(cluster)
+    def superseded(self, clusters: Iterable[ClusterName]) -> Iterator[ClusterName]:
+        """Those of *clusters* that have a session here, and a newer one at another hub."""
+        for cluster in clusters:
+            now = self._broadcast.alive(cluster)
+            if cluster in self._open and now is not None and now != self._open[cluster]:
+                yield cluster
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
@@ -166,6 +130,7 @@ class Sessions:
         """The record by which the agent was let in."""
         with self._told_of_denial(peer, hello.cluster):
             record = await self._doorkeeper.record(hello.cluster)
+            await self._turns.take()
             self._doorkeeper.check(peer, record)
             skew = self._skew(hello)
             if abs(skew) > SKEW_REFUSED:
@@ -189,34 +154,34 @@ class Sessions:
     def _skew(self, hello: Hello) -> float:
         return (hello.clock - self._now()).total_seconds()
 
-    async def _held(self, cluster: ClusterName) -> Mapping[str, Mapping[str, str]]:
-        """The versions of what the registry has of *cluster*, so that only what changed is sent.
+    async def _known(self, cluster: ClusterName) -> tuple[Account, Mapping[str, Mapping[str, str]]]:
+        """What *cluster* has used up of its limits, and the versions of what the registry has of it.
 
-        It is asked itself: its mirror may be a moment behind, and what is missing here is never taken back.
+        So that only what changed is sent. The registry is asked itself: its mirror may be a moment behind,
+        and what is missing here is never taken back.
         """
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
+        exported = await self._registry.offers.exports(cluster)
+        await self._turns.take()
+        exports = [records.encode(export) for export in exported]
+        sizes = {export.name: len(export.body) for export in exports}
+        account = Account(sizes, self._registry.offers.capacity, monotonic())
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
-        probes = map(records.encode, self._probing.said_by(cluster))
+        probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
         withheld = await self._registry.members.withheld(cluster)
-        anchors = map(records.encode, self._anchoring.said_by(cluster))
-        trust = self._trusting.of(cluster)
-        return {
+        anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
+        trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
+        return account, {
             records.PROBES: {found.name: found.version for found in probes},
             records.ANCHORS: {told.name: told.version for told in anchors},
-            records.TRUST: {records.ROOTS: records.encode(trust).version} if trust else {},
+            records.TRUST: {trust.name: trust.version for trust in trusts},
             records.EXPORT: {export.name: export.version for export in exports},
             records.GATEWAY: {gateway.name: gateway.version for gateway in gateways},
             records.JWT_KEYS: {cluster: records.encode(keys).version} if keys else {},
             records.WITHHELD: {cluster: records.encode(withheld).version} if withheld else {},
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
-
-    async def _account(self, cluster: ClusterName) -> Account:
-        exports = map(records.encode, await self._registry.offers.exports(cluster))
-        sizes = {export.name: len(export.body) for export in exports}
-        return Account(sizes, self._registry.offers.capacity, monotonic())
 
     async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
         """Have *cluster* wait: nothing is read from it meanwhile."""
@@ -226,32 +191,33 @@ class Sessions:
             self._audit.record("refused", cluster, what="rate", reason=reason)
             await asyncio.sleep(seconds)
 
-    async def _accept(self, cluster: ClusterName, kind: str, changes: Bodies) -> Refused:
+    async def _accept(
+        self, registry: Registry, hearing: Hearing, cluster: ClusterName, kind: str, changes: Bodies
+    ) -> Refused:
         """Take in *changes*, and say which of them cannot be."""
         match kind:
             case records.EXPORT:
-                return await self._hearing.exports(cluster, changes)
+                return await hearing.exports(cluster, changes)
             case records.GATEWAY:
-                return await self._hearing.gateways(cluster, changes)
+                return await hearing.gateways(cluster, changes)
             case records.PROBES:
-                self._probing.hear(cluster, _read(Probes, changes))
+                await registry.sayings.say(cluster, Probes, _read(Probes, changes), MAX_GATEWAYS)
             case records.JWT_KEYS if changes:
-                await self._registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+                await registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
             case records.REVOKED if changes:
                 revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
-                await self._registry.members.set_revoked(cluster, revoked)
+                await registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
                 withheld = _of_itself(cluster, Withheld, changes)
-                await self._registry.members.set_withheld(cluster, withheld)
+                await registry.members.set_withheld(cluster, withheld)
                 self._note_withheld(cluster, withheld)
             case records.ANCHORS:
-                self._anchoring.hear(cluster, _read(Anchors, changes))
+                await registry.sayings.say(cluster, Anchors, _read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
-                self._trusting.hear(cluster, _read(Trust, changes))
+                await registry.sayings.say(cluster, Trust, _read(Trust, changes), 1)
             case records.LEAVE if changes:
-                await self._registry.members.leave(cluster, self._now())
-                self.forget(cluster)
+                await registry.members.leave(cluster, self._now())
                 log.info("cluster left", cluster=cluster)
         return {}
 
@@ -263,26 +229,35 @@ class Sessions:
         log.warning("withdrawal doubted", cluster=cluster, services=withheld.services)
         self._audit.record("withdrawal-doubted", cluster, services=str(withheld.services))
 
-    async def _heartbeat(self, hello: Hello, skew: float) -> None:
+    async def _heartbeat(self, hello: Hello, skew: float, alive: AliveRecord, lease: LeaseId | None) -> None:
         """Say that the cluster is there for as long as its connection is."""
-        cluster, lease = hello.cluster, None
+        cluster, members = hello.cluster, self._registry.members
         try:
+            with suppress(FederationError):
+                await self._seen(hello, skew)
             while True:
+                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
                 try:
                     if lease is None:
-                        lease = await self._registry.members.connect(cluster, LEASE_SECONDS, self._now())
-                        await self._seen(hello, skew)
+                        lease = await members.connect(cluster, LEASE_SECONDS, alive, again=True)
                     else:
-                        await self._registry.members.keep_alive(lease)
+                        await members.keep_alive(lease)
                 except FederationError as error:
                     log.warning("lease lost", cluster=cluster, reason=str(error))
                     lease = None
-                await asyncio.sleep(_HEARTBEAT if lease else _SOON)
         finally:
-            with suppress(FederationError):
-                await self._seen(hello, skew)
-                if lease is not None:
-                    await self._registry.members.disconnect(lease)
+            # A connection that breaks is cancelled twice; the second time must not cut this short.
+            parting = asyncio.create_task(self._part(hello, skew, lease))
+            self._partings.add(parting)
+            parting.add_done_callback(self._partings.discard)
+            await asyncio.shield(parting)
+
+    async def _part(self, hello: Hello, skew: float, lease: LeaseId | None) -> None:
+        """Say that the cluster is gone, and when it was seen last."""
+        with suppress(FederationError):
+            if lease is not None:
+                await self._registry.members.disconnect(lease)
+            await self._seen(hello, skew)
 
     async def _seen(self, hello: Hello, skew: float) -> None:
         status = StatusRecord(self._now(), hello.version, round(skew, 3), hello.vip_ranges)

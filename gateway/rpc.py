@@ -21,10 +21,10 @@ from pki.bundle import spiffe_id_of
 from pki.errors import PkiError
 from pki.spiffe import SpiffeId
 
-# A peer that went away without a word is noticed within the sum of the first two, 8 s. Without the third the
+# A peer that went away without a word is noticed within the sum of the first two, 7 s. Without the third the
 # second counts for nothing: gRPC would wait a minute for the answer to its ping.
 KEEPALIVE: Final = (
-    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_time_ms", 4_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
     ("grpc.keepalive_permit_without_calls", 1),

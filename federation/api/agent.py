@@ -31,6 +31,7 @@ from federation.api.withdrawals import withdrawal_check
 from federation.audit import Audit, shown
 from federation.dns.resolve import resolve
 from federation.dns.server import DnsServer
+from federation.doubting import Doubting
 from federation.fronts import Front
 from federation.health.standings import Standings
 from federation.inventory import Held
@@ -92,6 +93,8 @@ class Agent(Protocol):
     def knowledge(self) -> Knowledge: ...
     @property
     def withholding(self) -> Withholding: ...
+    @property
+    def doubting(self) -> Doubting: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,9 @@ def _checks(agent: Agent, facts: Facts) -> Iterable[Check]:
         yield Check("source", "fail", f"{facts.source}: {'; '.join(reading.problems)}", "correct the file")
     if withheld := agent.withholding.told:
         yield withdrawal_check("this cluster", withheld)
+    if doubted := agent.doubting.names:
+        hint = "its hub may have been restored: they stay known here until it tells of them again"
+        yield Check("imports", "warn", f"{len(doubted)} services are gone from the hub, and not here", hint)
     clash = contested(view.offer)
     if clash:
         claims = "; ".join(

@@ -5,9 +5,11 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from prometheus_client.metrics_core import Metric
 
 from federation.api.answers import Check
 from federation.api.http import actor_of, body_as, json_response
+from federation.api.metrics import gauges
 from federation.audit import Audit
 from federation.errors import GrantsChanged
 from federation.log import Log
@@ -63,6 +65,15 @@ def grant_checks(known: Clusterset) -> Iterable[Check]:
             more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
             hint = "`fedgate grant add` lets it, if it may; its own agent is told too"
             yield Check("cluster", "warn", f"refused of {name}: {'; '.join(refused[:_SHOWN])}{more}", hint)
+
+
+def grant_metrics(known: Clusterset) -> Iterable[Metric]:
+    """How much of what each member offers is not passed on."""
+    refused = [
+        ((name,), float(sum(bool(v.refused) for v in verdicts(known, name)))) for name in known.clusters
+    ]
+    text = "Services and gateways of a cluster that grants keep from others."
+    yield gauges("fedgate_cluster_refused", text, ("cluster",), refused)
 
 
 def _told(written: Written) -> dict[str, object]:

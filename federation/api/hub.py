@@ -29,7 +29,7 @@ from federation.api.answers import Check, services_document
 from federation.api.audit import add_audit, audit_checks
 from federation.api.authorities import hub_ca_check
 from federation.api.eviction import Watched, holders
-from federation.api.grants import add_grants, grant_checks
+from federation.api.grants import add_grants, grant_checks, grant_metrics
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
 from federation.api.metrics import gauge, gauges
@@ -74,7 +74,7 @@ class Hub:
     clusterset: Clusterset
     probing: Probing
     anchoring: Anchoring
-    addresses: tuple[str, ...]
+    addresses: Callable[[], tuple[str, ...]]
     now: Callable[[], datetime]
     rotate: Rotate
     audit: Audit
@@ -212,7 +212,7 @@ async def _create_token(hub: Hub, asked: _NewToken) -> _MadeToken:
         raise ApiError(400, "bad-ttl", f"a token is good for 1 second to {_LONGEST_TTL.days} days")
     cluster, now = cluster_name(asked.cluster), hub.now()
     token = new_token(
-        TokenKind.JOIN, cluster, hub.authority.domain, hub.addresses, hub.authority.pins, now + ttl
+        TokenKind.JOIN, cluster, hub.authority.domain, hub.addresses(), hub.authority.pins, now + ttl
     )
     await hub.registry.tokens.add(
         TokenRecord(token.id, secret_hash(token.secret), cluster, now, token.expires)
@@ -388,6 +388,7 @@ def _metrics(hub: Hub) -> Iterable[Metric]:
     yield gauges("fedgate_cluster_services", "Services that a cluster exports.", ("cluster",), offered)
     yield from withdrawal_metrics(clusterset)
     yield gauge("fedgate_hub_services", "Services of the clusterset.", len(clusterset.services))
+    yield from grant_metrics(hub.clusterset)
     yield from inventory.metrics(_held(hub))
     ends = hub.authority.hub_ca.certificate.not_valid_after_utc.timestamp()
     yield gauge("fedgate_hub_ca_expiry_seconds", "When the hub CA ends, Unix time.", ends)

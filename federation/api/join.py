@@ -39,7 +39,7 @@ class Door:
 
     authority: HubAuthority
     registry: Registry
-    sync: tuple[str, ...]
+    sync: Callable[[], tuple[str, ...]]
     vip_ranges: tuple[str, ...]
     now: Callable[[], datetime]
     audit: Audit
@@ -76,7 +76,7 @@ class Door:
             trust_domain,
             chain,
             self.authority.roots,
-            self.sync,
+            self.sync(),
             self.vip_ranges,
             now,
         )

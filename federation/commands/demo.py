@@ -20,7 +20,17 @@ from federation.commands.options import STATE
 @click.option(
     "--scenario",
     type=click.Choice(
-        ["calls", "failover", "hub-loss", "gateway-restart", "evict", "rotation", "root-rollover"]
+        [
+            "calls",
+            "failover",
+            "hub-loss",
+            "gateway-restart",
+            "evict",
+            "partition",
+            "mass-loss",
+            "rotation",
+            "root-rollover",
+        ]
     ),
     default="calls",
     show_default=True,

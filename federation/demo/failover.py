@@ -31,7 +31,7 @@ def show_failover(fleet: Fleet, stage: Stage, report: Report) -> None:
     killed: list[Killing] = []
     with load(fleet, stage, report, [(edge, cloud)], new=60.0) as loads:
         with stage.step("calls go to the nearer cluster") as step:
-            _wait_answered(loads, cloud)
+            wait_answered(loads, cloud)
             loads.go_on(_A_WHILE)
             step.says = f"{edge.workload}@{edge.cluster} is answered by {cloud.answers_as}"
         with stage.step("kill -9 of the backends in cloud") as step:
@@ -41,11 +41,11 @@ def show_failover(fleet: Fleet, stage: Stage, report: Report) -> None:
             step.says = f"the backends in cloud were killed; {onprem.answers_as} answers"
         with stage.step("the cloud's backends start again") as step:
             fleet.wait_listening(fleet.start_samples(cloud))
-            _wait_answered(loads, cloud)
+            wait_answered(loads, cloud)
             step.says = f"{cloud.answers_as} is back"
             loads.go_on(_A_WHILE)
         with stage.step("the power of the whole cloud cluster fails") as step:
-            killed.append(_cut_power(fleet, cloud))
+            killed.append(cut_power(fleet, cloud))
             loads.go_on(_A_WHILE)
             _check_answered(loads, onprem)
             step.says = f"the whole cloud cluster is gone; {onprem.answers_as} answers"
@@ -79,7 +79,7 @@ def _kill(fleet: Fleet, which: Callable[[Process], bool]) -> Killing:
     return Killing(began, time.monotonic())
 
 
-def _cut_power(fleet: Fleet, site: Site) -> Killing:
+def cut_power(fleet: Fleet, site: Site) -> Killing:
     """End everything of *site* at one moment; its machines, where it has its own, do not even hang up."""
     began = time.monotonic()
     for front in site.fronts:
@@ -90,7 +90,7 @@ def _cut_power(fleet: Fleet, site: Site) -> Killing:
     return Killing(began, dead if isinstance(site.gateway, Host) else ended.dead)
 
 
-def _wait_answered(loads: Loads, site: Site) -> None:
+def wait_answered(loads: Loads, site: Site) -> None:
     """Wait until *site*'s service answers new calls."""
     loads.wait(f"{site.answers_as} answered", lambda: loads.newest() == {site.answers_as}, _READY_WITHIN)
 

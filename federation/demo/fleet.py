@@ -133,12 +133,22 @@ class Fleet:
 
     def join(self, site: Site, token: Path, *, rejoin: bool = False) -> Process:
         """Join *site*, and wait until its agent is ready; *rejoin* replaces what it was before."""
-        self._source_file(site).write_text(
-            yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None)
-        )
+        self.write_source(site, yaml.safe_dump(site.source(), sort_keys=False, default_flow_style=None))
         words = ["join", "--token-file", str(token), *self._agent_options(site)]
         words += ["--rejoin"] if rejoin else []
         agent = self._fedgate(f"{site.cluster}-agent", site.gateway, words)
+        self._wait_ready("agent", self.agent_state(site), agent)
+        return agent
+
+    def write_source(self, site: Site, text: str) -> None:
+        """Put *text* in the place of *site*'s source file, whole."""
+        aside = self._source_file(site).with_suffix(".new")
+        aside.write_text(text)
+        aside.replace(self._source_file(site))
+
+    def restart_agent(self, site: Site) -> Process:
+        """Run *site*'s agent again, which has ended, and wait until it is ready."""
+        agent = self._fedgate(f"{site.cluster}-agent", site.gateway, ["agent", *self._agent_options(site)])
         self._wait_ready("agent", self.agent_state(site), agent)
         return agent
 

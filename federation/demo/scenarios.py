@@ -7,6 +7,8 @@ from federation.demo.failover import show_failover
 from federation.demo.fleet import Fleet
 from federation.demo.gateway_restart import show_gateway_restart
 from federation.demo.hub_loss import show_hub_loss
+from federation.demo.mass_loss import show_mass_loss
+from federation.demo.partition import show_partition
 from federation.demo.root_rollover import show_root_rollover
 from federation.demo.rotation import show_rotation
 from federation.demo.scenario import Report, show_calls
@@ -19,6 +21,8 @@ SCENARIOS: dict[str, Callable[[Fleet, Stage, Report], None]] = {
     "hub-loss": show_hub_loss,
     "gateway-restart": show_gateway_restart,
     "evict": show_evict,
+    "partition": show_partition,
+    "mass-loss": show_mass_loss,
     "rotation": show_rotation,
     "root-rollover": show_root_rollover,
 }
@@ -27,6 +31,7 @@ SHAPES = {
     "failover": Shape(edge=True, alike=True),
     "gateway-restart": Shape(gateways=2),
     "evict": Shape(edge=True),
+    "partition": Shape(edge=True, alike=True),
     "root-rollover": Shape(gateways=2),
 }
 """The worlds of scenarios that need one of their own."""

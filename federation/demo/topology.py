@@ -50,6 +50,9 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 # Through these sockets the C library would ask the real host's resolver instead of the lab's.
 _RESOLVERS_OF_THE_REAL_HOST = ("/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon")
 
+# A hardware address of no machine: what is sent there, a switch hands to everybody, and nobody takes.
+_NOBODYS = "02:00:00:00:00:01"
+
 
 class Lab:
     """A private set of namespaces with hosts in it. Use as a context manager."""
@@ -193,6 +196,16 @@ class Host:
     def unplug(self, network: str) -> None:
         """Pull its cable out of *network*: what it is sent from there is lost, and so is what it sends."""
         self._ip(f"link set {network} down")
+
+    def lose(self, network: str, address: str) -> None:
+        """Have what it sends to *address* in *network* be lost without a word; what is sent back arrives."""
+        if self._lab.ipv6 or not _is_ipv6(address):
+            self._ip(f"neigh replace {address} lladdr {_NOBODYS} dev {network} nud permanent")
+
+    def find(self, network: str, address: str) -> None:
+        """Undo `lose`."""
+        if self._lab.ipv6 or not _is_ipv6(address):
+            self._ip(f"neigh del {address} dev {network}")
 
     def name_servers(self, *addresses: str) -> None:
         """Write its /etc/resolv.conf. Its programs ask these, in this order, and no others."""

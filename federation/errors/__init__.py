@@ -28,6 +28,7 @@ FederationError
 ├── VipsExhausted            no address is left for a new service
 ├── CannotListen             an address that we were told to serve on and cannot have
 ├── SyncRefused              the other end of a sync stream said no; `code` says why
+│   └── Superseded           another connection of the same agent has taken over
 ├── IssuanceDenied           the hub does not issue a certificate; `code` says why
 ├── HubAway                  no hub could be asked for one
 ├── ChangesRejected          what a peer published and may not, or that makes no sense
@@ -142,4 +143,5 @@ from federation.errors.store import UnreadableRecord as UnreadableRecord
 from federation.errors.sync import ChangesRejected as ChangesRejected
 from federation.errors.sync import HubAway as HubAway
 from federation.errors.sync import IssuanceDenied as IssuanceDenied
+from federation.errors.sync import Superseded as Superseded
 from federation.errors.sync import SyncRefused as SyncRefused

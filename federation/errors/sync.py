@@ -15,6 +15,13 @@ class SyncRefused(FederationError):
         self.hint = hint
 
 
+class Superseded(SyncRefused):
+    """A connection of an agent that has another one since, to this hub or to another."""
+
+    def __init__(self) -> None:
+        super().__init__("superseded", "another connection of this agent has taken over")
+
+
 class IssuanceDenied(FederationError):
     """The hub does not issue what it was asked for; `code` says why."""
 

@@ -30,6 +30,7 @@ from federation.issuance.messages import (
     StandingRequest,
 )
 from federation.roots import Roots
+from federation.whereabouts import Whereabouts
 from gateway.rpc import TlsMaterial, channel_credentials
 from pki.errors import PkiError
 from pki.profile import HUB_DNS_NAME
@@ -57,7 +58,9 @@ class HubIssuance:
         roots: Roots,
         material: Callable[[], TlsMaterial],
         now: Callable[[], datetime],
+        hubs: Whereabouts,
     ) -> None:
+        self._hubs = hubs
         self._identity = identity
         self._roots = roots
         self._material = material
@@ -70,7 +73,8 @@ class HubIssuance:
     async def reattest(self, csr: str) -> tuple[str, ...]:
         """The same for a cluster whose issuing CA has ended: its key alone says who it is."""
         try:
-            known = replace(self._identity.kept, roots=self._roots.certificates)
+            membership = replace(self._identity.membership, join=self._hubs.join())
+            known = replace(self._identity.kept, roots=self._roots.certificates, membership=membership)
             return await asyncio.to_thread(reattest, known, csr, self._now)
         except JoinRefused as error:
             if error.code in {"unreachable", "answer-lost"}:
@@ -91,7 +95,7 @@ class HubIssuance:
         except PkiError as error:
             raise HubAway(f"there is no certificate to show to it: {error}") from error
         reasons = []
-        for address in self._identity.membership.sync:
+        for address in self._hubs.sync():
             try:
                 return msgspec.json.decode(await _call(address, credentials, method, request), type=answer)
             except grpc.aio.AioRpcError as error:

@@ -26,6 +26,7 @@ from clusters.withheld import Withheld
 from federation.registry import keyspace
 from federation.registry.codec import decode
 from federation.registry.grants import Grants
+from federation.registry.hubs import at_hubs
 from federation.registry.judge import Judge
 from federation.registry.merge import merge
 from federation.registry.records import (
@@ -97,6 +98,7 @@ class Clusterset:
         self._grants = Grants()
         self._judge: Judge | None = None
         self._federation: Federation | None = None
+        self._told: Federation | None = None
         self._clusters: dict[ClusterName, ClusterRecord] = {}
         self._status: dict[ClusterName, StatusRecord] = {}
         self._alive: dict[ClusterName, AliveRecord] = {}
@@ -120,8 +122,8 @@ class Clusterset:
 
     @property
     def federation(self) -> Federation | None:
-        """What is the same for everybody; `None` until the hub has written it down."""
-        return self._federation
+        """What is the same for everybody, and where the hubs are; `None` until a hub has written it down."""
+        return self._told
 
     @property
     def hubs(self) -> tuple[HubRecord, ...]:
@@ -230,6 +232,10 @@ class Clusterset:
         """What was last seen of a cluster; `None` when it has never been heard of."""
         return self._status.get(name)
 
+    def alive(self, name: ClusterName) -> AliveRecord | None:
+        """Which connection the cluster has, to whichever hub."""
+        return self._alive.get(name)
+
     def connected(self, name: ClusterName) -> bool:
         """Whether the cluster holds its lease at this moment."""
         return name in self._alive
@@ -254,6 +260,7 @@ class Clusterset:
         match keyspace.parts(key):
             case ("federation",):
                 self._federation, self._judge = _read(key, value, Federation), None
+                self._told = at_hubs(self._federation, self.hubs)
                 return Change(federation=True)
             case ("grants",):
                 return self._apply_grants(_read(key, value, Grants) or Grants())
@@ -294,7 +301,8 @@ class Clusterset:
                 return Change(trusts=frozenset({trust_domain}))
             case ("hubs", hub):
                 _set(self._hubs, hub, _read(key, value, HubRecord))
-                return Change(hubs=True)
+                before, self._told = self._told, at_hubs(self._federation, self.hubs)
+                return Change(hubs=True, federation=self._told != before)
             case ("leader",):
                 self.leader = _read(key, value, LeaderRecord)
                 return Change(hubs=True)

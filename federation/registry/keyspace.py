@@ -20,6 +20,7 @@
     fedgate/rollover                              while one root takes over from another
     fedgate/proofs/PARTY                          who has proved to trust the root that is to come
     fedgate/authorities                           root and hub CA with their sealed keys, for several hubs
+    fedgate/said/CLUSTER/KIND/ABOUT               what it says of its gateways and of others': see `sayings`
     fedgate/hubs/HUB                              a hub that runs: hangs on its lease
     fedgate/leader                                the elected hub: hangs on its lease
 
@@ -104,6 +105,11 @@ def exports(name: ClusterName) -> str:
 def export(name: ClusterName, exported: ServiceName) -> str:
     """One export of a member."""
     return f"{exports(name)}{exported}"
+
+
+def said(name: ClusterName) -> str:
+    """The prefix of all that a member says and others are not told."""
+    return f"{ROOT}said/{name}/"
 
 
 def service(name: ServiceName) -> str:

@@ -10,7 +10,14 @@ from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
 from clusters.revoked import Revoked
 from clusters.withheld import Withheld
-from federation.errors import ClusterEvicted, ClusterExists, IssuanceDenied, NotEvicted, UnknownCluster
+from federation.errors import (
+    ClusterEvicted,
+    ClusterExists,
+    IssuanceDenied,
+    NotEvicted,
+    Superseded,
+    UnknownCluster,
+)
 from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
@@ -241,10 +248,13 @@ class Members:
 
         await self._ledger.transact(f"status of cluster {name}", plan)
 
-    async def connect(self, name: ClusterName, ttl: float, now: datetime) -> LeaseId:
+    async def connect(
+        self, name: ClusterName, ttl: float, alive: AliveRecord, *, again: bool = False
+    ) -> LeaseId:
         """Say that the cluster is connected, for *ttl* seconds unless the lease is kept alive.
 
-        When an older connection is still held to be there, the mark passes to the new one.
+        When an older connection is still held to be there, the mark passes to the new one. One that says so
+        *again*, as its lease was lost, raises Superseded if another connection has taken over.
         """
         lease = await self._ledger.store.grant(ttl)
 
@@ -252,8 +262,10 @@ class Members:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(keyspace.alive(name), AliveRecord)
+            if again and held.record not in (None, alive):
+                raise Superseded
             back = Delete(keyspace.away(name))
-            return Plan(lease, [held.put(AliveRecord(now), lease), back], [member.unchanged])
+            return Plan(lease, [held.put(alive, lease), back], [member.unchanged, held.unchanged])
 
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)

@@ -6,12 +6,12 @@ under its key stays.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
 from clusters.errors import ClusterError
-from federation.errors import Compacted, UnreadableRecord
+from federation.errors import Compacted, StoreUnreachable, UnreadableRecord
 from federation.log import Log
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
@@ -28,9 +28,13 @@ T = TypeVar("T")
 
 
 class Mirror:
-    """Keeps `clusterset` in step with *store*, for as long as somebody iterates over `changes`."""
+    """Keeps `clusterset` in step with *store*, for as long as somebody iterates over `changes`.
+
+    After it whoever follows `beside` is told of each record, too: its key, and None when it was deleted.
+    """
 
     def __init__(self, store: Store, relist: float = RELIST, *, one_machine: bool = False) -> None:
+        self.beside: list[Callable[[str, bytes | None], None]] = []
         self._store = store
         self._relist = relist
         self._revisions: dict[str, int] = {}
@@ -54,9 +58,14 @@ class Mirror:
                         yield change
             except Compacted as error:
                 log.info("registry listed anew", after=error.after_revision, compacted=error.compacted)
-            revision, change = await self._list()
-            if change:
-                yield change
+            except StoreUnreachable as error:
+                log.warning("registry out of reach", reason=str(error))
+            with suppress(
+                StoreUnreachable
+            ):  # what was watched until here is asked for again, and then listed
+                revision, change = await self._list()
+                if change:
+                    yield change
 
     def _apply(self, batch: Batch) -> Change:
         return Change.joined(
@@ -89,10 +98,13 @@ class Mirror:
         else:
             self._revisions[key] = revision
         try:
-            return self.clusterset.apply(key, value)
+            change = self.clusterset.apply(key, value)
+            for told in self.beside:
+                told(key, value)
         except (UnreadableRecord, ClusterError) as error:
             log.warning("record skipped", key=key, reason=str(error))
             return NOTHING
+        return change
 
 
 async def _for(seconds: float, items: AsyncIterator[T]) -> AsyncIterator[T]:

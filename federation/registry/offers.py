@@ -80,10 +80,11 @@ class Offers:
         for some in slices(exported, SERVICES_AT_ONCE):
             gone = {ServiceName.parse(name): None for name in some}
             await self._set(cluster, gone, now, ClusterState.LEAVING)
-        gateways = [item.key async for item in everything(self._ledger.store, keyspace.gateways(cluster))]
-        for keys in slices(gateways, GATEWAYS_AT_ONCE):
-            leaving = await self._still(cluster, ClusterState.LEAVING)
-            await self._ledger.store.commit([Delete(key) for key in keys], [leaving])
+        for rest in (keyspace.gateways(cluster), keyspace.said(cluster)):
+            left = [item.key async for item in everything(self._ledger.store, rest)]
+            for keys in slices(left, GATEWAYS_AT_ONCE):
+                leaving = await self._still(cluster, ClusterState.LEAVING)
+                await self._ledger.store.commit([Delete(key) for key in keys], [leaving])
 
     async def _set(
         self,

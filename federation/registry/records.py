@@ -49,9 +49,10 @@ class StatusRecord:
 
 @dataclass(frozen=True, slots=True)
 class AliveRecord:
-    """A cluster is connected, since then."""
+    """A cluster is connected, since then. *connection* tells this connection from all others."""
 
     since: Instant
+    connection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

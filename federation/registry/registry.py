@@ -22,6 +22,7 @@ from federation.registry.members import Members
 from federation.registry.offers import Offers
 from federation.registry.policies import Policies
 from federation.registry.rollovers import Rollovers
+from federation.registry.sayings import Sayings
 from federation.registry.store import Compare, Store
 from federation.registry.tokens import Tokens
 from federation.registry.trusts import Trusts
@@ -40,6 +41,7 @@ class Registry:
         self.policies = Policies(self._ledger)
         self.offers = Offers(self._ledger, capacity, self._turn)
         self.members = Members(self._ledger, self.offers, self.tokens)
+        self.sayings = Sayings(self._ledger)
         self.rollovers = Rollovers(self._ledger)
 
     def guarded(self, mark: Compare, lost: Callable[[], FederationError]) -> "Registry":

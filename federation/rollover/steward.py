@@ -209,9 +209,8 @@ class Steward:
                 return
             domain, now, copied = self.authority.domain, self.now(), self.vault.copied()
             opened = await off_the_loop(lambda: settle(copied, domain, rollover, now, renew=False))
-            if opened.differs(self.authority):
-                self.authority.become(opened)
-                self.certificate.follow()
+            self.authority.become(opened)
+            self.certificate.follow()
             self._settled = state
 
     async def take_office(self, federation: Federation) -> None:

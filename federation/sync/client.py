@@ -62,12 +62,13 @@ class LinkState:
 class SyncClient:
     """Keeps one link to whichever of *addresses* answers, for as long as `run` runs.
 
+    They are asked for before each round, and tried in any order, so that the agents share their hubs out.
     *material* is asked at each connection, so a renewed certificate needs nothing else; *hello* too.
     """
 
     def __init__(
         self,
-        addresses: Sequence[str],
+        addresses: Callable[[], Sequence[str]],
         material: Callable[[], TlsMaterial],
         hello: Callable[[], Hello],
         session: Session,
@@ -76,7 +77,7 @@ class SyncClient:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._addresses = tuple(addresses)
+        self._addresses = addresses
         self._material = material
         self._hello = hello
         self._session = session
@@ -87,7 +88,7 @@ class SyncClient:
         self._renewed = asyncio.Event()
         self._turns = Turns()
         self._link: Link | None = None
-        self.state = Latest(LinkState(False, self._addresses[0], now(), reason="not connected yet"))
+        self.state = Latest(LinkState(False, addresses()[0], now(), reason="not connected yet"))
 
     @property
     def rejected(self) -> Mapping[str, Mapping[str, str]]:
@@ -99,15 +100,24 @@ class SyncClient:
         self._renewed.set()
 
     async def run(self) -> NoReturn:
-        """Connect, and again whenever the link breaks, each time to the next address."""
-        failures = 0
+        """Connect, and again whenever the link breaks: at once to another hub, after a pause to the same."""
+        failures, last = 0, ""
         while True:
-            for address in self._addresses:
+            for address in self._round(last):
                 while (why := await self._linked(address)).code == _RENEWED:
                     log.debug("hub connected anew", address=address)
-                failures = 1 if self.state.value.connected else failures + 1
+                was_linked, last = self.state.value.connected, address
                 self._down(address, why)
+                if was_linked:
+                    failures = 0
+                    break
+            failures += 1
+            if failures > 1 or len(self._addresses()) == 1:
                 await self._pause(retry_delay(failures, self._chance()))
+
+    def _round(self, last: str) -> list[str]:
+        """All addresses in any order, the one that was tried *last* at the end."""
+        return sorted(self._addresses(), key=lambda address: (address == last, self._chance()))
 
     async def _linked(self, address: str) -> SyncRefused:
         """Be linked to the hub at *address* for as long as that goes well; returns why it ended."""

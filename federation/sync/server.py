@@ -8,7 +8,7 @@ from typing import Final
 
 import grpc
 
-from federation.errors import FederationError, SyncRefused
+from federation.errors import FederationError, Superseded, SyncRefused
 from federation.log import Log
 from federation.sync import frames, records
 from federation.sync.exchange import Session, exchange
@@ -39,12 +39,14 @@ class SyncServer:
     *session_for* gives a context that lasts as long as the connection, or raises SyncRefused when it is
     entered; it must check that `Peer.spiffe_id` is the agent's of the cluster in the hello. An agent that
     connects again ends its former connection first: that one is dead, even if nobody has told us yet.
-    *admit* raises SyncRefused for who would not get a session, before a connection is ended for it.
+    *admit* raises SyncRefused for who would not get a session, before a connection is ended for it. The
+    connections do what is much in *turns*.
     """
 
     def __init__(
         self,
         session_for: SessionFor,
+        turns: Turns,
         *,
         admit: Admit = _anybody,
         version: str = "",
@@ -56,7 +58,7 @@ class SyncServer:
         self._version = version
         self._now = now
         self._hello_deadline = hello_deadline
-        self._turns = Turns()
+        self._turns = turns
         self._connections: dict[str, asyncio.Task[object]] = {}
         self._endings: dict[asyncio.Task[object], SyncRefused] = {}
 
@@ -78,6 +80,7 @@ class SyncServer:
 
     async def _connect(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Serve one connection; whoever is refused hears why before it ends."""
+        await self._turns.take()
         peer = peer_of(context)
         incoming = frames.decoded(messages, self._turns)
         outlet = Outlet(context)
@@ -128,7 +131,7 @@ class SyncServer:
         who = str(peer.spiffe_id or peer.address)
         task = _current_task()
         while (former := self._connections.get(who)) is not None:
-            self.end(who, SyncRefused("superseded", "another connection of this agent has taken over"))
+            self.end(who, Superseded())
             await asyncio.wait([former])
         self._connections[who] = task
         try:

@@ -1,12 +1,14 @@
 """Hubs as processes of their own, with one etcd and a folder each."""
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +16,6 @@ from typing import TypeVar
 from federation.client import Admin, endpoint
 from federation.errors import FederationError
 from federation.table import Record, text
-from tests.federation.registry.etcd_server import free_ports
 
 T = TypeVar("T")
 
@@ -55,6 +56,11 @@ class OneHub:
     @property
     def state(self) -> Path:
         return self.home / "hub"
+
+    @property
+    def address(self) -> str:
+        """Where streams go."""
+        return f"127.0.0.1:{self.ports[1]}"
 
     @property
     def admin(self) -> Admin:
@@ -114,5 +120,100 @@ def hubs(folder: Path, store: str, names: str = "abc") -> Iterator[list[OneHub]]
 
 
 def _two() -> tuple[int, int]:
-    join, sync = free_ports(2)
+    """Ports that nobody takes while a hub is dead: the kernel gives none of these to those who dial."""
+    found: set[int] = set()
+    while len(found) < 2:
+        port = secrets.choice(range(21_000, 31_000))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    join, sync = found
     return join, sync
+
+
+@dataclass
+class OneAgent:
+    """The agent of a cluster that joins by the token of some hub."""
+
+    name: str
+    home: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def source(self) -> Path:
+        return self.home / "source.yaml"
+
+    @property
+    def admin(self) -> Admin:
+        return Admin(endpoint("agent", str(self.home / "agent")), 10)
+
+    def offer(self, *services: str) -> None:
+        """Have these services in namespace `shop`."""
+        ports = "ports: [8080], endpoints: [192.0.2.1]"
+        entries = [f"{{namespace: shop, name: {service}, {ports}}}" for service in services]
+        aside = self.source.with_suffix(".new")
+        aside.write_text(f"services: [{', '.join(entries)}]\n")
+        aside.replace(self.source)
+
+    def join(self, by: OneHub) -> None:
+        """Join with a token that *by* has made, and be connected to some hub."""
+        self.home.mkdir()
+        self.offer()
+        token = self.home / "token"
+        token.touch(mode=0o600)
+        token.write_text(text(by.admin.post("/v1/tokens", {"cluster": self.name})["token"]))
+        words = ["join", "--token-file", str(token), "--source", str(self.source)]
+        with (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*FEDGATE, *words, "--dns-listen", "127.0.0.1:0", "--svid-lifetime", "40s"],
+                env=environment(self.home),
+                stdout=log,
+                stderr=log,
+            )
+        until(f"{self.name} is connected", lambda: self.connected_to() or None)
+
+    def connected_to(self) -> str:
+        """Where the hub is that it is connected to; empty if it is to none."""
+        hub = self.admin.get("/v1/status").get("hub")
+        assert isinstance(hub, dict)
+        return text(hub.get("address")) if hub.get("connected") else ""
+
+    def known(self) -> str:
+        """What it keeps on its disk of all that a hub has told."""
+        view = self.home / "agent" / "view.json"
+        return view.read_text() if view.exists() else ""
+
+    def at(self, *hubs: OneHub) -> OneHub:
+        """The one of *hubs* that it is connected to, as soon as it is."""
+
+        def found() -> OneHub | None:
+            address = self.connected_to()
+            return next((hub for hub in hubs if address == hub.address), None)
+
+        return until(f"{self.name} is connected to one of {[hub.name for hub in hubs]}", found)
+
+
+@contextmanager
+def agents(folder: Path, *names: str) -> Iterator[list[OneAgent]]:
+    """Agents that have yet to join."""
+    made = [OneAgent(name, folder / name) for name in names]
+    try:
+        yield made
+    finally:
+        for each in made:
+            if each.process is not None:
+                each.process.send_signal(signal.SIGKILL)
+                each.process.wait()
+
+
+def services(hub: OneHub) -> set[str]:
+    """The services that *hub* knows."""
+    listed = hub.admin.get("/v1/services").get("services")
+    assert isinstance(listed, list)
+    return {text(service.get("name")) for service in listed if isinstance(service, dict)}
+
+
+def state(hub: OneHub, cluster: str) -> str:
+    """How a cluster stands, as *hub* sees it."""
+    listed = hub.admin.get("/v1/clusters").get("clusters")
+    assert isinstance(listed, list)
+    return next(text(c.get("state")) for c in listed if isinstance(c, dict) and c.get("name") == cluster)

@@ -8,7 +8,7 @@ from pathlib import Path
 from clusters.model import ClusterName
 from federation.absence import AFRESH, SETTLE, TICK, Absence, watch
 from federation.registry.mirror import Mirror
-from federation.registry.records import StatusRecord
+from federation.registry.records import AliveRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from tests.builders import CLOUD, ONPREM
@@ -106,11 +106,11 @@ async def test_all_are_told_who_is_away_until_it_is_back(tmp_path: Path) -> None
         await joined(registry, ONPREM, CLOUD)
         for name in (ONPREM, CLOUD):
             await registry.members.seen(name, StatusRecord(NOW))
-        await registry.members.connect(ONPREM, 60, NOW)
+        await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
         await until(lambda: mirror.clusterset.away(CLOUD) == NOW)
         member = mirror.clusterset.member(CLOUD)
         assert member
         assert member.away == NOW
         assert mirror.clusterset.away(ONPREM) is None
-        await registry.members.connect(CLOUD, 60, NOW)
+        await registry.members.connect(CLOUD, 60, AliveRecord(NOW))
         await until(lambda: mirror.clusterset.away(CLOUD) is None)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from clusters.model import ClusterName, Export, GatewayRecord, Import, Port
 from clusters.verdict import Published, Verdict
+from federation.broadcast import Broadcast
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
 from federation.registry.codec import encode
 from federation.registry.grants import Default, Defaults, Grant, Grants
 from federation.registry.outlook import imports_for, verdicts
 from federation.registry.records import ClusterRecord, ExportRecord, ServiceRecord
-from federation.sessions import Broadcast
 from federation.sync import records
 from gateway.delta import Request, Response
 from gateway.stream import Stream

@@ -10,26 +10,37 @@ import pytest
 
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
-from clusters.model import ClusterName, Export, Federation, GatewayRecord, Import, Member, ServiceName
+from clusters.model import (
+    MAX_GATEWAYS,
+    ClusterName,
+    Export,
+    Federation,
+    GatewayRecord,
+    Import,
+    Member,
+    ServiceName,
+)
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
-from federation.anchoring import Anchoring
+from clusters.withheld import Withheld
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
+from federation.hearsay import Hearsay
 from federation.probing import Probing, Seen
 from federation.registry import keyspace
 from federation.registry.grants import Default, Defaults, Grants, Limits
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
-from federation.registry.records import TokenRecord
+from federation.registry.records import AliveRecord, TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.rollover.trusting import Trusting
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import records
 from federation.sync.frames import Hello
+from federation.sync.turns import Turns
 from gateway.delta import Request, Response
 from gateway.rpc import Peer
 from gateway.stream import Stream
@@ -89,6 +100,8 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
     store = await SqliteStore.open(tmp_path / "registry.db")
     registry, mirror = Registry(store, 100), Mirror(store)
     await registry.set_federation(Federation("fed.example", (pki.root_pem,), builders.VIP_RANGES))
+    hearsay = Hearsay(mirror.clusterset)
+    mirror.beside.append(hearsay.apply)
     broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
     broadcast.follow(await anext(changes))
 
@@ -97,19 +110,17 @@ async def hub(tmp_path: Path, pki: Authorities) -> AsyncIterator[Hub]:
             broadcast.follow(change)
 
     following = asyncio.create_task(follow())
-    probing, audit, clock = Probing(), builders.audit(), [NOW]
+    audit, clock = builders.audit(), [NOW]
     doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
     sessions = Sessions(
         registry,
         broadcast,
         lambda: clock[0],
         doorkeeper,
-        probing,
-        Anchoring(),
-        Trusting(),
         audit,
+        Turns(),
     )
-    hub = Hub(pki, mirror, store, registry, broadcast, probing, sessions, audit, clock)
+    hub = Hub(pki, mirror, store, registry, broadcast, hearsay.probing, sessions, audit, clock)
     for cluster in (ONPREM, CLOUD):
         await hub.join(cluster)
     await until(lambda: hub.published(records.MEMBER) == {ONPREM, CLOUD})
@@ -140,12 +151,13 @@ async def test_what_gateways_find_out_is_told_while_the_agent_is_there_and_is_ke
     encoded = records.encode(found)
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         await session.accept(records.PROBES, {"gw-1": encoded.body})
-        assert list(hub.probing.of(CLOUD)) == [Seen(ONPREM, "gw-1", found.probes[0], None)]
-    assert [seen.said for seen in hub.probing.of(CLOUD)] == [NOW]
+        seen = [Seen(ONPREM, "gw-1", found.probes[0], None)]
+        await until(lambda: list(hub.probing.of(CLOUD)) == seen)
+    await until(lambda: [seen.said for seen in hub.probing.of(CLOUD)] == [NOW])
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         assert session.held[records.PROBES] == {"gw-1": encoded.version}
         await session.accept(records.PROBES, {"gw-1": None})
-    assert list(hub.probing.of(CLOUD)) == []
+    await until(lambda: list(hub.probing.of(CLOUD)) == [])
 
 
 async def test_the_jwt_keys_of_an_agent_are_known_to_everybody_and_outlive_its_connection(hub: Hub) -> None:
@@ -413,6 +425,46 @@ async def test_a_session_says_that_its_cluster_is_there_and_that_it_went(hub: Hu
     await until(lambda: not clusterset.connected(ONPREM))
 
 
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_a_connection_that_is_cancelled_twice_says_all_the_same_that_its_cluster_went(
+    turns: int, hub: Hub
+) -> None:
+    async def connected() -> None:
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(connected())
+    await until(lambda: hub.mirror.clusterset.connected(ONPREM))
+    task.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await until(lambda: not hub.mirror.clusterset.connected(ONPREM))
+
+
+async def test_a_withdrawal_that_is_doubted_is_known_until_the_agent_has_heard_that_it_is_accepted(
+    hub: Hub,
+) -> None:
+    doubted = Withheld(ONPREM, NOW, NOW + timedelta(hours=1), 7, ("shop/cart",))
+    encoded = records.encode(doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.WITHHELD, {ONPREM: encoded.body})
+        await until(lambda: hub.mirror.clusterset.withheld(ONPREM) == doubted)
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert session.held[records.WITHHELD] == {ONPREM: encoded.version}
+        assert await hub.registry.members.accept(ONPREM) == doubted
+        await until(lambda: hub.member(ONPREM).accepted == NOW)
+        await session.accept(records.WITHHELD, {ONPREM: None})
+        await until(lambda: hub.member(ONPREM).accepted is None)
+        assert hub.mirror.clusterset.withheld(ONPREM) is None
+        with pytest.raises(ChangesRejected):
+            await session.accept(records.WITHHELD, {CLOUD: encoded.body})
+    assert await hub.registry.members.accept(ONPREM) is None
+    told = [event.action for event in hub.audit.waiting]
+    assert [action for action in told if "withdrawal" in action] == ["withdrawal-doubted", "withdrawal-ended"]
+
+
 async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(hub: Hub) -> None:
     place = BundleEndpoint("other.example", "https://other.example/bundle")
     root = Authorities(domain="other.example").root.certificate
@@ -421,3 +473,57 @@ async def test_a_trust_domain_outside_is_told_to_everybody_once_it_has_a_bundle(
     await until(lambda: hub.published(records.FOREIGN) == {"other.example"})
     await hub.registry.trusts.remove("other.example")
     await until(lambda: hub.published(records.FOREIGN) == set())
+
+
+async def test_by_a_connection_that_another_has_taken_over_nothing_is_written_any_more(hub: Hub) -> None:
+    """The agent has gone to another hub, and this one stood still meanwhile."""
+    cart: dict[str, bytes | None] = {str(CART): records.encode(EXPORT).body}
+    leave: dict[str, bytes | None] = {ONPREM: b"{}"}
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as former:
+        await former.accept(records.EXPORT, cart)
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+            await session.accept(records.EXPORT, {str(CART): None})
+            for kind, changes in ((records.EXPORT, cart), (records.LEAVE, leave)):
+                with pytest.raises(SyncRefused) as refused:
+                    await former.accept(kind, changes)
+                assert refused.value.code == "superseded"
+        assert [e async for e in everything(hub.store, keyspace.exports(ONPREM))] == []
+
+
+async def test_an_agent_that_came_from_here_and_went_on_to_another_hub_is_hung_up_on(hub: Hub) -> None:
+    another = AliveRecord(NOW, "at another hub")
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+        assert list(hub.sessions.superseded([ONPREM, CLOUD])) == []
+        await hub.registry.members.connect(ONPREM, 10, another)
+        await until(lambda: list(hub.sessions.superseded([ONPREM, CLOUD])) == [ONPREM])
+    await until(lambda: hub.mirror.clusterset.alive(ONPREM) == another)
+
+
+async def test_an_agent_waits_for_a_hub_that_is_behind_its_store(hub: Hub) -> None:
+    peer, hello = hub.peer(ONPREM), Hello(ONPREM, NOW)
+    behind = Sessions(
+        hub.registry,
+        Broadcast(Mirror(hub.store).clusterset),
+        lambda: NOW,
+        Doorkeeper(hub.registry.members, "fed.example", lambda: NOW),
+        hub.audit,
+        Turns(),
+    )
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2), behind.session(peer, hello):
+            pass
+
+
+async def test_what_gateways_have_any_name_for_is_written_down_and_too_much_is_not(hub: Hub) -> None:
+    odd = Probes("a/gateway of ümlauts", ())
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        await session.accept(records.PROBES, {odd.gateway: records.encode(odd).body})
+        await until(lambda: hub.probing.said_by(ONPREM) == (odd,))
+        many = {f"gw-{n}": records.encode(Probes(f"gw-{n}", ())).body for n in range(MAX_GATEWAYS)}
+        with pytest.raises(ChangesRejected, match="more than 128"):
+            await session.accept(records.PROBES, many)
+        found = Probe(CLOUD, "192.0.2.20:15008", up=False, since=NOW, reason="x" * 300)
+        large = records.encode(Probes("gw-1", (found,) * 2000))
+        with pytest.raises(ChangesRejected, match="bytes at once"):
+            await session.accept(records.PROBES, {"gw-1": large.body})
+        assert hub.probing.said_by(ONPREM) == (odd,)

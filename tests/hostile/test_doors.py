@@ -75,7 +75,12 @@ class Hub:
         self.store = store
         self.registry = Registry(store, 100)
         self.door = Door(
-            authority, self.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: NOW, builders.audit()
+            authority,
+            self.registry,
+            lambda: ("127.0.0.1:7444",),
+            ("241.0.0.0/16",),
+            lambda: NOW,
+            builders.audit(),
         )
 
     async def open(self) -> None:

@@ -25,11 +25,10 @@ from clusters.reports import Anchors, Probe, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust
 from clusters.withheld import Withheld
-from federation.anchoring import Anchoring
 from federation.audit import Audit
+from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused
-from federation.probing import Probing
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
 from federation.registry.grants import Default, Defaults, Grant, Grants, service_fits
@@ -40,8 +39,7 @@ from federation.registry.outlook import imports_for
 from federation.registry.records import TokenRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.rollover.trusting import Trusting
-from federation.sessions import Broadcast, Sessions
+from federation.sessions import Sessions
 from federation.sync import frames, records
 from federation.sync.exchange import exchange
 from federation.sync.frames import Ask, Frame, Hello, Tell
@@ -110,7 +108,7 @@ class Hub:
     broadcast: Broadcast
     sessions: Sessions
     audit: Audit
-    changes: AsyncIterator[object]
+    following: asyncio.Task[None]
     tokens: int = 0
     outside: dict[str, object] = field(default_factory=dict)
 
@@ -122,9 +120,14 @@ class Hub:
         await registry.policies.set(GRANTS, 0)
         doorkeeper = Doorkeeper(registry.members, "fed.example", lambda: NOW)
         broadcast, changes = Broadcast(mirror.clusterset), mirror.changes()
-        said = Probing(), Anchoring(), Trusting()
-        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, *said, audit)
-        hub = cls(store, registry, mirror, broadcast, sessions, audit, changes)
+        sessions = Sessions(registry, broadcast, lambda: NOW, doorkeeper, audit, Turns())
+
+        async def follow() -> None:
+            async for change in changes:
+                broadcast.follow(change)
+
+        following = asyncio.create_task(follow())
+        hub = cls(store, registry, mirror, broadcast, sessions, audit, following)
         for cluster in (ONPREM, *HONEST):
             await hub.join(cluster)
         for n, cluster in enumerate(HONEST):
@@ -134,6 +137,11 @@ class Hub:
             await registry.offers.set_gateways(cluster, {gateway.name: gateway})
         hub.outside = await hub.outside_of_the_grant()
         return hub
+
+    async def close(self) -> None:
+        self.following.cancel()
+        await asyncio.wait([self.following])
+        await self.store.close()
 
     async def join(self, cluster: ClusterName) -> None:
         self.tokens += 1
@@ -236,7 +244,7 @@ def _of_onprem(key: str) -> bool:
             name,
         ):
             return name == ONPREM
-        case ("exports" | "gateways", name, *_):
+        case ("exports" | "gateways" | "said", name, *_):
             return name == ONPREM
         case ("services", *_) | ("vips", *_) | ("tokens", *_):
             return True
@@ -254,7 +262,7 @@ def hub(runner: asyncio.Runner) -> Iterator[Hub]:
     with TemporaryDirectory(prefix="fg-") as folder:
         made = runner.run(Hub.open(Path(folder)))
         yield made
-        runner.run(made.store.close())
+        runner.run(made.close())
 
 
 def body_of(kind: str) -> Value:

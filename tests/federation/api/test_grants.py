@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from federation.api.grants import add_grants, grant_checks
+from federation.api.grants import add_grants, grant_checks, grant_metrics
 from federation.api.http import application
 from federation.audit import Audit
 from federation.errors import GrantsChanged
@@ -92,6 +92,8 @@ async def test_check_names_what_is_refused_of_whom(hub: Hub) -> None:
     await anext(hub.mirror.changes())
     (check,) = grant_checks(hub.mirror.clusterset)
     assert check.detail == "refused of onprem: service shop/cart: no grant lets onprem export shop/cart"
+    (metric,) = grant_metrics(hub.mirror.clusterset)
+    assert {sample.labels["cluster"]: sample.value for sample in metric.samples} == {"cloud": 0, "onprem": 1}
 
 
 async def test_of_two_who_change_them_at_a_time_the_second_is_told(hub: Hub) -> None:

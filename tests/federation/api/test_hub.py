@@ -57,7 +57,7 @@ async def test_only_who_shows_the_token_gets_in(shown: bytes, status: bytes, tmp
         clusterset,
         Probing(),
         Anchoring(),
-        (),
+        tuple,
         lambda: NOW,
         nothing_due,
         builders.audit(),
@@ -81,8 +81,8 @@ async def test_a_cluster_is_evicted_and_readmitted(tmp_path: Path) -> None:
     await registry.members.join(JoinRequest("t", "hash", WEST), "west.fed.example", anchor, NOW)
     known, addresses, audit = mirror.clusterset, ("hub.example:1",), builders.audit()
     follower = Follower(registry.trusts, known, lambda: NOW, fetch)
-    heard = Probing(), Anchoring()
-    hub = Hub(authority, registry, known, *heard, addresses, lambda: NOW, nothing_due, audit, follower)
+    heard, found_at = (Probing(), Anchoring()), lambda: addresses
+    hub = Hub(authority, registry, known, *heard, found_at, lambda: NOW, nothing_due, audit, follower)
     async with TestClient(TestServer(hub_application(hub))) as client:
         answer = await (await client.post("/v1/clusters/west/evict", json={})).json()
         assert (answer["name"], answer["state"], answer["connected"]) == ("west", "evicted", False)

@@ -69,7 +69,8 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
     authority.write_certificate(state, ("127.0.0.1",), now)
     store = await SqliteStore.open(state / "registry.db")
     hub = Hub(authority, Registry(store, 100), "", now)
-    door = Door(authority, hub.registry, ("127.0.0.1:7444",), ("241.0.0.0/16",), lambda: hub.now, hub.audit)
+    sync = ("127.0.0.1:7444",)
+    door = Door(authority, hub.registry, lambda: sync, ("241.0.0.0/16",), lambda: hub.now, hub.audit)
     tls = tls_context(state / CERTIFICATE, state / KEY)
     async with served_on_tls(join_application(door), "127.0.0.1", 0, tls) as port:
         hub.address = f"127.0.0.1:{port}"

@@ -20,6 +20,7 @@ from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
 from federation.registry.ledger import everything
 from federation.registry.moving import refuse_unfinished
+from federation.registry.records import AliveRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Put, Snapshot, Store
@@ -51,7 +52,7 @@ async def hub(folder: Path) -> AsyncIterator[Read]:
     await registry.set_federation(federation())
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports(*(f"s{i}" for i in range(150))), NOW)
-    await registry.members.connect(ONPREM, 60, NOW)
+    await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
 
     async def read() -> Snapshot:
         return snapshot(path)

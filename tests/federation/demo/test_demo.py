@@ -93,7 +93,7 @@ def test_both_clusters_call_each_other_on_loopback_where_there_are_no_namespaces
 
 @pytest.mark.netns
 @pytest.mark.usefixtures("namespaces")
-@pytest.mark.parametrize("scenario", ["hub-loss", "gateway-restart", "evict", "root-rollover"])
+@pytest.mark.parametrize("scenario", ["hub-loss", "gateway-restart", "evict", "root-rollover", "mass-loss"])
 def test_no_call_notices(scenario: str, environment: dict[str, str], short_path: Path) -> None:
     report = report_of([*DEMO, "--once", "-o", "json", "--scenario", scenario], environment)
     assert (report["ok"], report["scenario"], report["calls_failed"]) == (True, scenario, 0)
@@ -109,6 +109,16 @@ def test_calls_go_elsewhere_when_backends_and_then_a_whole_cluster_are_gone(
     report = report_of([*DEMO, "--once", "-o", "json", "--scenario", "failover"], environment)
     assert (report["ok"], report["problems"]) == (True, [])
     check_load(report)
+    assert left(short_path) == ([], [])
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
+def test_what_is_cut_is_noticed_and_no_call_notices_that_a_control_link_is(
+    environment: dict[str, str], short_path: Path
+) -> None:
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", "partition"], environment)
+    assert (report["ok"], report["problems"]) == (True, [])
     assert left(short_path) == ([], [])
 
 

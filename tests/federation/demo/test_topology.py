@@ -103,6 +103,17 @@ def test_networks_may_use_the_same_addresses_and_do_not_leak_into_each_other(
     assert "called" not in dial(west_app, "192.0.2.2")
 
 
+def test_what_a_host_sends_to_another_can_be_lost_and_found_again(lab: Lab, tmp_path: Path) -> None:
+    one, two, three = lab.host("one"), lab.host("two"), lab.host("three")
+    lab.connect("net", {one: ["10.0.0.1/24"], two: ["10.0.0.2/24"], three: ["10.0.0.3/24"]})
+    serve(one, tmp_path / "log")
+    one.lose("net", "10.0.0.2")
+    assert dial(two, "10.0.0.1") == "TimeoutError: timed out"
+    assert dial(three, "10.0.0.1") == "::ffff:10.0.0.3 called ::ffff:10.0.0.1"
+    one.find("net", "10.0.0.2")
+    assert dial(two, "10.0.0.1") == "::ffff:10.0.0.2 called ::ffff:10.0.0.1"
+
+
 def test_each_host_asks_its_own_name_servers(lab: Lab) -> None:
     one, two = lab.host("one"), lab.host("two")
     one.name_servers("10.0.0.1", "fd00::1")

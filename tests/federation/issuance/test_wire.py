@@ -18,12 +18,14 @@ from federation.api.reattest import add_reattest
 from federation.errors import HubAway, IssuanceDenied
 from federation.issuance.client import HubIssuance
 from federation.issuance.server import issuance_handler
+from federation.whereabouts import Whereabouts
 from gateway.rpc import Context, TlsListener, TlsMaterial, serving
 from pki import keystore
 from pki.bundle import check_issuing_ca
 from pki.csr import make_csr
 from pki.signer import KeySigner
 from pki.spiffe import SpiffeId, agent_id, workload_id
+from tests import builders
 from tests.builders import ONPREM, audit
 from tests.federation.renewing import Clock, Member, World, federation
 
@@ -59,7 +61,8 @@ async def dialled(
         port,
     ):
         found_at(member, f"127.0.0.1:{port}")
-        yield HubIssuance(member.identity, world.pki.roots, lambda: theirs, world.clock)
+        hubs = Whereabouts(builders.federation, lambda: member.identity.membership)
+        yield HubIssuance(member.identity, world.pki.roots, lambda: theirs, world.clock, hubs)
 
 
 def found_at(member: Member, address: str) -> None:
@@ -110,7 +113,7 @@ async def door(world: World, member: Member) -> AsyncIterator[None]:
     chain, key = world.folder / "hub.pem", world.folder / "hub.key"
     keystore.write(chain, shown.chain_pem.encode())
     keystore.write(key, shown.key_pem.encode())
-    app = join_application(Door(world.authority, world.registry, (), (), world.clock, audit()))
+    app = join_application(Door(world.authority, world.registry, tuple, (), world.clock, audit()))
     add_reattest(app, world.back_door)
     async with served_on_tls(app, "127.0.0.1", 0, tls_context(chain, key)) as port:
         found_at(member, f"127.0.0.1:{port}")

@@ -10,7 +10,7 @@ from clusters.model import GatewayRecord
 from federation.errors import ClusterEvicted, Contention, Exit, NotEvicted, TokenRefused, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.members import JoinRequest
-from federation.registry.records import StatusRecord
+from federation.registry.records import AliveRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.store import Store
 from tests.builders import CLOUD, ONPREM
@@ -25,7 +25,7 @@ async def test_an_evicted_cluster_and_all_that_it_offered_count_no_more(
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports("catalog"), NOW)
     await registry.offers.set_exports(CLOUD, exports("catalog", "cart"), NOW)
-    await registry.members.connect(CLOUD, 10, NOW)
+    await registry.members.connect(CLOUD, 10, AliveRecord(NOW))
     await registry.members.evict(CLOUD, NOW)
     clusterset = await mirrored(store)
     assert (clusterset.clusters, clusterset.services) == ((ONPREM,), (service("catalog"),))
@@ -39,7 +39,7 @@ async def test_an_evicted_cluster_and_all_that_it_offered_count_no_more(
 
 
 SAYINGS: dict[str, Callable[[Registry], Awaitable[object]]] = {
-    "connect": lambda registry: registry.members.connect(CLOUD, 10, NOW),
+    "connect": lambda registry: registry.members.connect(CLOUD, 10, AliveRecord(NOW)),
     "be seen": lambda registry: registry.members.seen(CLOUD, StatusRecord(NOW)),
     "leave": lambda registry: registry.members.leave(CLOUD, NOW),
     "export": lambda registry: registry.offers.set_exports(CLOUD, exports("cart"), NOW),

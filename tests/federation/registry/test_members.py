@@ -10,7 +10,7 @@ from federation.errors import ClusterExists, Exit, LeaseNotFound, TokenRefused, 
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.members import JoinRequest
-from federation.registry.records import ClusterRecord, ClusterState, StatusRecord, TokenState
+from federation.registry.records import AliveRecord, ClusterRecord, ClusterState, StatusRecord, TokenState
 from federation.registry.registry import Registry
 from federation.registry.store import Delete, Put, Store
 from tests.builders import CLOUD, ONPREM, jwt_keys
@@ -215,7 +215,7 @@ async def test_who_leaves_takes_its_jwt_keys_and_its_revoked_along(registry: Reg
 async def test_a_cluster_is_connected_until_it_is_not_heard_of(bench: Bench) -> None:
     registry = Registry(bench.store, capacity=100)
     await joined(registry, ONPREM)
-    lease = await registry.members.connect(ONPREM, 4, NOW)
+    lease = await registry.members.connect(ONPREM, 4, AliveRecord(NOW))
     for _ in range(3):
         await bench.let_pass(2)
         await registry.members.keep_alive(lease)
@@ -230,7 +230,7 @@ async def test_a_cluster_that_is_not_heard_of_keeps_its_records(bench: Bench) ->
     registry = Registry(bench.store, capacity=100)
     await joined(registry, ONPREM)
     await registry.offers.set_exports(ONPREM, exports("catalog"), NOW)
-    await registry.members.connect(ONPREM, 3, NOW)
+    await registry.members.connect(ONPREM, 3, AliveRecord(NOW))
     await bench.let_pass(6)
     clusterset = await mirrored(bench.store)
     assert (clusterset.clusters, clusterset.services) == ((ONPREM,), (service("catalog"),))
@@ -240,8 +240,8 @@ async def test_the_end_of_an_old_connection_does_not_end_the_new_one(
     registry: Registry, store: Store
 ) -> None:
     await joined(registry, ONPREM)
-    old = await registry.members.connect(ONPREM, 10, NOW)
-    new = await registry.members.connect(ONPREM, 10, NOW)
+    old = await registry.members.connect(ONPREM, 10, AliveRecord(NOW))
+    new = await registry.members.connect(ONPREM, 10, AliveRecord(NOW))
     await registry.members.disconnect(old)
     assert (await mirrored(store)).connected(ONPREM)
     await registry.members.disconnect(new)
@@ -250,7 +250,7 @@ async def test_the_end_of_an_old_connection_does_not_end_the_new_one(
 
 async def test_a_stranger_cannot_connect_or_be_seen(registry: Registry, store: Store) -> None:
     with pytest.raises(UnknownCluster):
-        await registry.members.connect(ONPREM, 10, NOW)
+        await registry.members.connect(ONPREM, 10, AliveRecord(NOW))
     with pytest.raises(UnknownCluster):
         await registry.members.seen(ONPREM, StatusRecord(NOW))
     with pytest.raises(UnknownCluster):
@@ -274,7 +274,7 @@ async def test_who_leaves_leaves_nothing_but_the_memory_of_its_addresses(
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports(*(f"s{i}" for i in range(60))), NOW)
     await registry.offers.set_gateways(ONPREM, {"gw-1": GatewayRecord("gw-1", ("192.0.2.1",))})
-    await registry.members.connect(ONPREM, 10, NOW)
+    await registry.members.connect(ONPREM, 10, AliveRecord(NOW))
     await registry.members.seen(ONPREM, StatusRecord(NOW))
     await registry.members.leave(ONPREM, NOW)
     clusterset = await mirrored(store)

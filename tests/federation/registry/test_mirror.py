@@ -11,7 +11,7 @@ from federation.errors import FederationError
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
 from federation.registry.mirror import Mirror
-from federation.registry.records import StatusRecord
+from federation.registry.records import AliveRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Batch, Page, Put, Store
@@ -160,7 +160,7 @@ async def random_step(registry: Registry, chance: random.Random, step: int) -> N
         lambda: registry.offers.set_exports(cluster, exports(*names, ready=chance.randint(0, 9)), now),
         lambda: registry.offers.set_exports(cluster, gone(*names), now),
         lambda: registry.offers.set_gateways(cluster, {"gw": gateway}),
-        lambda: registry.members.connect(cluster, 10, now),
+        lambda: registry.members.connect(cluster, 10, AliveRecord(now)),
     ]
     if chance.random() < 0.1:
         steps = [lambda: registry.members.leave(cluster, now)]

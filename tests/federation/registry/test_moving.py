@@ -8,6 +8,7 @@ import pytest
 from federation.errors import StoreError, StoreNotEmpty, StoreUnusable
 from federation.registry.ledger import everything
 from federation.registry.moving import UNFINISHED, move, refuse_unfinished
+from federation.registry.records import AliveRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Commit, Compare, Operation, Put, Store
@@ -22,7 +23,7 @@ async def source(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     registry = Registry(store, capacity=1000)
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports(*(f"s{i}" for i in range(120))), NOW)
-    await registry.members.connect(ONPREM, 60, NOW)
+    await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
     yield store
     await store.close()
 

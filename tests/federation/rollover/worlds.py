@@ -167,7 +167,7 @@ async def running(state: Path) -> AsyncIterator[Hub]:
         rollover=rollover,
     )
     door = join_application(
-        Door(authority, registry, ("127.0.0.1:1",), ("241.0.0.0/16",), utc_now, builders.audit())
+        Door(authority, registry, lambda: ("127.0.0.1:1",), ("241.0.0.0/16",), utc_now, builders.audit())
     )
     Witness(steward).add_to(door)
     async with served_on_tls(door, "127.0.0.1", 0, certificate.tls) as port:

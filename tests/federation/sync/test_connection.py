@@ -17,6 +17,7 @@ from federation.sync.client import LinkState, SyncClient, retry_delay
 from federation.sync.exchange import Session
 from federation.sync.frames import Bye, Hello
 from federation.sync.server import METHOD, SERVICE, SyncServer
+from federation.sync.turns import Turns
 from gateway.delta import Catalogue, Resource
 from gateway.rpc import Peer, TlsListener, TlsMaterial, channel_credentials
 from tests.authorities import Authorities, Credential
@@ -88,7 +89,7 @@ class Hub(Side):
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
         server = SyncServer(
-            self._session_for, admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
+            self._session_for, Turns(), admit=self._admit, version="0.1.0", hello_deadline=self.hello_deadline
         )
         self.server = server
         listener = TlsListener(f"127.0.0.1:{port}", lambda: self.tls)
@@ -117,8 +118,9 @@ class Agent(Side):
         super().__init__()
         self.tls = material(authorities.agent(WEST), authorities)
         self.pauses: list[float] = []
+        self.addresses = addresses
         self.client = SyncClient(
-            addresses,
+            lambda: self.addresses,
             lambda: self.tls,
             lambda: Hello(WEST, datetime.now(UTC), "0.1.0"),
             self.session,
@@ -257,7 +259,41 @@ async def test_the_agent_goes_on_to_the_next_hub(hub: Hub, authorities: Authorit
         agent = Agent(authorities, "127.0.0.1:1", address)
         async with agent.running():
             await agent.has(catalog="1")
-    assert agent.pauses[0] == retry_delay(1, 1.0)
+    assert agent.pauses == []
+
+
+async def test_an_agent_goes_to_another_hub_at_once_and_only_what_changed_is_told(
+    hub: Hub, authorities: Authorities
+) -> None:
+    other = Hub(authorities)
+    put(hub.catalogue, IMPORTS, catalog="1", cart="1")
+    put(other.catalogue, IMPORTS, catalog="1", cart="2")
+    other.arrived = {"web": b"1"}
+    async with other.serving() as second, hub.serving() as first:
+        agent = Agent(authorities, first)
+        put(agent.catalogue, EXPORTS, web="1", api="1")
+        async with agent.running():
+            await hub.has(web="1", api="1")
+            await agent.has(catalog="1", cart="1")
+            agent.addresses = (first, second)  # a hub that was added
+            assert hub.server is not None
+            hub.server.end("spiffe://west.fed.example/agent", SyncRefused("closed", "it goes"))
+            await agent.has(catalog="1", cart="2")
+            await other.has(web="1", api="1")
+            assert agent.client.state.value.address == second
+            assert agent.pauses == []
+    assert agent.deliveries[-1] == {"cart"}
+    assert other.deliveries == [{"api"}]
+
+
+async def test_when_no_hub_answers_the_agent_pauses_before_it_asks_them_all_again(
+    authorities: Authorities,
+) -> None:
+    agent = Agent(authorities, "127.0.0.1:1", "127.0.0.1:2")
+    async with agent.running(), asyncio.timeout(10):
+        while len(agent.pauses) < 2:  # noqa: ASYNC110  they have no event
+            await asyncio.sleep(0.005)
+    assert agent.pauses[:2] == [retry_delay(2, 1.0), retry_delay(3, 1.0)]
 
 
 async def test_a_refused_agent_is_told_why_and_tries_again(hub: Hub, authorities: Authorities) -> None:
