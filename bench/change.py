@@ -20,6 +20,7 @@ import yaml
 
 from bench import measure, traced
 from bench.report import Aim, Key, Report
+from bench.stores import etcd_command, on_etcd
 from federation.client import Admin, endpoint
 from federation.demo.fleet import Fleet, environment
 from federation.demo.machines import Machine
@@ -32,18 +33,20 @@ TOPIC: Final = "source file changed → remote Envoy's ACK"
 _CHANGED: Final = "changed"
 _SHORT: Final = 20
 _PATIENCE: Final = 120.0
+_ETCD: Final = (2379, 2380)  # its ports, on the hub's host
 
 
 async def measure_changes(report: Report, rounds: int, quick: bool) -> None:
-    """Measure with 1,000 and 10,000 services, in a long file and in a short one."""
+    """Measure with 1,000 and 10,000 services, in a long file and in a short one, on SQLite and etcd."""
     for services in (1_000,) if quick else (1_000, 10_000):
-        for long in (False, True):
-            await asyncio.to_thread(_measure, report, services, long, 10 if quick else 20 * rounds)
+        for long, store in ((False, "SQLite"), (True, "SQLite"), (False, "etcd")):
+            await asyncio.to_thread(_measure, report, services, long, store, 10 if quick else 20 * rounds)
     _aim(report)
 
 
-def _way(services: int, long: bool) -> str:
-    return f"{services:,} services, {'nearly all' if long else _SHORT} in the file"
+def _way(services: int, long: bool, store: str = "SQLite") -> str:
+    told = f"{services:,} services, {'nearly all' if long else _SHORT} in the file"
+    return told if store == "SQLite" else f"{told}, {store}"
 
 
 def _aim(report: Report) -> None:
@@ -67,10 +70,13 @@ class TracedFleet(Fleet):
         return self.start(name, machine, [sys.executable, "-P", traced.__file__, str(self.trace), *words])
 
 
-def _measure(report: Report, services: int, long: bool, times: int) -> None:
+def _measure(report: Report, services: int, long: bool, store: str, times: int) -> None:
     report.loads.append(measure.load())
     with tempfile.TemporaryDirectory(prefix="fb") as name, Lab(Path(name)) as lab:
         fleet = TracedFleet(in_namespaces(lab), Path(name) / "f")
+        if store == "etcd":
+            fleet.start("etcd", fleet.world.hub, etcd_command(fleet.folder / "etcd", *_ETCD))
+            fleet.hub_options += on_etcd(fleet.folder, _ETCD[0])
         fleet.start_hub()
         near, far = fleet.world.sites
         agents = [fleet.join(site, fleet.make_token(site)) for site in (near, far)]
@@ -86,7 +92,7 @@ def _measure(report: Report, services: int, long: bool, times: int) -> None:
         far.caller.run(["curl", "-s", "-m", "3", name], check=False, environment=environment())
         seen = [_change(fleet, source, ready=bool(n % 2)) for n in range(times + 2)][2:]
         assert near_gateway.returncode is None
-    _tell(report, _way(services, long), seen)
+    _tell(report, _way(services, long, store), seen)
 
 
 class Source:
@@ -170,6 +176,10 @@ def _tell(report: Report, way: str, seen: Sequence[dict[str, float]]) -> None:
     total = sorted(each["acked"] for each in seen)
     report.add(Key(TOPIC, way, "p50", "ms"), median(total))
     report.add(Key(TOPIC, way, "p99", "ms"), total[ceil(0.99 * len(total)) - 1])
+    report.add(Key(TOPIC, way, "max", "ms"), total[-1])
+    put = [each["acked"] - each["heard"] for each in seen if "heard" in each]
+    report.add(Key(TOPIC, way, "from put, p50", "ms"), median(put))
+    report.add(Key(TOPIC, way, "from put, max", "ms"), max(put))
     before = ""
     for stage in traced.STAGES:
         steps = [each[stage] - each.get(before, 0.0) for each in seen if stage in each]

@@ -172,7 +172,8 @@ async def _hub(folder: Path, options: Sequence[str]) -> AsyncIterator[_Hub]:
                 break
         yield hub
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 

@@ -41,7 +41,7 @@ async def measure_stores(report: Report, rounds: int, quick: bool) -> None:
             report.ratios.append(Ratio(f"writes, {many} at once: {store} / synced blocks", of, synced))
     with tempfile.TemporaryDirectory(prefix="fb-") as name:
         folder = Path(name)
-        async with a_store("etcd", folder) as (_, url):
+        async with a_store("etcd", folder) as (_, url, *_):
             sqlite = await SqliteStore.open(folder / "registry.db")
             etcd = await EtcdStore.open(Location((url.removeprefix("etcd://").partition("/")[0],), "bench"))
             try:
@@ -98,21 +98,34 @@ async def a_store(name: str, folder: Path) -> AsyncIterator[Sequence[str]]:
     if shutil.which("etcd") is None:
         raise StepFailed("etcd is not here", "", "install Debian's etcd-server, or run `.ci/programs etcd`")
     client, peer = _free_ports(2)
-    here = f"http://{_ADDRESS}:{client}"
-    argv = ["etcd", "--data-dir", str(folder / "etcd"), "--log-level", "warn", "--name", "bench"]
-    argv += ["--listen-client-urls", here, "--advertise-client-urls", here]
-    there = f"http://{_ADDRESS}:{peer}"
-    argv += ["--listen-peer-urls", there, "--initial-advertise-peer-urls", there]
+    argv = etcd_command(folder / "etcd", client, peer)
     with (folder / "etcd.log").open("wb") as log:
-        etcd = await asyncio.create_subprocess_exec(
-            *argv, "--initial-cluster", f"bench={there}", stdout=log, stderr=log
-        )
+        etcd = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log)
     try:
         await _listening(client)
-        yield "--store", f"etcd://{_ADDRESS}:{client}/bench"
+        yield on_etcd(folder, client)
     finally:
         etcd.kill()
         await etcd.wait()
+
+
+def etcd_command(data: Path, client: int, peer: int) -> list[str]:
+    """What runs an etcd of one member on two ports, with its data in the folder *data*."""
+    here, there = (f"http://{_ADDRESS}:{port}" for port in (client, peer))
+    return [
+        *("etcd", "--name", "bench", "--data-dir", str(data), "--log-level", "warn"),
+        *("--listen-client-urls", here, "--advertise-client-urls", here),
+        *("--listen-peer-urls", there, "--initial-advertise-peer-urls", there),
+        *("--initial-cluster", f"bench={there}"),
+    ]
+
+
+def on_etcd(folder: Path, client: int) -> tuple[str, ...]:
+    """What a hub is told of an etcd at the port *client*, and of the passphrase for its keys."""
+    secret = folder / "passphrase"
+    secret.write_text("everybody knows it")
+    secret.chmod(0o600)
+    return "--store", f"etcd://{_ADDRESS}:{client}/bench", "--passphrase-file", str(secret)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -63,10 +63,10 @@ class _Show:
 
     def control(self, site: Site, state: str, was: str) -> None:
         """*site* and the hub hear nothing of each other, until edge's agent has cloud as *state*."""
-        hub, name = self._fleet.world.hub, f"control link of {site.cluster}"
+        name = f"control link of {site.cluster}"
         part = self._begun(name, MISSED_WITHIN_MS)
         with self._stage.step(f"the {name} is cut") as step:
-            with self._silent(site, hub):
+            with unheard(self._fleet, site):
                 self._noticed(part, f"cloud is {state} at edge", lambda: self._exporter() == state)
                 self._loads.go_on(_A_WHILE)
             self._settle(f"cloud is {was} again", lambda: self._exporter() == was)
@@ -122,21 +122,10 @@ class _Show:
         self._loads.wait(what, true, _SETTLED_WITHIN)
 
     def _exporter(self) -> str:
-        return seen.exporter(self._fleet, self._edge, self._cloud)
+        return str(seen.exporter(self._fleet, self._edge, self._cloud).get("state"))
 
     def _probed(self) -> set[bool]:
         return seen.probed(self._fleet, self._edge, self._cloud)
-
-    @contextmanager
-    def _silent(self, site: Site, hub: Machine) -> Iterator[None]:
-        """The hub and *site*'s agent hear nothing of each other."""
-        with ExitStack() as stack:
-            if isinstance(hub, Host):
-                stack.enter_context(_lost(site.gateway, (self._fleet.world.hub_address,)))
-                stack.enter_context(_lost(hub, site.underlay))
-            else:
-                stack.enter_context(self._fleet.running(f"{site.cluster}-agent").frozen())
-            yield
 
 
 def show_partition(fleet: Fleet, stage: Stage, report: Report) -> None:
@@ -170,6 +159,19 @@ def _judge(report: Report, loads: Loads, parts: list[_Part]) -> None:
             took, limit = part.noticed_ms / 1000, part.limit_ms / 1000
             report.problems.append(f"{part.name}: noticed after {took:.1f} s, want {limit:g} s at most")
     report.figures["parts"] = figures
+
+
+@contextmanager
+def unheard(fleet: Fleet, site: Site) -> Iterator[None]:
+    """The hub and *site*'s agent hear nothing of each other until the block is left."""
+    hub = fleet.world.hub
+    with ExitStack() as stack:
+        if isinstance(hub, Host):
+            stack.enter_context(_lost(site.gateway, (fleet.world.hub_address,)))
+            stack.enter_context(_lost(hub, site.underlay))
+        else:
+            stack.enter_context(fleet.running(f"{site.cluster}-agent").frozen())
+        yield
 
 
 @contextmanager

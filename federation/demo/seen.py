@@ -6,13 +6,13 @@ from federation.demo.world import Site
 from federation.table import Json, Record
 
 
-def exporter(fleet: Fleet, at: Site, of: Site) -> str:
-    """The state of *of* as an exporter of its service, as *at*'s agent has it; empty if it is none."""
+def exporter(fleet: Fleet, at: Site, of: Site) -> Record:
+    """*of* as an exporter of its service, as *at*'s agent has it; empty if it is none."""
     for service in _records(_agent(fleet, at).get("/v1/services").get("services")):
         for cluster in _records(service.get("clusters")):
             if service.get("name") == of.service.name and cluster.get("name") == of.cluster:
-                return str(cluster.get("state"))
-    return ""
+                return cluster
+    return {}
 
 
 def probed(fleet: Fleet, at: Site, of: Site) -> set[bool]:

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -64,6 +65,14 @@ _WATCH_ROWS = 1000
 _COMPACTION_SLICE = 500
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What to do, if all that it is to hang on holds."""
+
+    operations: tuple[Operation, ...]
+    when: tuple[Compare, ...]
+
+
 class Database:
     """The file, open and locked against every other process. `granted` are the leases it had when opened."""
 
@@ -105,13 +114,28 @@ class Database:
             revision, _ = self.progress()
         return Page(tuple(KeyValue(*row) for row in rows[:limit]), revision, len(rows) > limit)
 
-    def commit(self, operations: Sequence[Operation], when: Sequence[Compare]) -> Commit:
-        """Do all of *operations* if all of *when* holds, else nothing."""
+    def commit(self, asked: Sequence[Transaction]) -> list[Commit | LeaseNotFound]:
+        """Do each of *asked* as if it came alone, and put all on the disk together, as that takes longest.
+
+        Each has an answer, which is an error for one that names a lease that is not there.
+        """
         with self._transaction():
-            revision, _ = self.progress()
-            if not all(self._holds(compare) for compare in when):
-                return Commit(False, revision)
-            return Commit(True, self._apply(operations, revision))
+            return [self._commit(each) for each in asked]
+
+    def _commit(self, asked: Transaction) -> Commit | LeaseNotFound:
+        """Do all of the operations if all holds, else nothing."""
+        revision, _ = self.progress()
+        if not all(self._holds(compare) for compare in asked.when):
+            return Commit(False, revision)
+        answer: Commit | LeaseNotFound
+        self._sql.execute("SAVEPOINT asked")
+        try:
+            answer = Commit(True, self._apply(asked.operations, revision))
+        except LeaseNotFound as error:
+            self._sql.execute("ROLLBACK TO asked")
+            answer = error
+        self._sql.execute("RELEASE asked")
+        return answer
 
     def _holds(self, compare: Compare) -> bool:
         row = self._sql.execute(

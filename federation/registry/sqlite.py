@@ -11,11 +11,12 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
 from federation.errors import InvalidRequest, StoreClosed, StoreError
-from federation.registry.database import Database
+from federation.registry.database import Database, Transaction
 from federation.registry.leases import Leases
 from federation.registry.store import (
     MAX_OPERATIONS,
@@ -35,6 +36,9 @@ TICK = 0.5
 HISTORY = 20_000
 """How many revisions a watch may be behind before it has to list again."""
 
+_TOGETHER = 64
+"""How many transactions are put on the disk together at most."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,6 +56,8 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._closed = False
+        self._asked: list[tuple[Transaction, asyncio.Future[Commit]]] = []
+        self._committing: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, path: Path, clock: Callable[[], float] = time.monotonic) -> Self:
@@ -94,7 +100,24 @@ class SqliteStore:
 
     async def commit(self, operations: Sequence[Operation], when: Sequence[Compare] = ()) -> Commit:
         check_transaction(operations, when)
-        return await self._run_and_wake(self._database.commit, tuple(operations), tuple(when))
+        answer: asyncio.Future[Commit] = self._loop.create_future()
+        self._asked.append((Transaction(tuple(operations), tuple(when)), answer))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_all())
+        return await answer
+
+    async def _commit_all(self) -> None:
+        """Do what is asked for; all that came while the disk was busy, together."""
+        while self._asked:
+            asked, self._asked = self._asked[:_TOGETHER], self._asked[_TOGETHER:]
+            done: Sequence[Commit | StoreError] = ()
+            try:
+                done = await self._run_and_wake(self._database.commit, [each for each, _ in asked])
+            except StoreError as error:
+                done = [error] * len(asked)
+            finally:
+                for (_, answer), commit in zip_longest(asked, done):
+                    _settle(answer, commit)
 
     async def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Batch]:
         seen = after_revision
@@ -172,3 +195,15 @@ class SqliteStore:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _settle(answer: asyncio.Future[Commit], commit: Commit | StoreError | None) -> None:
+    """Give whoever asked the *answer*, if he has not given up waiting; None if we were stopped."""
+    if commit is None:
+        answer.cancel()
+    elif answer.done():
+        pass
+    elif isinstance(commit, Commit):
+        answer.set_result(commit)
+    else:
+        answer.set_exception(commit)

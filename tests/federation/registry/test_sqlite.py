@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from federation.errors import Compacted, StoreError, StoreUnusable
-from federation.registry.database import Database
+from federation.errors import Compacted, LeaseNotFound, StoreError, StoreUnusable
+from federation.registry.database import Database, Transaction
 from federation.registry.leases import Leases
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Batch, Commit, Compare, Operation, Put
+from federation.registry.store import Batch, Commit, LeaseId, Put, absent
 
 
 @asynccontextmanager
@@ -183,11 +183,13 @@ class SlowDatabase(Database):
         super().__init__(path)
         self.began = threading.Event()
         self.may_end = threading.Event()
+        self.together: list[int] = []
 
-    def commit(self, operations: Sequence[Operation], when: Sequence[Compare]) -> Commit:
+    def commit(self, asked: Sequence[Transaction]) -> list[Commit | LeaseNotFound]:
+        self.together.append(len(asked))
         self.began.set()
         assert self.may_end.wait(10)
-        return super().commit(operations, when)
+        return super().commit(asked)
 
 
 async def test_a_commit_whose_caller_gave_up_is_still_told_to_those_who_watch(tmp_path: Path) -> None:
@@ -205,6 +207,36 @@ async def test_a_commit_whose_caller_gave_up_is_still_told_to_those_who_watch(tm
     database.may_end.set()
     async with asyncio.timeout(10):
         assert (await following).revision == 1
+    await store.close()
+
+
+async def test_what_is_asked_while_the_disk_is_busy_is_done_together_and_answered_one_by_one(
+    tmp_path: Path,
+) -> None:
+    worker = ThreadPoolExecutor(1)
+    database = await asyncio.get_running_loop().run_in_executor(
+        worker, SlowDatabase, tmp_path / "registry.db"
+    )
+    store = SqliteStore(database, worker, Leases(0), lambda: 0)
+    first_of_all = asyncio.create_task(store.commit([Put("a", b"")]))
+    await asyncio.to_thread(database.began.wait, 10)
+    asked = [
+        store.commit([Put("b", b"")]),
+        store.commit([Put("c", b"")], [absent("a")]),
+        store.commit([Put("d", b""), Put("e", b"", LeaseId(7))]),
+        store.commit([Put("b", b"2")], [absent("d")]),
+    ]
+    waiting = [asyncio.create_task(each) for each in asked]
+    await asyncio.sleep(0)
+    database.may_end.set()
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (await first_of_all).revision == 1
+    assert told[0] == Commit(True, 2)
+    assert told[1] == Commit(False, 2)
+    assert isinstance(told[2], LeaseNotFound)
+    assert told[3] == Commit(True, 3)
+    assert database.together == [1, 4]
+    assert [(item.key, item.mod_revision) for item in (await store.range("")).items] == [("a", 1), ("b", 3)]
     await store.close()
 
 
