@@ -65,8 +65,12 @@ class Federation:
         token = self.folder / f"{cluster}.token"
         token.touch(mode=0o600)
         token.write_text(str(made["token"]))
-        words = ["join", "--token-file", str(token), "--state", str(self.state(cluster))]
-        agent = self._start(f"{cluster}-agent", [*words, "--dns-listen", "127.0.0.1:0", *options])
+        return self.run_agent(cluster, "join", "--token-file", str(token), *options)
+
+    def run_agent(self, cluster: str, command: str, *options: str) -> Process:
+        """Run the agent of a cluster by *command* until it is connected."""
+        words = [command, "--state", str(self.state(cluster)), "--dns-listen", "127.0.0.1:0", *options]
+        agent = self._start(f"{cluster}-agent", words)
         self.until(
             f"{cluster} is connected",
             lambda: record(self.agent(cluster).get("/v1/status")["hub"])["connected"],
