@@ -15,8 +15,9 @@ from federation.sync import records
 MOST_AT_ONCE: Final = 50_000
 """How many records may be in one message; agents send far fewer."""
 
-_SMALL: Final = 64 << 10
-_LARGE: Final = 1 << 20
+# So that as many as are written in one transaction fit into it.
+_SMALL: Final = 40 << 10
+_LARGE: Final = 512 << 10
 _RECORD_BYTES: Final[Mapping[str, int]] = {
     records.EXPORT: _SMALL,
     records.GATEWAY: _SMALL,

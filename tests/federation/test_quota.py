@@ -45,7 +45,7 @@ def test_no_cluster_can_have_all_the_addresses_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "most"), [(records.EXPORT, 64 << 10), (records.GATEWAY, 64 << 10), (records.PROBES, 1 << 20)]
+    ("kind", "most"), [(records.EXPORT, 40 << 10), (records.GATEWAY, 40 << 10), (records.PROBES, 512 << 10)]
 )
 def test_a_record_that_is_too_large_is_refused_and_its_neighbour_is_not(kind: str, most: int) -> None:
     refused = Account({}, ROOM, 0).refused(kind, {"a/1": body(most + 1), "a/2": body(most)}, Limits())
