@@ -8,10 +8,12 @@ comparison of each.
 from collections.abc import Mapping
 from itertools import compress, count, islice
 from operator import is_not
-from typing import TypeVar
+from typing import Final, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+_ABSENT: Final = object()
 
 
 def touched(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
@@ -25,7 +27,8 @@ def touched(before: Mapping[K, V], after: Mapping[K, V]) -> set[K]:
     if alike == len(before) == len(after):
         return different
     was, now = (dict(islice(each.items(), alike, None)) for each in (before, after))
-    return different | {key for key in was.keys() | now.keys() if was.get(key) is not now.get(key)}
+    keys = was.keys() | now.keys()
+    return different | {key for key in keys if was.get(key, _ABSENT) is not now.get(key, _ABSENT)}
 
 
 def renewed(before: Mapping[K, V], after: Mapping[K, V]) -> tuple[dict[K, V], set[K]]:

@@ -526,8 +526,8 @@ class ClusterView:
 
     `vip_ranges` are the federation's unless this cluster has ranges of its own. `handed_on` is when an
     address of this cluster last passed from one workload to another, if one has. `trusts` are the trust
-    domains outside that are believed, by name. `callers` has, of each service of this cluster that not all
-    members may call, those that may.
+    domains outside that are believed, by name. `callers` has those that may call each service of this
+    cluster: None for all members. `callers_unsaid` are those that may call one that is not in there.
     """
 
     home: ClusterName
@@ -538,7 +538,8 @@ class ClusterView:
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     handed_on: datetime | None = None
     trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
-    callers: Mapping[ServiceName, tuple[ClusterName, ...]] = field(default_factory=dict)
+    callers: Mapping[ServiceName, tuple[ClusterName, ...] | None] = field(default_factory=dict)
+    callers_unsaid: tuple[ClusterName, ...] | None = None
 
     def vips(self, imported: Import) -> tuple[str, ...]:
         """The addresses that *imported* has here, one for each range that is long enough."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from clusters.model import ClusterName
 
@@ -13,13 +14,17 @@ class Published(StrEnum):
     GATEWAY = "gateway"
 
 
+UNSAID: Final = "*/*"
+"""Names the services of which nothing is said: so one that the hub has not heard of yet is open to nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """That a service or gateway is not passed on, or not to everybody.
+    """Whether a service or gateway is passed on, and to whom.
 
     *name* is `NAMESPACE/NAME` of a service. `refused` says in one line why others do not hear of it, or of a
     part of it. `callers` are the clusters that may call the service: None for all of them.
-    Of what everybody may have and call there is no verdict.
+    Without any verdict on services everybody may have and call all of them.
     """
 
     of: Published

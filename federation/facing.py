@@ -34,8 +34,6 @@ class Faces:
 
     def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
-        if not self.clusterset.judge.restricts_callers:
-            return shared
         exporters = exporters_for(self.clusterset, home, service)
         if len(exporters) == len(self.clusterset.exporters(service)):
             return shared
@@ -63,7 +61,7 @@ class Facing:
         if kind == records.VERDICT:
             return self._verdict(name)
         found = self._shared.get(kind, name)
-        if found is None or kind != records.IMPORT:
+        if found is None or kind != records.IMPORT or not self._restricted:
             return found
         return self._faces.imported(self._home, ServiceName.parse(name), found)
 

@@ -26,7 +26,7 @@ from clusters.model import (
     cluster_name,
 )
 from clusters.reports import Probes
-from clusters.verdict import Published, Verdict
+from clusters.verdict import UNSAID, Published, Verdict
 from federation.errors import ChangesRejected
 from federation.judging import Judging
 from federation.last_view import Owners, Received
@@ -79,6 +79,7 @@ class Knowledge:
             handed_on=owners.handed_on if owners else None,
             trusts=received.trusts,
             callers=_callers(received.verdicts),
+            callers_unsaid=_unsaid(received.verdicts),
         )
         self.verdicts = dict(received.verdicts)
         self._members = dict(received.members)
@@ -124,7 +125,7 @@ class Knowledge:
     def forget(self) -> None:
         """Know nobody and nothing but what is offered here: this cluster has left."""
         self._members, self._imports, self.verdicts = {}, {}, {}
-        nothing = replace(self.view, members={}, imports={}, trusts={}, callers={})
+        nothing = replace(self.view, members={}, imports={}, trusts={}, callers={}, callers_unsaid=None)
         self._learn(nothing, frozenset(self.view.imports))
 
     async def accept(self, kind: str, changes: Mapping[str, bytes | None]) -> None:
@@ -211,7 +212,7 @@ class Knowledge:
                 verdicts[name] = records.decode(Verdict, name, body)
         callers = _callers(verdicts)
         self.verdicts = verdicts
-        self._learn(replace(self.view, callers=callers))
+        self._learn(replace(self.view, callers=callers, callers_unsaid=_unsaid(verdicts)))
 
     def reconsider(self) -> None:
         """Believe what was not believed when it came, if it can be now: some clock may have been wrong."""
@@ -268,13 +269,19 @@ def _readable(bundle: TrustBundle) -> TrustBundle:
     return bundle
 
 
-def _callers(verdicts: Mapping[str, Verdict]) -> Mapping[ServiceName, tuple[ClusterName, ...]]:
-    """Who may call each service of ours that not all may call."""
+def _callers(verdicts: Mapping[str, Verdict]) -> Mapping[ServiceName, tuple[ClusterName, ...] | None]:
+    """Who may call each service of ours of which something is said."""
     return {
         ServiceName.parse(verdict.name): verdict.callers
         for verdict in verdicts.values()
-        if verdict.of is Published.SERVICE and verdict.callers is not None
+        if verdict.of is Published.SERVICE and verdict.name != UNSAID
     }
+
+
+def _unsaid(verdicts: Mapping[str, Verdict]) -> tuple[ClusterName, ...] | None:
+    """Who may call all others."""
+    said = next((v for v in verdicts.values() if v.of is Published.SERVICE and v.name == UNSAID), None)
+    return said.callers if said else None
 
 
 def export_of(service: LocalService) -> Export:

@@ -99,6 +99,7 @@ def _services(
     same_for_all = (
         old.home == view.home
         and old.vip_ranges == view.vip_ranges
+        and old.callers_unsaid == view.callers_unsaid
         and localities(reachable(old.members.values())) == localities(members)
     )
     if not same_for_all or not before.shared:
@@ -123,6 +124,7 @@ def _same_service(before: ClusterView, after: ClusterView, name: ServiceName) ->
     return (
         before.imports.get(name) == after.imports.get(name)
         and before.offer.services.get(name) == after.offer.services.get(name)
+        and (name in before.callers) is (name in after.callers)
         and before.callers.get(name) == after.callers.get(name)
     )
 

@@ -75,7 +75,7 @@ def allowed(view: ClusterView, offered: LocalService) -> tuple[CallerPattern, ..
 
     Those are whom the service itself names, as far as their clusters may call it.
     """
-    callers = view.callers.get(offered.service)
+    callers = view.callers.get(offered.service, view.callers_unsaid)
     if callers is None:
         return offered.allow or None
     domains = [trust_domain_of(cluster, view.federation.domain) for cluster in callers]

@@ -17,12 +17,12 @@ from federation.registry.records import (
     NextIndex,
     ServiceRecord,
 )
-from federation.registry.store import MAX_OPERATIONS, Compare, Delete
+from federation.registry.store import Compare, Delete
 
 SERVICES_AT_ONCE = 24
 """How many services go into one transaction: each may take four operations, and one is for them all."""
 
-GATEWAYS_AT_ONCE = MAX_OPERATIONS - 1
+GATEWAYS_AT_ONCE = 24
 
 
 class Offers:

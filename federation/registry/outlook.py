@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from clusters.model import ClusterName, Import, ServiceName
-from clusters.verdict import Published, Verdict
+from clusters.verdict import UNSAID, Published, Verdict
 from federation.registry.clusterset import Clusterset
 from federation.registry.merge import merge
 
@@ -51,22 +51,24 @@ def verdict(known: Clusterset, home: ClusterName, of: Published, name: str) -> V
         return None
     if of is Published.GATEWAY:
         return _of_gateway(known, home, name)
+    if not known.judge.restricts_callers:
+        return None
+    if name == UNSAID:
+        return Verdict(of, name, callers=())
     service = ServiceName.parse(name)
     if known.exported(home, service) is None:
         return None
     if not known.judge.rule(home, service).granted:
         return Verdict(of, name, known.judge.export(home, service).reason, ())
     callers = known.judge.audience(home, service)
-    return None if callers is None else Verdict(of, name, callers=tuple(sorted(callers)))
+    return Verdict(of, name, callers=None if callers is None else tuple(sorted(callers)))
 
 
 def verdicts(known: Clusterset, home: ClusterName) -> Iterator[Verdict]:
     """All that is to be said to *home* of what it has published."""
     published = [(Published.GATEWAY, name) for name in known.gateways(home)]
-    judge = known.judge
-    if judge.restricts_callers:
-        services = (name for name in known.exports(home) if judge.audience(home, name) is not None)
-        published += [(Published.SERVICE, str(name)) for name in services]
+    if known.judge.restricts_callers:
+        published += [(Published.SERVICE, str(name)) for name in (UNSAID, *known.exports(home))]
     for of, name in published:
         if said := verdict(known, home, of, name):
             yield said

@@ -66,7 +66,8 @@ async def exchange(
                     raise SyncRefused("bad-frame", f"a {type(frame).__name__} in the middle of a connection")
             if len(outbox) > _MOST_UNSENT:
                 raise SyncRefused("not-reading", f"more than {_MOST_UNSENT} answers wait to be read")
-            wake.set()
+            if outbox:
+                wake.set()
 
     async def speak() -> None:
         while True:

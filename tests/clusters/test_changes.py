@@ -22,6 +22,10 @@ def test_everything_that_differs_is_found_and_nothing_else(
     assert touched(before, after) == changed(before, after)
 
 
+def test_what_is_none_is_something_else_than_what_is_not_there() -> None:
+    assert touched({}, {1: None}) == touched({1: None}, {}) == {1}
+
+
 @given(states, states, st.randoms())
 def test_what_is_kept_in_any_order_is_not_touched(
     before: dict[int, list[int]], more: dict[int, list[int]], order: Random

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.model import ClusterName, Export, GatewayRecord, Import, Port
-from clusters.verdict import Published, Verdict
+from clusters.verdict import UNSAID, Published, Verdict
 from federation.broadcast import Broadcast
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
@@ -62,9 +62,11 @@ class Hub:
         return {name: records.decode(Import, name, found.body) for name, found in told.items() if found}
 
     def verdicts(self, home: ClusterName) -> list[Verdict]:
+        """What is said to *home*, but for that all may call a service."""
         facing = self.broadcast.facing(home)
         told = {name: facing.get(records.VERDICT, name) for name in sorted(facing.names(records.VERDICT))}
-        return [records.decode(Verdict, name, found.body) for name, found in told.items() if found]
+        made = [records.decode(Verdict, name, found.body) for name, found in told.items() if found]
+        return [v for v in made if v.refused or (v.callers is not None and v.name != UNSAID)]
 
 
 def test_without_grants_everybody_is_told_the_same_and_nobody_a_verdict() -> None:
@@ -132,6 +134,18 @@ def test_who_is_no_exporter_is_not_told_of_a_conflict_with_one_that_it_does_not_
     hub.export(CLOUD, "cart", replace(HTTP, app_protocol="grpc"), day=1)
     assert hub.imports(EDGE)["shop/cart"].conflict == ""
     assert "exporters disagree" in hub.imports(ONPREM)["shop/cart"].conflict
+
+
+def test_as_soon_as_something_is_denied_a_service_of_which_nothing_is_said_is_for_nobody() -> None:
+    hub = Hub()
+    hub.export(ONPREM, "cart")
+    facing = hub.broadcast.facing(ONPREM)
+    assert facing.names(records.VERDICT) == set()
+    hub.grant(Grant("all", ("*",), exports=("*/*",)))
+    assert facing.names(records.VERDICT) == {f"service/{UNSAID}", "service/shop/cart"}
+    unsaid, cart = (facing.get(records.VERDICT, name) for name in sorted(facing.names(records.VERDICT)))
+    assert unsaid == records.encode(Verdict(Published.SERVICE, UNSAID, callers=()))
+    assert cart == records.encode(Verdict(Published.SERVICE, "shop/cart", callers=None))
 
 
 def test_who_may_call_follows_who_is_a_member() -> None:

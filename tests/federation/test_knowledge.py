@@ -8,7 +8,7 @@ import pytest
 
 from clusters.errors import ClusterError, InvalidValue
 from clusters.model import ClusterName, Federation, Member, Offer, ServiceName, VipRange, Workload
-from clusters.verdict import Published, Verdict
+from clusters.verdict import UNSAID, Published, Verdict
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of
 from federation.last_view import Owners, Received
@@ -324,6 +324,10 @@ async def test_a_verdict_says_who_may_call_and_is_kept_over_a_restart(
     assert held == {record.name: record.version for record in map(records.encode, (cart, gateway))}
     again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
     assert again.view.callers == knowledge.view.callers
+    await knowledge.accept(records.VERDICT, told(Verdict(Published.SERVICE, UNSAID, callers=())))
+    again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
+    assert [each.view.callers_unsaid for each in (knowledge, again)] == [(), ()]
+    await knowledge.accept(records.VERDICT, {f"service/{UNSAID}": None})
     await knowledge.accept(records.VERDICT, dict.fromkeys(held))
     assert (knowledge.view.callers, knowledge.received.verdicts) == ({}, {})
 

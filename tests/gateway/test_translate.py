@@ -247,6 +247,11 @@ def test_who_may_call_a_service_changes_the_table_of_routes_alone() -> None:
     after, changes = advance(replace(before.view, callers={cart: (CLOUD,)}), BOTH, before)
     assert {kind: set(named) for kind, named in changes.items()} == {ROUTE: {names.INGRESS}}
     assert dict(after.resources()) == dict(translate(after.view, BOTH).resources())
+    shut, changes = advance(replace(after.view, callers={}, callers_unsaid=()), BOTH, after)
+    assert {kind: set(named) for kind, named in changes.items()} == {ROUTE: {names.INGRESS}}
+    assert dict(advance(replace(shut.view, callers={cart: None}), BOTH, shut)[0].resources()) == dict(
+        before.resources()
+    )
 
 
 # --- translating step by step is translating the whole ----------------------------------------------
@@ -287,7 +292,8 @@ def _view(
     callers: list[object],
     members: set[int],
     handed_on: datetime | None,
-    called_by: dict[str, tuple[ClusterName, ...]],
+    called_by: dict[str, tuple[ClusterName, ...] | None],
+    unsaid: tuple[ClusterName, ...] | None,
 ) -> ClusterView:
     by_index = {i.index: i for i in some}  # an index is one service's at a time
     by_name = {i.service: i for i in by_index.values()}
@@ -298,7 +304,7 @@ def _view(
         members=tuple(MEMBERS[i] for i in sorted(members)),
     )
     granted = {ServiceName("shop", name): clusters for name, clusters in called_by.items()}
-    return replace(made, handed_on=handed_on, callers=granted)
+    return replace(made, handed_on=handed_on, callers=granted, callers_unsaid=unsaid)
 
 
 views = st.builds(
@@ -308,7 +314,10 @@ views = st.builds(
     st.lists(workloads, max_size=3),
     st.sets(st.integers(0, 1)),
     st.sampled_from([None, PASSED]),
-    st.dictionaries(st.sampled_from(_SERVICES), st.sampled_from([(), (CLOUD,), (CLOUD, ONPREM)]), max_size=2),
+    st.dictionaries(
+        st.sampled_from(_SERVICES), st.sampled_from([None, (), (CLOUD,), (CLOUD, ONPREM)]), max_size=2
+    ),
+    st.sampled_from([None, ()]),
 )
 
 

@@ -28,6 +28,7 @@ from clusters.model import (
     ServiceName,
 )
 from clusters.reports import Probe, Probes
+from clusters.verdict import UNSAID, Published, Verdict
 from federation.broadcast import Broadcast
 from federation.dns.zone import Zone
 from federation.doorkeeper import Doorkeeper
@@ -300,6 +301,13 @@ IMPORTS: Final[tuple[Import, ...]] = (
 )
 
 
+VERDICTS: Final = (
+    Verdict(Published.SERVICE, "shop/cart", "no grant", (CLOUD,)),
+    Verdict(Published.SERVICE, UNSAID, callers=()),
+    Verdict(Published.GATEWAY, "gw-1", "127.0.0.1 is loopback"),
+)
+
+
 class Agent:
     """What an agent knows, and what follows from it: its DNS zone and its gateway's configuration."""
 
@@ -328,6 +336,7 @@ class Agent:
         st.tuples(st.just(records.IMPORT), batches(IMPORTS)),
         st.tuples(st.just(records.MEMBER), batches(MEMBERS)),
         st.tuples(st.just(records.FEDERATION), batches(FEDERATIONS)),
+        st.tuples(st.just(records.VERDICT), batches(VERDICTS)),
     )
 )
 def test_what_a_hub_says_is_believed_whole_or_not_at_all(
