@@ -5,10 +5,11 @@ from typing import Final
 
 from clusters import keyring
 from clusters.identity import KEY_FILE, NEXT_KEY_FILE
-from federation.errors import Contention, NotFound, PassphraseUnclear, StoreUnusable
+from federation.errors import Contention, NotFound, PassphraseUnclear
 from federation.hub_authority import UNSEAL_KEY, new_unseal_key
 from federation.registry import keyspace
 from federation.registry.ledger import Ledger
+from federation.registry.moving import refuse_used
 from federation.registry.records import AuthoritiesRecord
 from federation.registry.store import Store
 from pki import keystore
@@ -43,9 +44,7 @@ async def sealed_anew_in(store: Store, where: str, old: bytes | None, new: bytes
     """
     if not new:
         raise PassphraseUnclear("the new passphrase is empty")
-    if running := (await store.range(keyspace.HUBS)).items:
-        hubs = ", ".join(item.key.removeprefix(keyspace.HUBS) for item in running)
-        raise StoreUnusable(where, f"these hubs use it: {hubs}", "stop them first")
+    await refuse_used(store, where)
     held = await Ledger(store).read(keyspace.AUTHORITIES, AuthoritiesRecord)
     if held.record is None:
         raise NotFound("key", where)
