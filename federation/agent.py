@@ -114,7 +114,9 @@ class Agent:
             last.owners if last else None,
         )
         self._hubs = Whereabouts(lambda: self.view.federation, lambda: self._membership)
-        self.enrolment = Enrolment(self.identity, self.roots, utc_now, audit, settings.svid_lifetime)
+        self.enrolment = Enrolment(
+            self.identity, self.roots, utc_now, audit, settings.svid_lifetime, lambda: self.prover.follow()
+        )
         self.programmes = Programmes(self.view, self._membership.trust_domain, self._svid_store, utc_now)
         self.frontage = Frontage(lambda: self.view, self.zone, self.published, self.roots)
         self.anchors = AnchorTelling(self.gateways, self.fronts, self.published)
@@ -136,6 +138,7 @@ class Agent:
             self.material,
             self.frontage.behind,
             self._say_trust,
+            self.enrolment.outdated,
         )
         session = Session(self.published, self._accept, self.knowledge.held())
         self.sync = SyncClient(self._hubs.sync, self.material, self._hello, session)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from clusters.errors import ClusterError
+from clusters.jwt_key import JwtKeys
 from clusters.model import (
     ClusterName,
     Export,
@@ -16,10 +17,12 @@ from clusters.model import (
     label,
 )
 from federation.audit import Audit
-from federation.errors import UnreadableRecord, VipsExhausted
+from federation.errors import ChangesRejected, UnreadableRecord, VipsExhausted
 from federation.registry.judge import Judge, Ruling
 from federation.registry.registry import Registry
 from federation.sync import records
+from pki.errors import PkiError
+from pki.jwt_svid import public_key
 
 V = TypeVar("V")
 
@@ -110,3 +113,28 @@ def _gateway(name: str, body: bytes | None) -> GatewayRecord | None:
     for address in gateway.addresses:
         host_address(address) if is_address(address) else host(address)
     return gateway
+
+
+def jwt_keys(cluster: ClusterName, changes: Bodies) -> JwtKeys:
+    """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
+    keys = of_itself(cluster, JwtKeys, changes) or JwtKeys(cluster)
+    for key in keys.keys:
+        try:
+            public_key(key.x, key.y)
+        except PkiError as error:
+            raise ChangesRejected(f"JWT key {key.id}: {error}") from error
+    return keys
+
+
+def of_itself(cluster: ClusterName, kind: type[records.R], changes: Bodies) -> records.R | None:
+    """The one record of *kind* that *cluster* has of itself; ChangesRejected if it tells of others'."""
+    if others := changes.keys() - {cluster}:
+        raise ChangesRejected(f"{cluster} tells of the {kind.__name__} of {', '.join(sorted(others))}")
+    return read(kind, changes)[cluster]
+
+
+def read(kind: type[records.R], changes: Bodies) -> dict[str, records.R | None]:
+    """Each record as a *kind*, and None for one that is taken back; raises UnreadableRecord."""
+    return {
+        name: None if body is None else records.decode(kind, name, body) for name, body in changes.items()
+    }

@@ -9,13 +9,14 @@ What is written down by any hub comes to all of them by the registry's mirror, a
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Final
 
 import uvloop
 
 from clusters.clock import utc_now
 from federation import absence, secret_files
 from federation.doorkeeper import evicted
-from federation.errors import Superseded
+from federation.errors import Superseded, SyncRefused
 from federation.hub_core import core_of
 from federation.hub_faces import Members, serve_bundles, serve_members, serve_operators
 from federation.hub_office import Office
@@ -72,8 +73,15 @@ async def _serve(settings: HubSettings) -> None:
         )
 
 
+_OTHER_LIMITS: Final = ("limits-changed", "the limits are others now", "what was refused is sent again")
+
+
 def _hang_up(members: Members, change: Change) -> None:
-    """End the streams of clusters that were shut out, or went to another hub, wherever that was said."""
+    """End the streams of clusters that were shut out, went to another hub, or have other limits now."""
+    if change.verdicts:
+        for cluster in members.sessions.relieved():
+            if record := members.clusterset.record(cluster):
+                members.sync.end(str(agent_id(record.trust_domain)), SyncRefused(*_OTHER_LIMITS))
     for cluster in members.sessions.superseded(change.clusters):
         if record := members.clusterset.record(cluster):
             members.sync.end(str(agent_id(record.trust_domain)), Superseded())

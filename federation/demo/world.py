@@ -44,15 +44,19 @@ class Ports:
     tcp: int = 7070
     ads: int = 15010
     enrol: int = 15011
+    etcd: int = 2379
+    etcd_peer: int = 2380
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What is not the same in every scenario: how many gateways a cluster has, whether there is an `edge`.
 
-    The edge is a third site, of callers alone. Sites that are *alike* run the same service, the cloud's.
+    The edge is a third site, of callers alone. Sites that are *alike* run the same service, the cloud's. More
+    than one of *hubs* share an etcd, of which each has a member beside it.
     """
 
+    hubs: int = 1
     gateways: int = 1
     edge: bool = False
     alike: bool = False
@@ -143,7 +147,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The hub's machine, and the sites. `mode` is `namespaces` or `loopback`."""
+    """The hub's machine, the sites, and *more_hubs* beside the hub. `mode` is `namespaces` or `loopback`."""
 
     mode: str
     hub: Machine
@@ -152,6 +156,12 @@ class World:
     onprem: Site
     cloud: Site
     edge: Site | None = None
+    more_hubs: tuple[tuple[Machine, str], ...] = ()
+
+    @property
+    def hubs(self) -> tuple[tuple[Machine, str], ...]:
+        """Each hub's machine and address, the first one first."""
+        return ((self.hub, self.hub_address), *self.more_hubs)
 
     @property
     def sites(self) -> tuple[Site, Site]:
@@ -169,6 +179,9 @@ def in_namespaces(lab: Lab, shape: Shape = _PLAIN) -> World:
     """
     hub, ports = lab.host("hub"), Ports()
     lab.connect("underlay", {hub: ["192.0.2.1/24", "2001:db8:2::1/64"]})
+    more = tuple((lab.host(f"hub-{n}"), f"192.0.2.{n}") for n in range(2, shape.hubs + 1))
+    for host, address in more:
+        lab.connect("underlay", {host: [f"{address}/24"]})
     return World(
         "namespaces",
         hub,
@@ -177,6 +190,7 @@ def in_namespaces(lab: Lab, shape: Shape = _PLAIN) -> World:
         _site_in(lab, ports, _onprem(shape), 10, shape.gateways),
         _site_in(lab, ports, _CLOUD, 20, shape.gateways),
         _site_in(lab, ports, _EDGE, 30, shape.gateways) if shape.edge else None,
+        more,
     )
 
 
@@ -211,6 +225,7 @@ def on_loopback(shape: Shape = _PLAIN) -> World:
         site(1, _onprem(shape)),
         site(2, _CLOUD),
         site(3, _EDGE) if shape.edge else None,
+        tuple((machine, f"127.77.0.{n}") for n in range(2, shape.hubs + 1)),
     )
 
 

@@ -112,6 +112,8 @@ class Issuance:
 
     def _lagging_outside(self, record: ClusterRecord, anchor: str) -> Iterator[Lagging]:
         """Those who follow our bundles, as long as they may not have looked since *anchor* was made."""
+        if not self._outside:
+            return  # nobody can; and when it was made is a guess where its issuer is hardly older
         for chain in record.anchors:
             certificate = from_pem(chain)[0]
             if fingerprint(certificate) == anchor and self._now() < issued_at(certificate) + self._outside:

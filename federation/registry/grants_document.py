@@ -124,6 +124,12 @@ def _size(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
+def _shown(size: int) -> str:
+    """A size as `_size` reads it, in the largest unit that it is a whole number of."""
+    unit = next(unit for unit in "GMK" if size % _UNITS[unit] == 0) if size % 1024 == 0 else ""
+    return f"{size // _UNITS[unit]}{unit}"
+
+
 def document(grants: Grants) -> dict[str, object]:
     """*grants* as `parse` reads them, for whoever prints them as YAML."""
     limits = grants.limits
@@ -135,7 +141,7 @@ def document(grants: Grants) -> dict[str, object]:
         },
         "limits": {
             "services": limits.services,
-            "bytes": str(limits.bytes),
+            "bytes": _shown(limits.bytes),
             "changesPerSecond": limits.changes_per_second,
         },
         "grants": [_told(grant) for grant in grants.grants],

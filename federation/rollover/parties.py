@@ -60,12 +60,16 @@ def parties(
         reissued = _reissued(known.record, new)
         party = Party(name, knows, proved, reissued)
         yield Party(name, knows, proved, reissued, _why(rollover.phase, party, known, new))
+        for unused in known.said.tokens if known.said else ():
+            if unused.expires > now:
+                whose = f"{name}'s gateway {unused.gateway}"
+                yield _of_the_old_root(unused.id, whose, unused.expires, "when it is used")
     if heard_outside is not None and now < heard_outside and rollover.phase is Phase.SPREADING:
         why = f"they look for new roots now and then, and have until {heard_outside:%Y-%m-%d %H:%M:%S} UTC"
         yield Party(OUTSIDE, why=why)
     for token in tokens:
         if token.state(now) is TokenState.UNUSED and token.created < rollover.started:
-            yield _of_the_old_root(token)
+            yield _of_the_old_root(token.id, token.cluster, token.expires, "by `fedgate token revoke`")
 
 
 def _of_hub(name: str, phase: Phase, *, proved: bool, reissued: bool) -> Party:
@@ -101,10 +105,8 @@ def _leads_to(root: x509.Certificate, chain: str) -> bool:
     return root_of(from_pem(chain), [root]) is not None
 
 
-def _of_the_old_root(token: TokenRecord) -> Party:
+def _of_the_old_root(token: str, whose: str, expires: datetime, sooner: str) -> Party:
     """A token that was made before the rollover leads nobody to the new root: it has to be over."""
-    why = f"made for {token.cluster} before the new root, of which it knows nothing"
-    ends = f"{token.expires:%Y-%m-%d %H:%M:%S} UTC"
-    return Party(
-        f"token {token.id}", True, True, False, f"{why}: it ends at {ends}, or by `fedgate token revoke`"
-    )
+    why = f"made for {whose} before the new root, of which it knows nothing"
+    ends = f"it ends at {expires:%Y-%m-%d %H:%M:%S} UTC, or {sooner}"
+    return Party(f"token {token}", True, True, False, f"{why}: {ends}")

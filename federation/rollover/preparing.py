@@ -10,12 +10,12 @@ from federation.errors import KeyElsewhere
 from federation.hub_authority import HUB_CA, HUB_CA_KEY, ROOT, ROOT_KEY, Successor, Vault
 from federation.outside import certified, request
 from federation.registry.records import RolloverRecord
-from federation.rollover.files import put_next
+from federation.rollover.files import NEXT, put_next
 from federation.rollover.phases import Phase
 from pki import profile
-from pki.authority import Authority, from_pem, new_root, to_pem
+from pki.authority import Authority, describe, from_pem, new_root, to_pem
 from pki.bundle import check_cross, check_root, spki_sha256
-from pki.errors import CertificateRefused
+from pki.errors import CannotIssue, CertificateRefused
 from pki.signer import KeySigner
 from pki.succession import cross_certificate
 
@@ -66,6 +66,21 @@ def prepare(vault: Vault, given: Given, domain: str, now: datetime) -> tuple[Rol
     vault.files.remove([ASKED])
     record = RolloverRecord(Phase.SPREADING, to_pem([old]), to_pem([root]), to_pem([cross]), now)
     return record, Successor(root, hub_ca)
+
+
+def renewed(vault: Vault, coming: Successor, domain: str, now: datetime) -> Successor:
+    """Have the new root certify its hub CA anew, with the same key: a rollover may wait for long.
+
+    Takes a while: the root's key is unsealed for it.
+    """
+    if not vault.has(f"{NEXT}{ROOT_KEY}"):
+        reason = "its key is not kept here: abort the rollover, and start it again"
+        raise CannotIssue(describe(coming.root), reason)
+    above = Authority(coming.root, (), vault.signer(f"{NEXT}{ROOT_KEY}"))
+    signer = coming.hub_ca.signer
+    certificate = above.issue(profile.hub_ca(domain, vault.lifetimes.hub_ca), signer.public_key(), now)
+    vault.files.replace({f"{NEXT}{HUB_CA}": to_pem([certificate]).encode()})
+    return Successor(coming.root, Authority(certificate, (), signer))
 
 
 def _cross(

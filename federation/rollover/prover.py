@@ -17,7 +17,7 @@ from clusters.errors import ClusterError
 from clusters.identity import ROOTS_FILE
 from clusters.model import Federation
 from clusters.pinned import Server, open_known
-from clusters.trust import PROOF_PATH, PROVING_NAME, Proof, Proven, Trust
+from clusters.trust import PROOF_PATH, PROVING_NAME, Proof, Proven, Trust, UnusedToken
 from federation.log import Log
 from federation.roots import Roots
 from gateway.rpc import TlsMaterial
@@ -36,7 +36,8 @@ _TIMEOUT: Final = 5.0
 class Prover:
     """What an agent says of its roots, by *say*, as *federation* and its *roots* are now.
 
-    *behind* says which of its gateways would not find their way, as they do not have these roots yet.
+    *behind* says which of its gateways would not find their way, as they do not have these roots yet, and
+    *tokens* which of those that have yet to enrol will not.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Prover:
         material: Callable[[], TlsMaterial],
         behind: Callable[[], str],
         say: Callable[[Trust], None],
+        tokens: Callable[[], tuple[UnusedToken, ...]] = tuple,
     ) -> None:
         self._state = state
         self._roots = roots
@@ -54,6 +56,7 @@ class Prover:
         self._material = material
         self._behind = behind
         self._say = say
+        self._tokens = tokens
         self._proved = ""
         self._changed = asyncio.Event()
 
@@ -81,7 +84,7 @@ class Prover:
             self._tell()
 
     def _tell(self, reason: str = "") -> None:
-        self._say(Trust(self._roots.hash, self._proved, reason[:300]))
+        self._say(Trust(self._roots.hash, self._proved, reason[:300], self._tokens()))
 
     def _wanted(self) -> str | None:
         """The fingerprint of the root that is to be proved, if one is and that is not done."""

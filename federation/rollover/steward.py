@@ -40,7 +40,8 @@ from federation.rollover.preparing import Given, prepare, request_next
 from federation.rollover.trusting import Trusting
 from pki.authority import describe, from_pem, to_pem
 from pki.bundle import fingerprint
-from pki.errors import PkiError
+from pki.errors import CannotIssue, PkiError
+from pki.rotation import Validity
 from pki.spiffe import hub_id
 
 log = Log(__name__)
@@ -257,8 +258,10 @@ class Steward:
                     await self.finish()
 
     async def _switch(self) -> None:
-        switched = await self.elected().rollovers.switch(self._under_way().new, self.now())
         successor = self.authority.successor
+        if successor and not Validity.of(successor.hub_ca.certificate).covers(self.now()):
+            raise CannotIssue(describe(successor.hub_ca.certificate), "it has ended: abort, and start again")
+        switched = await self.elected().rollovers.switch(self._under_way().new, self.now())
         if successor is not None:
             # At once, before the files: whoever hears of the switch asks for what the new root signs.
             self._take_over(successor)

@@ -8,7 +8,8 @@ import pytest
 
 from federation.hub_authority import CERTIFICATE, HubAuthority, Vault, open_or_create
 from federation.hub_certificate import HubCertificate
-from federation.hub_upkeep import HUB, HUB_CA, HubUpkeep
+from federation.hub_upkeep import HUB, HUB_CA, NEXT_HUB_CA, HubUpkeep
+from federation.rollover.preparing import Given, prepare
 from pki.authority import from_pem, to_pem
 from pki.bundle import check_issuing_ca, check_svid
 from pki.csr import make_csr, verify_csr
@@ -76,6 +77,23 @@ async def test_the_hubs_certificate_ends_with_the_hub_ca_at_the_latest(tmp_path:
     hub.certificate.issue()
     ends = hub.certificate.certificate.not_valid_after_utc
     assert ends == hub.authority.hub_ca.certificate.not_valid_after_utc < hub.clock() + Lifetimes().hub
+
+
+async def test_a_rollover_that_waits_for_long_finds_the_hub_ca_of_its_root_fresh(tmp_path: Path) -> None:
+    hub = Hub(tmp_path)
+    vault = Vault(tmp_path)
+    _, hub.authority.successor = prepare(vault, Given(), DOMAIN, hub.clock())
+    hub.certificate.follow()
+    for _ in range(4):
+        hub.clock.goes_on(HUB_CA_LIFETIME * 0.56)
+        assert await hub.renewed() == [HUB_CA, NEXT_HUB_CA, HUB]
+        coming = hub.authority.successor
+        assert vault.certificates("next-hub-ca.pem") == coming.hub_ca.chain
+        check_svid((tmp_path / "next-hub.pem").read_text(), [coming.root], DOMAIN, hub.clock())
+    (tmp_path / "next-root.key.sealed").unlink()
+    hub.clock.goes_on(HUB_CA_LIFETIME * 0.56)
+    (failed,) = (await hub.upkeep.rotate()).failed
+    assert (failed.what, "abort the rollover" in failed.detail) == (NEXT_HUB_CA, True)
 
 
 async def test_forced_all_is_renewed_and_shown(hub: Hub) -> None:

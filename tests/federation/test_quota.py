@@ -58,8 +58,13 @@ def test_a_message_of_far_too_many_records_is_rejected() -> None:
 
 
 def test_as_many_changes_as_services_are_taken_at_once_and_then_so_many_a_second() -> None:
-    account = Account({}, ROOM, 0)
-    assert account.delay(3, LIMITS, 0) == 0
-    assert account.delay(1, LIMITS, 0) == pytest.approx(0.1)
-    assert account.delay(5, LIMITS, 0.1) == pytest.approx(0.5)
-    assert account.delay(3, LIMITS, 60) == 0
+    account, limits = Account({}, ROOM, 0), Limits(services=2_000, changes_per_second=10)
+    assert account.delay(2_000, limits, 0) == 0
+    assert account.delay(1, limits, 0) == pytest.approx(0.1)
+    assert account.delay(5, limits, 0.1) == pytest.approx(0.5)
+    assert account.delay(2_000, limits, 600) == 0
+
+
+def test_who_may_have_few_services_may_still_change_a_thousand_times_at_once() -> None:
+    assert Account({}, ROOM, 0).delay(1_000, LIMITS, 0) == 0
+    assert Account({}, ROOM, 0).delay(1_001, LIMITS, 0) > 0

@@ -397,6 +397,21 @@ async def test_services_for_which_no_address_is_left_are_named_and_the_others_ar
     assert (one, list(two or {})) == ({}, ["shop/s-2"])
 
 
+async def test_who_was_refused_by_a_limit_may_say_it_again_when_the_limit_is_another(hub: Hub) -> None:
+    await hub.registry.policies.set(Grants(limits=Limits(services=1)), 0)
+    await until(lambda: hub.broadcast.judge.grants.limits.services == 1)
+    other = replace(EXPORT, service=ServiceName("shop", "other"))
+    told = {each.name: each.body for each in map(records.encode, (EXPORT, other))}
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert (await session.accept(records.EXPORT, told) or {}).keys() == {"shop/other"}
+        assert hub.sessions.relieved() == ()
+        await hub.registry.policies.set(Grants(), (await hub.registry.policies.get()).revision)
+        await until(lambda: hub.sessions.relieved() == (ONPREM,))
+    assert hub.sessions.relieved() == ()
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert await session.accept(records.EXPORT, told) == {}
+
+
 async def test_a_cluster_that_changes_too_much_waits_and_others_do_not(hub: Hub) -> None:
     await hub.registry.policies.set(Grants(limits=Limits(services=2, changes_per_second=1)), 0)
     await until(lambda: hub.broadcast.judge.grants.limits.services == 2)
@@ -467,14 +482,14 @@ async def test_a_withdrawal_that_is_doubted_is_known_until_the_agent_has_heard_t
         await until(lambda: hub.mirror.clusterset.withheld(ONPREM) == doubted)
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         assert session.held[records.WITHHELD] == {ONPREM: encoded.version}
-        assert await hub.registry.members.accept(ONPREM) == doubted
+        assert await hub.registry.withdrawals.accept(ONPREM) == doubted
         await until(lambda: hub.member(ONPREM).accepted == NOW)
         await session.accept(records.WITHHELD, {ONPREM: None})
         await until(lambda: hub.member(ONPREM).accepted is None)
         assert hub.mirror.clusterset.withheld(ONPREM) is None
         with pytest.raises(ChangesRejected):
             await session.accept(records.WITHHELD, {CLOUD: encoded.body})
-    assert await hub.registry.members.accept(ONPREM) is None
+    assert await hub.registry.withdrawals.accept(ONPREM) is None
     told = [event.action for event in hub.audit.waiting]
     assert [action for action in told if "withdrawal" in action] == ["withdrawal-doubted", "withdrawal-ended"]
 

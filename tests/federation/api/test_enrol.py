@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clusters.admission import EnrolRequest
 from clusters.identity import ClusterIdentity, Membership
 from clusters.model import ClusterName
+from clusters.trust import UnusedToken
 from federation.api.enrol import Enrolment, EnrolmentTls
 from federation.api.http import ApiError, application, served_on_tls
 from federation.identity import Identity
@@ -25,6 +26,7 @@ from pki.spiffe import SpiffeId, agent_id, gateway_id, workload_id
 from pki.tokens import Token
 from tests import builders
 from tests.authorities import NOW, Authorities
+from tests.federation.renewing import Clock
 
 TRUST_DOMAIN = "onprem.fed.example"
 SPEC = GatewaySpec("gw-1", frozenset(Role))
@@ -73,6 +75,30 @@ def test_there_may_be_a_thousand_tokens_that_nobody_has_used(
     csr = make_csr(ec.generate_private_key(ec.SECP256R1()))
     enrolment.redeem(EnrolRequest(first.id, first.secret, "gw-1", "both", csr))
     make()
+
+
+def test_tokens_that_do_not_know_the_newest_root_are_told_until_they_are_used_or_over(
+    pki: Authorities, identity: ClusterIdentity
+) -> None:
+    clock, roots, spent = Clock(), pki.roots, list[str]()
+    enrolment = Enrolment(
+        Identity(identity), roots, clock, builders.audit(), spent=lambda: spent.append("once")
+    )
+
+    def make(name: str, minutes: int) -> Token:
+        return enrolment.create(name, "both", timedelta(minutes=minutes), ("192.0.2.1:7446",))
+
+    used, later = make("used", 15), make("later", 30)
+    assert enrolment.outdated() == ()
+    roots.certificates = (*roots.certificates, Authorities().root.certificate)
+    make("new", 60)
+    assert [told.gateway for told in enrolment.outdated()] == ["later", "used"]
+    csr = make_csr(ec.generate_private_key(ec.SECP256R1()))
+    enrolment.redeem(EnrolRequest(used.id, used.secret, "used", "both", csr))
+    assert spent == ["once"]
+    assert enrolment.outdated() == (UnusedToken(later.id, "later", later.expires),)
+    clock.goes_on(timedelta(minutes=31))
+    assert enrolment.outdated() == ()
 
 
 @pytest.mark.parametrize(

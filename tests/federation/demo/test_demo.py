@@ -103,6 +103,21 @@ def test_no_call_notices(scenario: str, environment: dict[str, str], short_path:
 
 @pytest.mark.netns
 @pytest.mark.usefixtures("namespaces")
+def test_hubs_are_killed_and_replaced_in_turn_and_no_call_and_no_registration_is_lost(
+    environment: dict[str, str], short_path: Path
+) -> None:
+    requirements.program("etcd")
+    report = report_of([*DEMO, "--once", "-o", "json", "--scenario", "hub-failover"], environment)
+    assert (report["ok"], report["calls_failed"], report["problems"]) == (True, 0, [])
+    registrations = report["registrations"]
+    assert isinstance(registrations, list)
+    assert len(registrations) == 6
+    check_load(report)
+    assert left(short_path) == ([], [])
+
+
+@pytest.mark.netns
+@pytest.mark.usefixtures("namespaces")
 def test_calls_go_elsewhere_when_backends_and_then_a_whole_cluster_are_gone(
     environment: dict[str, str], short_path: Path
 ) -> None:

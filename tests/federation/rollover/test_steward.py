@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from clusters.trust import UnusedToken
 from federation.errors import NoRollover, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
 from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
 from federation.rollover.preparing import Given
 from pki.authority import Authority, new_root
+from pki.errors import CannotIssue
+from pki.lifetimes import HUB_CA_LIFETIME
 from pki.signer import KeySigner
 from tests.builders import DOMAIN
 from tests.federation.rollover.worlds import Agent, Hub, running, utc_now
@@ -158,6 +161,20 @@ async def test_a_token_of_the_old_root_has_to_be_over_before_that_ends(
         assert [p.name for p in await hub.steward.parties()] == [HUB, "west"]
 
 
+async def test_a_gateways_token_of_the_old_root_has_to_be_over_too(states: Callable[[str], Path]) -> None:
+    async with running(states("hub")) as hub:
+        west = await hub.join("west", states("west"))
+        west.tokens = (UnusedToken("t-gw", "edge", utc_now() + timedelta(minutes=15)),)
+        await hub.steward.start()
+        await west.hear(hub)
+        token = await hub.party("token t-gw")
+        assert token.ready(Phase.SPREADING)
+        assert not token.ready(Phase.REISSUING)
+        assert "west's gateway edge" in token.why
+        hub.steward.now = lambda: utc_now() + timedelta(minutes=16)
+        assert "token t-gw" not in [party.name for party in await hub.steward.parties()]
+
+
 async def test_those_who_follow_our_bundles_get_time_to_hear_of_a_new_root(
     states: Callable[[str], Path],
 ) -> None:
@@ -184,6 +201,18 @@ async def test_who_joins_meanwhile_knows_both_roots_and_nobody_goes_back_after_t
         east = await hub.join("east", states("east"))
         assert east.roots.certificates == hub.steward.authority.certificates
         assert (await hub.party("east")).ready(Phase.REISSUING)
+
+
+async def test_a_root_whose_hub_ca_has_ended_does_not_take_over(states: Callable[[str], Path]) -> None:
+    async with running(states("hub")) as hub:
+        before = hub.steward.authority.root
+        await hub.steward.start()
+        await ticks(hub)
+        hub.steward.now = lambda: utc_now() + HUB_CA_LIFETIME
+        with pytest.raises(CannotIssue, match="has ended: abort"):
+            await hub.steward.resume()
+        assert (hub.steward.authority.root, len(hub.steward.authority.certificates)) == (before, 2)
+        await hub.steward.abort()
 
 
 async def test_it_goes_by_itself_if_it_is_told_to(states: Callable[[str], Path]) -> None:

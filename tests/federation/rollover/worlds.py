@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from clusters.model import ClusterName, Federation
-from clusters.trust import Trust
+from clusters.trust import Trust, UnusedToken
 from federation.api.http import served_on_tls
 from federation.api.join import Door, join_application
 from federation.hub_authority import Vault, create_at_first
@@ -82,11 +82,18 @@ class Agent:
     federation: Federation = field(default_factory=builders.federation)
     said: Trust | None = None
     behind: str = ""
+    tokens: tuple[UnusedToken, ...] = ()
 
     def __post_init__(self) -> None:
         self.roots = Roots(self.roots.certificates, lambda: self.authority.chain, kept_in(self.state))
         self.prover = Prover(
-            self.state, self.roots, lambda: self.federation, self.material, lambda: self.behind, self.say
+            self.state,
+            self.roots,
+            lambda: self.federation,
+            self.material,
+            lambda: self.behind,
+            self.say,
+            lambda: self.tokens,
         )
 
     def say(self, trust: Trust) -> None:
