@@ -22,7 +22,7 @@ _BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def read_token(kind: TokenKind, arguments: tuple[str, ...], file: Path | None) -> str:
-    """Get the token from *file*, `FEDGATE_TOKEN` or stdin, in this order; the line to paste will do as well."""
+    """Get the token, or the line to paste, from *file*, `FEDGATE_TOKEN` or stdin, in this order."""
     text = _given(kind, arguments, file)
     pasted = _TO_PASTE.fullmatch(text.strip())
     return pasted[1] if pasted else text
