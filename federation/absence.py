@@ -23,7 +23,7 @@ SETTLE: Final = 1.0
 """Seconds in which a member whose lease has ended may come back before all are told, as after a restart."""
 AFRESH: Final = 15.0
 """Seconds in which everybody may come back after we heard of nobody: agents try again every 5 s at least."""
-_STALL: Final = 3.0
+_STALL: Final = 5.0
 
 
 class Absence:

@@ -1,16 +1,22 @@
-"""Another passphrase for all keys of a state folder at once, while no hub or agent runs on it."""
+"""Another passphrase for all keys of a state folder, or of a store, while no hub or agent uses it."""
 
 from pathlib import Path
 from typing import Final
 
 from clusters import keyring
 from clusters.identity import KEY_FILE, NEXT_KEY_FILE
-from federation.errors import NotFound, PassphraseUnclear
+from federation.errors import Contention, NotFound, PassphraseUnclear
 from federation.hub_authority import UNSEAL_KEY, new_unseal_key
+from federation.registry import keyspace
+from federation.registry.ledger import Ledger
+from federation.registry.moving import refuse_used
+from federation.registry.records import AuthoritiesRecord
+from federation.registry.store import Store
 from pki import keystore
 from pki.sealing import Seal
 
-_OF_HUB: Final = "*.sealed"
+_SEALED: Final = ".sealed"
+_OF_HUB: Final = f"*{_SEALED}"
 _OF_AGENT: Final = (KEY_FILE, NEXT_KEY_FILE, keyring.FILE)
 
 
@@ -29,6 +35,26 @@ def sealed_anew(state: Path, old: bytes | None, new: bytes | None) -> tuple[str,
         if not of_agent:
             raise NotFound("key", str(state))
         return _replaced(state, of_agent, Seal(old), Seal(new), {})
+
+
+async def sealed_anew_in(store: Store, where: str, old: bytes | None, new: bytes) -> tuple[str, ...]:
+    """Seal the keys of all hubs in *store*, called *where*, which *old* opens, with *new*; says which.
+
+    StoreUnusable while a hub runs: it could open nothing any more. CannotUnseal if *old* is not the one.
+    """
+    if not new:
+        raise PassphraseUnclear("the new passphrase is empty")
+    await refuse_used(store, where)
+    held = await Ledger(store).read(keyspace.AUTHORITIES, AuthoritiesRecord)
+    if held.record is None:
+        raise NotFound("key", where)
+    before, after, files = Seal(old), Seal(new), dict(held.record.files)
+    names = tuple(sorted(name for name in files if name.endswith(_SEALED)))
+    for name in names:
+        files[name] = after.closed(before.opened(files[name]))
+    if not (await store.commit([held.put(AuthoritiesRecord(files))], [held.unchanged])).succeeded:
+        raise Contention("keys")
+    return names
 
 
 def _hub(state: Path, names: list[str], old: bytes | None, new: bytes | None) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ class Sessions:
         probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
         revoked = await self._registry.members.revoked(cluster)
-        withheld = await self._registry.members.withheld(cluster)
+        withheld = await self._registry.withdrawals.of(cluster)
         anchors = map(records.encode, await self._registry.sayings.of(cluster, Anchors))
         trusts = map(records.encode, await self._registry.sayings.of(cluster, Trust))
         return account, {
@@ -221,7 +221,7 @@ class Sessions:
                 self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
                 withheld = of_itself(cluster, Withheld, changes)
-                await registry.members.set_withheld(cluster, withheld)
+                await registry.withdrawals.doubt(cluster, withheld)
                 self._note_withheld(cluster, withheld)
             case records.ANCHORS:
                 await registry.sayings.say(cluster, Anchors, read(Anchors, changes), MAX_GATEWAYS + 1)

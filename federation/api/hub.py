@@ -180,7 +180,7 @@ def hub_application(
     app.router.add_get("/v1/resolve", resolution)
     app.router.add_get("/v1/certs", certs)
     app.router.add_get("/v1/check", check)
-    add_withdrawals(app, hub.clusterset, hub.registry.members, hub.audit)
+    add_withdrawals(app, hub.registry.withdrawals, hub.audit)
     add_trust(app, hub.follower, hub.audit)
     add_grants(app, hub.registry.policies, hub.clusterset, hub.audit)
     add_rotate(app, hub.rotate)

@@ -13,17 +13,17 @@ from federation.api.metrics import gauges
 from federation.audit import Audit, shown
 from federation.log import Log
 from federation.registry.clusterset import Clusterset
-from federation.registry.members import Members
+from federation.registry.withdrawals import Withdrawals
 
 log = Log(__name__)
 
 
-def add_withdrawals(app: web.Application, clusterset: Clusterset, members: Members, audit: Audit) -> None:
+def add_withdrawals(app: web.Application, withdrawals: Withdrawals, audit: Audit) -> None:
     """Serve `POST /v1/clusters/NAME/accept`."""
 
     async def accept(request: web.Request) -> web.StreamResponse:
         name = cluster_name(request.match_info["name"])
-        withheld = await members.accept(name)
+        withheld = await withdrawals.accept(name)
         if withheld is None:
             hint = "`fedgate clusters` shows whose withdrawals are held back"
             raise ApiError(404, "nothing-held", f"no withdrawal of {name} is held back", hint)

@@ -9,8 +9,6 @@ import click
 from federation import paths
 from federation.commands.options import FILE, STATE
 from federation.commands.store_options import Entry, entry_options, location
-from federation.errors import HubThere
-from federation.registry.keyspace import HUBS
 
 if TYPE_CHECKING:
     from federation.backup.form import Backup
@@ -57,12 +55,11 @@ async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entr
         finally:
             await own.close()
     from federation.registry.etcd.store import EtcdStore
+    from federation.registry.moving import refuse_used
 
     shared = await EtcdStore.open(location(store, entry))
     try:
-        if running := (await shared.range(HUBS)).items:
-            names = ", ".join(item.key.removeprefix(HUBS) for item in running)
-            raise HubThere(f"these hubs use the store: {names}: stop them first")
+        await refuse_used(shared, store)
         return await put_back(backup, state, shared, replace=replace)
     finally:
         await shared.close()

@@ -15,12 +15,20 @@ from pki.tokens import TokenKind, parse_token
 VARIABLE = "FEDGATE_TOKEN"
 _LONGEST = 1 << 16
 _TOKEN = re.compile(r"fg[a-z]\d+\.[\w-]+")
+# What the command that makes a token prints: somebody may have kept that, and not pasted it.
+_TO_PASTE = re.compile(r"echo (\S+) \| fedgate .*")
 # A token's expiry does not matter to who only wants its id.
 _BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def read_token(kind: TokenKind, arguments: tuple[str, ...], file: Path | None) -> str:
-    """Get the line with the token from *file*, `FEDGATE_TOKEN` or stdin, in this order."""
+    """Get the token, or the line to paste, from *file*, `FEDGATE_TOKEN` or stdin, in this order."""
+    text = _given(kind, arguments, file)
+    pasted = _TO_PASTE.fullmatch(text.strip())
+    return pasted[1] if pasted else text
+
+
+def _given(kind: TokenKind, arguments: tuple[str, ...], file: Path | None) -> str:
     if arguments:
         raise _refused(kind, arguments)
     # Taken out of the environment, so that no program that we start inherits it.

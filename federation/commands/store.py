@@ -41,14 +41,12 @@ def migrate(source: str, target: str, **entry: Unpack[Entry]) -> None:
 
 
 async def _migrate(source: str, target: str, entry: Entry) -> int:
-    from federation.registry.keyspace import HUBS
-    from federation.registry.moving import move
+    from federation.registry.moving import move, refuse_used
 
     old = await _opened(source, entry, must_be_there=True)
     try:
-        if source.startswith(SCHEME) and (running := (await old.range(HUBS)).items):
-            names = ", ".join(item.key.removeprefix(HUBS) for item in running)
-            raise StoreUnusable(source, f"these hubs use it: {names}", "stop them first")
+        if source.startswith(SCHEME):
+            await refuse_used(old, source)
         new = await _opened(target, entry)
         try:
             return await move(old, new)

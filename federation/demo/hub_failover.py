@@ -16,10 +16,11 @@ from federation.client import Admin, endpoint
 from federation.demo.fleet import Fleet
 from federation.demo.process import Process
 from federation.demo.scenario import Report, raise_clusters
+from federation.demo.seen import known, records
 from federation.demo.stage import Stage
 from federation.demo.under_load import Loads, load, want_no_failure
 from federation.demo.world import Site, at
-from federation.table import Json, Record, text
+from federation.table import Record, text
 
 HUBS: Final = 3
 LONGEST_TO_ARRIVE: Final = 30.0
@@ -140,7 +141,7 @@ def _elected(fleet: Fleet) -> str:
 
 
 def _hubs(fleet: Fleet, name: str) -> list[Record]:
-    return _records(Admin(endpoint("hub", str(fleet.folder / name)), 5).get("/v1/hubs").get("hubs"))
+    return records(Admin(endpoint("hub", str(fleet.folder / name)), 5).get("/v1/hubs").get("hubs"))
 
 
 # --- what is offered meanwhile
@@ -154,15 +155,6 @@ def _offer_one_more(fleet: Fleet, loads: Loads, here: Site, there: Site, number:
         source["services"].append({**service, "name": f"added-{n}"})
     began = time.monotonic()
     fleet.write_source(there, yaml.safe_dump(source, sort_keys=False, default_flow_style=None))
-    agent = Admin(endpoint("agent", str(fleet.agent_state(here))), 5)
-
-    def known() -> bool:
-        services = _records(agent.get("/v1/services").get("services"))
-        return f"added-{number}" in {text(service.get("name")) for service in services}
-
-    loads.wait(f"{here.cluster} knows the new service of {there.cluster}", known, _PATIENCE)
+    what = f"{here.cluster} knows the new service of {there.cluster}"
+    loads.wait(what, lambda: f"added-{number}" in known(fleet, here), _PATIENCE)
     return round(time.monotonic() - began, 2)
-
-
-def _records(value: Json) -> list[Record]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

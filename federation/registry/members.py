@@ -9,7 +9,6 @@ from typing import Final
 from clusters.jwt_key import JwtKeys
 from clusters.model import ClusterName
 from clusters.revoked import Revoked
-from clusters.withheld import Withheld
 from federation.errors import (
     ClusterEvicted,
     ClusterExists,
@@ -22,7 +21,6 @@ from federation.registry import keyspace
 from federation.registry.ledger import Held, Ledger, Plan
 from federation.registry.offers import Offers
 from federation.registry.records import (
-    AcceptedRecord,
     AliveRecord,
     AwayRecord,
     ClusterRecord,
@@ -138,30 +136,7 @@ class Members:
         """Write down which workloads of the cluster are nobody, instead of those before."""
         await self._replace(name, keyspace.revoked(name), revoked)
 
-    async def withheld(self, name: ClusterName) -> Withheld | None:
-        """The withdrawal of the cluster that is doubted, if one is."""
-        return (await self._ledger.read(keyspace.withheld(name), Withheld)).record
-
-    async def set_withheld(self, name: ClusterName, withheld: Withheld | None) -> None:
-        """Write down which withdrawal of the cluster is doubted, or that none is."""
-        if withheld is not None:
-            await self._replace(name, keyspace.withheld(name), withheld)
-            return
-        keys = [keyspace.withheld(name), keyspace.accepted(name)]
-        await self._ledger.store.commit([Delete(key) for key in keys])
-
-    async def accept(self, name: ClusterName) -> Withheld | None:
-        """Have the withdrawal that is doubted be believed: gives it, or None if there is none."""
-        member = await self._read(name)
-        _active(name, member)
-        withheld = await self.withheld(name)
-        if withheld is not None:
-            await self._replace(name, keyspace.accepted(name), AcceptedRecord(withheld.since))
-        return withheld
-
-    async def _replace(
-        self, name: ClusterName, key: str, record: JwtKeys | Revoked | Withheld | AcceptedRecord
-    ) -> None:
+    async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> None:
         """Have *record* under *key*, which is of the cluster's own, as long as that is a member."""
 
         async def plan() -> Plan[None]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from federation.errors import StoreNotEmpty, StoreUnusable
+from federation.registry import keyspace
 from federation.registry.ledger import everything
 from federation.registry.store import (
     MAX_BYTES,
@@ -79,6 +80,13 @@ async def end(target: Store) -> None:
 async def is_unfinished(store: Store) -> bool:
     """Whether a registry was put into *store* only in part."""
     return await store.get(UNFINISHED) is not None
+
+
+async def refuse_used(store: Store, where: str) -> None:
+    """Raise StoreUnusable for a store, called *where*, that hubs use, with their names."""
+    if running := (await store.range(keyspace.HUBS)).items:
+        names = ", ".join(item.key.removeprefix(keyspace.HUBS) for item in running)
+        raise StoreUnusable(where, f"these hubs use it: {names}", "stop them first")
 
 
 async def refuse_unfinished(store: Store) -> None:

@@ -26,6 +26,7 @@ from federation.registry.sayings import Sayings
 from federation.registry.store import Compare, Store
 from federation.registry.tokens import Tokens
 from federation.registry.trusts import Trusts
+from federation.registry.withdrawals import Withdrawals
 
 
 class Registry:
@@ -42,6 +43,7 @@ class Registry:
         self.offers = Offers(self._ledger, capacity, self._turn)
         self.members = Members(self._ledger, self.offers, self.tokens)
         self.sayings = Sayings(self._ledger)
+        self.withdrawals = Withdrawals(self._ledger)
         self.rollovers = Rollovers(self._ledger)
 
     def guarded(self, mark: Compare, lost: Callable[[], FederationError]) -> "Registry":

@@ -77,14 +77,14 @@ async def running(path: Path) -> AsyncIterator[tuple[Registry, Mirror]]:
     async with asyncio.TaskGroup() as group:
         following = group.create_task(follow())
         await ready.wait()
-        fast = count(group, mirror, registry)
+        fast = hurried(group, mirror, registry)
         yield registry, mirror
         following.cancel()
         fast.cancel()
     await store.close()
 
 
-def count(group: asyncio.TaskGroup, mirror: Mirror, registry: Registry) -> asyncio.Task[None]:
+def hurried(group: asyncio.TaskGroup, mirror: Mirror, registry: Registry) -> asyncio.Task[None]:
     looks = 0.0
 
     def clock() -> float:

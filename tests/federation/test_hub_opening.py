@@ -7,14 +7,26 @@ from pathlib import Path
 import pytest
 
 from federation.api.http import off_the_loop
-from federation.errors import AuthoritiesDiffer, AuthoritiesElsewhere, NotElected, PassphraseMissing
+from federation.errors import (
+    AuthoritiesDiffer,
+    AuthoritiesElsewhere,
+    NotElected,
+    PassphraseMissing,
+    StoreUnusable,
+)
 from federation.hub_authority import HUB_CA_KEY, ROOT, ROOT_KEY, HubAuthority, Vault
 from federation.hub_opening import check_passphrase, open_authorities, stand
+from federation.registry import keyspace
+from federation.registry.codec import encode
 from federation.registry.etcd.location import Location
+from federation.registry.records import HubRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
+from federation.registry.store import Delete, Put
+from federation.resealing import sealed_anew_in
 from federation.settings import HubSettings
 from pki.errors import CannotUnseal
+from tests.authorities import NOW
 from tests.builders import DOMAIN, federation
 
 SHARED = Location(("192.0.2.1:2379",), "fed")
@@ -106,6 +118,25 @@ async def test_a_hub_that_was_alone_puts_its_own_into_the_store_and_can_take_the
     for each in (moved, second, again):
         assert each.certificates == before.certificates
         assert each.hub_ca.signer.public_key() == before.hub_ca.signer.public_key()
+
+
+async def test_the_passphrase_in_the_store_is_changed_for_all_hubs_while_none_runs(
+    tmp_path: Path, registry: Registry
+) -> None:
+    _, before = await opened(settings(tmp_path, "one"), registry)
+    running = HubRecord("one", "its instance", ("h:1",), ("h:2",), "1", NOW)
+    await registry.store.commit([Put(keyspace.hub("one"), encode(running))])
+    with pytest.raises(StoreUnusable, match="these hubs use it: one"):
+        await sealed_anew_in(registry.store, "the store", b"correct horse", b"battery staple")
+    await registry.store.commit([Delete(keyspace.hub("one"))])
+    with pytest.raises(CannotUnseal):
+        await sealed_anew_in(registry.store, "the store", b"wrong", b"battery staple")
+    done = await sealed_anew_in(registry.store, "the store", b"correct horse", b"battery staple")
+    assert done == (HUB_CA_KEY, ROOT_KEY)
+    with pytest.raises(CannotUnseal):
+        await opened(settings(tmp_path, "two"), registry)
+    _, after = await opened(settings(tmp_path, "two", passphrase=b"battery staple"), registry)
+    assert after.certificates == before.certificates
 
 
 async def test_a_folder_with_the_keys_of_another_federation_is_refused(

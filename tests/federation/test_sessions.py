@@ -497,14 +497,14 @@ async def test_a_withdrawal_that_is_doubted_is_known_until_the_agent_has_heard_t
         await until(lambda: hub.mirror.clusterset.withheld(ONPREM) == doubted)
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         assert session.held[records.WITHHELD] == {ONPREM: encoded.version}
-        assert await hub.registry.members.accept(ONPREM) == doubted
+        assert await hub.registry.withdrawals.accept(ONPREM) == doubted
         await until(lambda: hub.member(ONPREM).accepted == NOW)
         await session.accept(records.WITHHELD, {ONPREM: None})
         await until(lambda: hub.member(ONPREM).accepted is None)
         assert hub.mirror.clusterset.withheld(ONPREM) is None
         with pytest.raises(ChangesRejected):
             await session.accept(records.WITHHELD, {CLOUD: encoded.body})
-    assert await hub.registry.members.accept(ONPREM) is None
+    assert await hub.registry.withdrawals.accept(ONPREM) is None
     told = [event.action for event in hub.audit.waiting]
     assert [action for action in told if "withdrawal" in action] == ["withdrawal-doubted", "withdrawal-ended"]
 

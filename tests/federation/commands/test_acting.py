@@ -151,6 +151,12 @@ def test_a_token_comes_by_stdin_a_file_or_the_environment(
     assert "FEDGATE_TOKEN" not in os.environ
 
 
+def test_the_line_to_paste_will_do_as_a_token(fedgate: Fedgate, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text(f"echo {token(address='127.0.0.1:9').text} | fedgate join\n")
+    ended = fedgate("join", "--no-agent", "--token-file", str(tmp_path / "kept"), "--timeout", "2s")
+    assert "no hub answers at 127.0.0.1:9" in ended.err
+
+
 def test_a_gateways_token_is_told_from_a_clusters(fedgate: Fedgate, stdin: io.StringIO) -> None:
     stdin.write(token(TokenKind.GATEWAY).text)
     stdin.seek(0)

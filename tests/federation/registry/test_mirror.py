@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clusters.model import ClusterName, Federation, GatewayRecord, Import, Member
-from federation.errors import FederationError
+from federation.errors import FederationError, StoreUnreachable
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
 from federation.registry.mirror import Mirror
@@ -189,4 +189,32 @@ async def test_what_a_watch_has_not_told_is_found_by_listing_anew(tmp_path: Path
     await following(changes)
     await joined(registry, ONPREM)
     assert await following(changes) == Change(clusters=frozenset({ONPREM}))
+    await store.close()
+
+
+class Away(SqliteStore):
+    """A store that nobody can reach for a while."""
+
+    away = False
+
+    async def range(self, prefix: str, limit: int = 1000, after_key: str = "") -> Page:
+        if self.away:
+            raise StoreUnreachable("the store", "nobody answers")
+        return await super().range(prefix, limit, after_key)
+
+
+async def test_a_store_out_of_reach_ends_nothing_and_is_followed_on_when_it_is_back(tmp_path: Path) -> None:
+    store = await Away.open(tmp_path / "registry.db")
+    registry, mirror = Registry(store, 100), Mirror(store, relist=0.02)
+    changes = mirror.changes()
+    await following(changes)
+    store.away = True
+    coming = asyncio.create_task(following(changes))
+    await asyncio.wait([coming], timeout=0.1)  # it is asked for all again and again, in vain
+    assert not coming.done()
+    await registry.set_federation(federation())
+    assert (await coming).federation
+    store.away = False
+    await registry.set_federation(federation(roots=("ANOTHER",)))
+    assert (await following(changes)).federation
     await store.close()
