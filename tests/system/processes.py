@@ -17,7 +17,7 @@ from federation.demo.fleet import FEDGATE, environment
 from federation.demo.process import Process
 from federation.errors import FederationError
 
-_PATIENCE = 90.0
+_PATIENCE = 180.0
 
 
 class Federation:

@@ -17,7 +17,7 @@ from tests.system.processes import Federation, federation
 
 pytestmark = pytest.mark.slow
 
-SVIDS = ("--svid-lifetime", "6s")
+SVIDS = ("--svid-lifetime", "16s")
 EXTENSIONS = """
 [root]
 basicConstraints = critical, CA:TRUE
