@@ -12,6 +12,8 @@ from federation.errors import ChangesRejected
 from federation.registry.grants import Limits
 from federation.sync import records
 
+CONNECTION: Final = 100
+"""As so many changes a new connection counts: all that the cluster has is read for it."""
 _AT_ONCE: Final = 1_000
 MOST_AT_ONCE: Final = 50_000
 """How many records may be in one message; agents send far fewer."""
@@ -28,26 +30,34 @@ _RECORD_BYTES: Final[Mapping[str, int]] = {
 }
 
 
+class Rate:
+    """How fast one cluster changes what it has, over all its connections."""
+
+    def __init__(self) -> None:
+        self._left: float | None = None
+        self._seen = 0.0
+
+    def delay(self, changes: int, limits: Limits, now: float) -> float:
+        """How many seconds to wait before so many *changes* are taken, which count as made from here on.
+
+        *now* is in seconds, of a clock that only goes forward.
+        """
+        at_once, a_second = float(max(limits.services, _AT_ONCE)), limits.changes_per_second
+        left = at_once if self._left is None else self._left + (now - self._seen) * a_second
+        self._left, self._seen = min(at_once, left) - changes, now
+        return max(0.0, -self._left / a_second)
+
+
 class Account:
-    """What one cluster has: *held* is how many bytes each of its exports takes. *now* is in seconds.
+    """What one cluster has: *held* is how many bytes each of its exports takes.
 
     *room* is how many services have an address at all: three quarters of it are the most that one may take.
     """
 
-    def __init__(self, held: Mapping[str, int], room: int, now: float) -> None:
+    def __init__(self, held: Mapping[str, int], room: int) -> None:
         self._held = dict(held)
         self._total = sum(held.values())
         self._room = room
-        self._left: float | None = None
-        self._seen = now
-
-    def delay(self, changes: int, limits: Limits, now: float) -> float:
-        """How many seconds to wait before so many *changes* are taken, which count as made from here on."""
-        at_once, a_second = float(max(limits.services, _AT_ONCE)), limits.changes_per_second
-        left = at_once if self._left is None else self._left
-        left = min(at_once, left + max(0.0, now - self._seen) * a_second) - changes
-        self._left, self._seen = left, now
-        return max(0.0, -left / a_second)
 
     def refused(self, kind: str, changes: Mapping[str, bytes | None], limits: Limits) -> dict[str, str]:
         """Which of *changes* are not taken, and why; `ChangesRejected` for far too many in one message."""

@@ -23,7 +23,7 @@ from federation.doorkeeper import Doorkeeper
 from federation.errors import FederationError, Superseded, SyncRefused
 from federation.hearing import Bodies, Hearing, Refused, jwt_keys, of_itself, read
 from federation.log import Log
-from federation.quota import Account
+from federation.quota import CONNECTION, Account, Rate
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.grants import Limits
@@ -64,6 +64,7 @@ class Sessions:
         self._audit = audit
         self._open: dict[ClusterName, AliveRecord] = {}
         self._limited: dict[ClusterName, Limits] = {}
+        self._rates: dict[ClusterName, Rate] = {}
         self._partings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -82,7 +83,7 @@ class Sessions:
             refused = account.refused(kind, changes, limits)
             if refused:
                 self._limited[cluster] = limits
-            await self._slowed(cluster, account.delay(len(changes), limits, monotonic()))
+            await self._slowed(cluster, len(changes))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
             record, now = await self._doorkeeper.record(cluster), self._now()
@@ -98,6 +99,7 @@ class Sessions:
                 raise SyncRefused(records.LEFT, f"{cluster} has left the clusterset")
             return refused
 
+        await self._slowed(cluster, CONNECTION)
         alive = AliveRecord(self._now(), token_hex(8))
         mark = Compare(keyspace.alive(cluster), value=encode(alive))
         registry = self._registry.guarded(mark, Superseded)
@@ -171,7 +173,7 @@ class Sessions:
         await self._turns.take()
         exports = [records.encode(export) for export in exported]
         sizes = {export.name: len(export.body) for export in exports}
-        account = Account(sizes, self._registry.offers.capacity, monotonic())
+        account = Account(sizes, self._registry.offers.capacity)
         gateways = map(records.encode, await self._registry.offers.gateways(cluster))
         probes = map(records.encode, await self._registry.sayings.of(cluster, Probes))
         keys = await self._registry.members.jwt_keys(cluster)
@@ -190,8 +192,10 @@ class Sessions:
             records.REVOKED: {cluster: records.encode(revoked).version} if revoked else {},
         }
 
-    async def _slowed(self, cluster: ClusterName, seconds: float) -> None:
-        """Have *cluster* wait: nothing is read from it meanwhile."""
+    async def _slowed(self, cluster: ClusterName, changes: int) -> None:
+        """Have *cluster* wait if it makes too many *changes*: nothing is read from it meanwhile."""
+        rate = self._rates.setdefault(cluster, Rate())
+        seconds = rate.delay(changes, self._broadcast.judge.grants.limits, monotonic())
         if seconds:
             reason = f"too many changes: the next are taken in {seconds:.1f} s"
             log.warning("cluster slowed down", cluster=cluster, seconds=round(seconds, 1))

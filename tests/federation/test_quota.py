@@ -3,7 +3,7 @@
 import pytest
 
 from federation.errors import ChangesRejected
-from federation.quota import MOST_AT_ONCE, Account
+from federation.quota import MOST_AT_ONCE, Account, Rate
 from federation.registry.grants import Limits
 from federation.sync import records
 
@@ -16,7 +16,7 @@ def body(size: int = 10) -> bytes:
 
 
 def test_all_is_taken_up_to_the_limit_and_what_is_beyond_is_named() -> None:
-    account = Account({"a/1": 10}, ROOM, 0)
+    account = Account({"a/1": 10}, ROOM)
     changes = {f"a/{n}": body() for n in range(1, 6)}
     refused = account.refused(records.EXPORT, changes, LIMITS)
     assert refused.keys() == {"a/4", "a/5"}
@@ -24,14 +24,14 @@ def test_all_is_taken_up_to_the_limit_and_what_is_beyond_is_named() -> None:
 
 
 def test_what_goes_makes_room_in_the_same_message() -> None:
-    account = Account({"a/1": 10, "a/2": 10, "a/3": 10}, ROOM, 0)
+    account = Account({"a/1": 10, "a/2": 10, "a/3": 10}, ROOM)
     assert account.refused(records.EXPORT, {"a/4": body(), "a/1": None}, LIMITS) == {}
     account.took(records.EXPORT, {"a/4": body(), "a/1": None})
     assert account.refused(records.EXPORT, {"a/5": body(), "a/9": None}, LIMITS).keys() == {"a/5"}
 
 
 def test_what_is_there_may_change_and_not_grow_beyond_the_bytes() -> None:
-    account = Account({"a/1": 40, "a/2": 40}, ROOM, 0)
+    account = Account({"a/1": 40, "a/2": 40}, ROOM)
     refused = account.refused(records.EXPORT, {"a/1": body(41), "a/2": body(70)}, LIMITS)
     assert refused == {"a/2": "the exports of this cluster take more than 100 bytes"}
     account.took(records.EXPORT, {"a/1": body(5)})
@@ -39,7 +39,7 @@ def test_what_is_there_may_change_and_not_grow_beyond_the_bytes() -> None:
 
 
 def test_no_cluster_can_have_all_the_addresses_that_there_are() -> None:
-    account = Account({}, 8, 0)
+    account = Account({}, 8)
     refused = account.refused(records.EXPORT, {f"a/{n}": body(1) for n in range(8)}, Limits())
     assert len(refused) == 2
 
@@ -48,23 +48,23 @@ def test_no_cluster_can_have_all_the_addresses_that_there_are() -> None:
     ("kind", "most"), [(records.EXPORT, 40 << 10), (records.GATEWAY, 40 << 10), (records.PROBES, 512 << 10)]
 )
 def test_a_record_that_is_too_large_is_refused_and_its_neighbour_is_not(kind: str, most: int) -> None:
-    refused = Account({}, ROOM, 0).refused(kind, {"a/1": body(most + 1), "a/2": body(most)}, Limits())
+    refused = Account({}, ROOM).refused(kind, {"a/1": body(most + 1), "a/2": body(most)}, Limits())
     assert refused == {"a/1": f"has {most + 1} bytes: want {most} at most"}
 
 
 def test_a_message_of_far_too_many_records_is_rejected() -> None:
     with pytest.raises(ChangesRejected, match="in one message"):
-        Account({}, ROOM, 0).refused(records.EXPORT, {str(n): None for n in range(MOST_AT_ONCE + 1)}, LIMITS)
+        Account({}, ROOM).refused(records.EXPORT, {str(n): None for n in range(MOST_AT_ONCE + 1)}, LIMITS)
 
 
 def test_as_many_changes_as_services_are_taken_at_once_and_then_so_many_a_second() -> None:
-    account, limits = Account({}, ROOM, 0), Limits(services=2_000, changes_per_second=10)
-    assert account.delay(2_000, limits, 0) == 0
-    assert account.delay(1, limits, 0) == pytest.approx(0.1)
-    assert account.delay(5, limits, 0.1) == pytest.approx(0.5)
-    assert account.delay(2_000, limits, 600) == 0
+    rate, limits = Rate(), Limits(services=2_000, changes_per_second=10)
+    assert rate.delay(2_000, limits, 0) == 0
+    assert rate.delay(1, limits, 0) == pytest.approx(0.1)
+    assert rate.delay(5, limits, 0.1) == pytest.approx(0.5)
+    assert rate.delay(2_000, limits, 600) == 0
 
 
 def test_who_may_have_few_services_may_still_change_a_thousand_times_at_once() -> None:
-    assert Account({}, ROOM, 0).delay(1_000, LIMITS, 0) == 0
-    assert Account({}, ROOM, 0).delay(1_001, LIMITS, 0) > 0
+    assert Rate().delay(1_000, LIMITS, 0) == 0
+    assert Rate().delay(1_001, LIMITS, 0) > 0

@@ -397,6 +397,21 @@ async def test_services_for_which_no_address_is_left_are_named_and_the_others_ar
     assert (one, list(two or {})) == ({}, ["shop/s-2"])
 
 
+async def test_who_changes_too_much_gains_nothing_by_connecting_again(hub: Hub) -> None:
+    await hub.registry.policies.set(Grants(limits=Limits(services=1, changes_per_second=1)), 0)
+    await until(lambda: hub.broadcast.judge.grants.limits.services == 1)
+
+    async def comes_and_says(count: int) -> None:
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+            await session.accept(records.EXPORT, {f"shop/s-{n}": None for n in range(count)})
+
+    await comes_and_says(800)
+    again = asyncio.create_task(comes_and_says(800))
+    await until(lambda: any(event.details.get("what") == "rate" for event in hub.audit.waiting))
+    assert not again.done()
+    again.cancel()
+
+
 async def test_who_was_refused_by_a_limit_may_say_it_again_when_the_limit_is_another(hub: Hub) -> None:
     await hub.registry.policies.set(Grants(limits=Limits(services=1)), 0)
     await until(lambda: hub.broadcast.judge.grants.limits.services == 1)

@@ -31,7 +31,7 @@ from federation.doorkeeper import Doorkeeper
 from federation.errors import SyncRefused
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
-from federation.registry.grants import Default, Defaults, Grant, Grants, service_fits
+from federation.registry.grants import Default, Defaults, Grant, Grants, Limits, service_fits
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -64,6 +64,7 @@ GRANTED: Final = "shop/*"
 RANGE: Final = "192.0.2.0/24"
 GRANTS: Final = Grants(
     Defaults(exports=Default.DENY, addresses=Default.DENY),
+    Limits(changes_per_second=1 << 30),  # each lie is told on a connection of its own
     grants=(
         Grant("liar", (ONPREM,), exports=(GRANTED,), to=(CLOUD,), addresses=(RANGE,)),
         Grant("honest", HONEST, exports=("*/*",), addresses=("203.0.113.0/24",)),

@@ -36,6 +36,7 @@ from federation.errors import ChangesRejected, FederationError, SyncRefused, Unr
 from federation.knowledge import Knowledge, Learned
 from federation.last_view import LastView, Owners, Received, decode, encode
 from federation.registry import keyspace
+from federation.registry.grants import Grants, Limits
 from federation.registry.ledger import everything
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror
@@ -201,6 +202,8 @@ class Hub:
 
     async def open(self) -> None:
         await self.registry.set_federation(Federation("fed.example", (PKI.root_pem,), builders.VIP_RANGES))
+        # Each example is told on a connection of its own.
+        await self.registry.policies.set(Grants(limits=Limits(changes_per_second=1 << 30)), 0)
         for cluster in (ONPREM, CLOUD):
             token = TokenRecord(f"t-{cluster}", "hash", cluster, NOW, NOW + timedelta(hours=1))
             await self.registry.tokens.add(token)
