@@ -20,7 +20,8 @@ from clusters.model import Offer
 from clusters.sources.file import Reading, watch
 from federation import handover, last_view, paths, secret_files
 from federation.agent import Agent
-from federation.api.agent import Facts, agent_application
+from federation.api.agent import agent_application
+from federation.api.agent_face import Facts
 from federation.api.enrol import EnrolmentTls, enrol_application
 from federation.api.http import served_on_socket, served_on_tls
 from federation.audit import Audit

@@ -1,4 +1,4 @@
-"""Which gateway of which cluster has acknowledged which issuing CAs: the hub hears of it, and stores nothing.
+"""Which gateway of which cluster has acknowledged which issuing CAs.
 
 An agent tells of each of its gateways what that has confirmed, and of itself what it would give one that
 asked now.

@@ -1,4 +1,4 @@
-"""What the gateways of each cluster say of the others': the hub knows it while it runs, and stores none."""
+"""What the gateways of each cluster say of the others'."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What clusters say and nobody has to remember: the hub knows it while it runs.
+"""What clusters say of themselves and of others, as one hub knows it: `hearsay` keeps it in step.
 
 What a cluster has said is as fresh as its connection. When that ends it is kept, with the moment from which
 on nobody has said it any more.

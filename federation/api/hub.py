@@ -32,6 +32,7 @@ from federation.api.eviction import Watched, holders
 from federation.api.grants import add_grants, grant_checks, grant_metrics
 from federation.api.health import add_health
 from federation.api.http import ApiError, Handler, actor_of, application, body_as, json_response
+from federation.api.hubs import hub_checks
 from federation.api.metrics import gauge, gauges
 from federation.api.rotate import Rotate, add_rotate
 from federation.api.trust import add_trust, trust_checks
@@ -339,6 +340,7 @@ def _imports(hub: Hub, home: ClusterName) -> Iterable[Import]:
 def _checks(hub: Hub) -> Iterable[Check]:
     """What an operator would look at first, in that order."""
     yield Check("hub", "ok" if hub.ready() else "fail", "the registry has been read")
+    yield from hub_checks(hub.clusterset)
     yield hub_ca_check(hub.authority, hub.now())
     yield from inventory.checks(_held(hub), hub.now())
     yield from audit_checks(hub.audit)

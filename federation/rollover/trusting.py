@@ -1,4 +1,4 @@
-"""Which roots each cluster's agent trusts: the hub hears of it, and stores nothing."""
+"""Which roots each cluster's agent trusts."""
 
 from clusters.model import ClusterName
 from clusters.trust import Trust

@@ -30,7 +30,7 @@ IMPORT: Final = "fedgate.v1.Import"
 LEAVE: Final = "fedgate.v1.Leave"
 LEFT: Final = "left"
 
-# What a cluster's gateways have found out about others; the hub shows it and does not write it down.
+# What a cluster's gateways have found out about others; the hubs show it, and tell no other cluster.
 PROBES: Final = "fedgate.v1.Probes"
 
 # The public halves of the keys that sign a cluster's JWT-SVIDs, all in one record by the cluster's name.
@@ -46,7 +46,7 @@ WITHHELD: Final = "fedgate.v1.Withheld"
 ANCHORS: Final = "fedgate.v1.Anchors"
 _OF_THE_AGENT: Final = "/agent"  # no gateway can be called so
 
-# Which roots a cluster's agent trusts; the hub does not write that down either. There is one, of this name.
+# Which roots a cluster's agent trusts; no other cluster is told. There is one, of this name.
 TRUST: Final = "fedgate.v1.Trust"
 ROOTS: Final = "roots"
 

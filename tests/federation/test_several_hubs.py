@@ -23,6 +23,11 @@ def test_a_hub_that_dies_is_followed_by_another_and_comes_back_as_one_of_them(sh
         until("all know all", lambda: a.names() == b.names() == c.names() == ["a", "b", "c"] or None)
         assert {each.leader() for each in (a, b, c)} == {"a"}
         (root,) = {str(each.admin.get("/v1/ca")["roots"]) for each in (a, b, c)}
+        (checked,) = {details(each, "hubs") for each in (a, b, c)}
+        assert checked == "a, b, c run, and a is elected"
+        assert rotated(a) == {"hub CA", "hub certificate"}
+        assert rotated(b) == {"hub certificate"}
+        until("all have the new hub CA", lambda: len({hub_ca(each) for each in (a, b, c)}) == 1 or None)
         a.signal(signal.SIGKILL)
         leader = until(
             "another is elected", lambda: b.leader() if b.leader() in ("b", "c") else None, _NOTICED
@@ -110,6 +115,26 @@ def test_a_rollover_that_one_hub_has_begun_another_one_ends(short_path: Path) ->
             assert len(roots) == 1
         for cluster in clusters:
             cluster.at(a, last)
+
+
+def details(hub: OneHub, name: str) -> str:
+    """What `fedgate check` says at *hub* of all that is called *name*."""
+    checks = hub.admin.get("/v1/check").get("checks")
+    assert isinstance(checks, list)
+    return "; ".join(text(c.get("detail")) for c in checks if isinstance(c, dict) and c.get("name") == name)
+
+
+def rotated(hub: OneHub) -> set[str]:
+    """What *hub* renews when it is told to renew everything."""
+    done = hub.admin.post("/v1/rotate", {"force": True}).get("done")
+    assert isinstance(done, list)
+    return {text(item.get("what")) for item in done if isinstance(item, dict)}
+
+
+def hub_ca(hub: OneHub) -> str:
+    held = hub.admin.get("/v1/ca").get("hub_ca")
+    assert isinstance(held, dict)
+    return text(held.get("fingerprint"))
 
 
 def phase(hub: OneHub) -> str:
