@@ -10,7 +10,8 @@ from clusters.clock import utc_now
 from federation import paths
 from federation.api.authorities import add_authorities
 from federation.api.http import served_on_socket, served_on_tls
-from federation.api.hub import Hub, hub_application
+from federation.api.hub import hub_application
+from federation.api.hub_face import Hub
 from federation.api.hubs import add_hubs
 from federation.api.join import Door, join_application
 from federation.api.reattest import BackDoor, add_reattest

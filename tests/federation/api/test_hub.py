@@ -9,7 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from clusters.model import ClusterName
 from federation.anchoring import Anchoring
-from federation.api.hub import Hub, hub_application
+from federation.api.hub import hub_application
+from federation.api.hub_face import Hub
 from federation.hub_authority import open_or_create
 from federation.probing import Probing
 from federation.registry.clusterset import Clusterset
