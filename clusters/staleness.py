@@ -1,4 +1,4 @@
-"""What becomes of calls to a cluster that nobody hears of: each export's contract, and the verdict. Pure.
+"""What becomes of calls to a cluster that nobody hears of: each export's contract, and the judgement. Pure.
 
 There are two signals: whether the cluster's agent is connected to a hub, and whether our gateways reach its.
 
@@ -67,7 +67,7 @@ def reached(up: Iterable[bool]) -> Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """Whether calls are sent there, and in a word and a line why.
 
     The state is `connected`, `held` while calls go on though the cluster is away, or `out`.
@@ -82,10 +82,10 @@ class Verdict:
         return self.state == "out"
 
 
-CONNECTED = Verdict("connected")
+CONNECTED = Judgement("connected")
 
 
-def verdict(contract: Staleness, away: datetime | None, reach: Reach, now: datetime) -> Verdict:
+def judged(contract: Staleness, away: datetime | None, reach: Reach, now: datetime) -> Judgement:
     """What *contract* says of a cluster that is *away* since then, if it is, and how its gateways *reach*."""
     if away is None:
         return CONNECTED
@@ -93,11 +93,11 @@ def verdict(contract: Staleness, away: datetime | None, reach: Reach, now: datet
     told = f"its agent is away since {away:%H:%M:%S}, its gateways are {reach}"
     named = f"{contract.policy} {short(timedelta(seconds=contract.after))}"
     if reach is Reach.DOWN:
-        return Verdict("out", told)
+        return Judgement("out", told)
     if reach is Reach.UP and contract.policy is Policy.HOLD:
-        return Verdict("held", f"{told} ({named})")
+        return Judgement("held", f"{told} ({named})")
     if reach is Reach.UNPROBED and contract.policy is not Policy.HOLD:
-        return Verdict("out", f"{told} ({named})")
+        return Judgement("out", f"{told} ({named})")
     if now < ends:
-        return Verdict("held", f"{told}; until {ends:%H:%M:%S} ({named})")
-    return Verdict("out", f"{told}; {ends:%H:%M:%S} is over ({named})")
+        return Judgement("held", f"{told}; until {ends:%H:%M:%S} ({named})")
+    return Judgement("out", f"{told}; {ends:%H:%M:%S} is over ({named})")

@@ -12,14 +12,14 @@ from typing import Final, TypeAlias
 
 from clusters.model import ClusterName, Import, Member, Offering, ServiceName
 from clusters.reports import Probes
-from clusters.staleness import CONNECTED, Reach, Staleness, Verdict, reached, verdict
+from clusters.staleness import CONNECTED, Judgement, Reach, Staleness, judged, reached
 from federation.sync.client import LinkState
 
 TICK: Final = 0.5
 _SETTLE: Final = timedelta(seconds=2)
 """So long after we came back to a hub, what it has to tell may not all be here."""
 
-_UNKNOWN: Final = Verdict("unknown", "this cluster's own hub is away, and nobody else says who is there")
+_UNKNOWN: Final = Judgement("unknown", "this cluster's own hub is away, and nobody else says who is there")
 
 _Key: TypeAlias = tuple[ClusterName, Staleness]
 
@@ -29,7 +29,7 @@ class Judging:
 
     def __init__(self, home: ClusterName) -> None:
         self._home = home
-        self._verdicts: dict[_Key, Verdict] = {}
+        self._verdicts: dict[_Key, Judgement] = {}
         self._linked = False
 
     def look(
@@ -62,7 +62,7 @@ class Judging:
         before, self._verdicts = self._verdicts, {}
         for cluster, contract in contracts:
             known = reach.get(cluster, Reach.UNPROBED)
-            self._verdicts[cluster, contract] = verdict(contract, away[cluster], known, hubs_now)
+            self._verdicts[cluster, contract] = judged(contract, away[cluster], known, hubs_now)
         return _out(before) != _out(self._verdicts)
 
     def judged(self, imported: Import) -> Import:
@@ -72,14 +72,14 @@ class Judging:
         offerings = (replace(o, ready_endpoints=0) if self._of(o).is_out else o for o in imported.offerings)
         return replace(imported, offerings=tuple(offerings))
 
-    def told(self, offering: Offering) -> Verdict:
+    def told(self, offering: Offering) -> Judgement:
         """What there is to say of *offering*'s cluster."""
         if not self._linked and offering.cluster != self._home:
             known = self._of(offering)
             return known if known.is_out else _UNKNOWN
         return self._of(offering)
 
-    def _of(self, offering: Offering) -> Verdict:
+    def _of(self, offering: Offering) -> Judgement:
         return self._verdicts.get((offering.cluster, offering.staleness), CONNECTED)
 
 
@@ -91,5 +91,5 @@ def _reach(probes: Iterable[Probes]) -> Mapping[ClusterName, Reach]:
     return {cluster: reached(up) for cluster, up in found.items()}
 
 
-def _out(verdicts: Mapping[_Key, Verdict]) -> set[_Key]:
+def _out(verdicts: Mapping[_Key, Judgement]) -> set[_Key]:
     return {key for key, each in verdicts.items() if each.is_out}

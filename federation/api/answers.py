@@ -8,7 +8,7 @@ import msgspec
 from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
 from clusters.model import Import, Offer, Offering, Port, ServiceName
-from clusters.staleness import CONNECTED, Verdict
+from clusters.staleness import CONNECTED, Judgement
 from federation.health.standings import Standings
 
 
@@ -26,14 +26,14 @@ def _unknown(_: ServiceName) -> dict[str, object]:
     return {}
 
 
-def _heard_of(_: Offering) -> Verdict:
+def _heard_of(_: Offering) -> Judgement:
     return CONNECTED
 
 
 def services_document(
     imports: Iterable[Import],
     vips: Callable[[Import], tuple[str, ...]],
-    standing: Callable[[Offering], Verdict] = _heard_of,
+    standing: Callable[[Offering], Judgement] = _heard_of,
     endpoints: Callable[[ServiceName], dict[str, object]] = _unknown,
 ) -> dict[str, object]:
     """The services of the clusterset, by name, each exporter with its *standing*.
@@ -64,7 +64,7 @@ def _endpoint(address: str, standing: Standing | None) -> dict[str, object]:
 
 
 def _service(
-    imported: Import, vips: tuple[str, ...], standing: Callable[[Offering], Verdict]
+    imported: Import, vips: tuple[str, ...], standing: Callable[[Offering], Judgement]
 ) -> dict[str, object]:
     return {
         "namespace": imported.service.namespace,
@@ -90,7 +90,7 @@ def _port(port: Port, carried: Carriage) -> dict[str, object]:
     }
 
 
-def _offering(offering: Offering, standing: Verdict) -> dict[str, object]:
+def _offering(offering: Offering, standing: Judgement) -> dict[str, object]:
     """`weight` counts where the service's policy is Weighted; `staleness` is for when the cluster is away."""
     return {
         "name": offering.cluster,

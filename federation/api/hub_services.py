@@ -13,7 +13,7 @@ from clusters.model import (
     ServiceName,
     VipRange,
 )
-from clusters.staleness import Verdict, reached, verdict
+from clusters.staleness import Judgement, judged, reached
 from federation.api.answers import services_document
 from federation.api.http import ApiError, json_response
 from federation.api.hub_face import Hub
@@ -47,10 +47,10 @@ def add_services(app: web.Application, hub: Hub) -> None:
     app.router.add_get("/v1/resolve", resolution)
 
 
-def _standing(hub: Hub, offering: Offering) -> Verdict:
+def _standing(hub: Hub, offering: Offering) -> Judgement:
     """What the contract of an export says, by what all others' gateways find out about its cluster's."""
     reach = reached(seen.probe.up for seen in hub.probing.of(offering.cluster))
-    return verdict(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
+    return judged(offering.staleness, hub.clusterset.away(offering.cluster), reach, hub.now())
 
 
 def _member(hub: Hub, name: str) -> ClusterName:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clusters.errors import InvalidValue
-from clusters.staleness import CONNECTED, HELD, Policy, Reach, Staleness, reached, verdict
+from clusters.staleness import CONNECTED, HELD, Policy, Reach, Staleness, reached, judged
 
 AWAY = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 SOON, LATE = AWAY + timedelta(seconds=5), AWAY + timedelta(seconds=61)
@@ -23,17 +23,17 @@ TABLE = {
 def test_a_cluster_that_is_away(policy: Policy, column: int) -> None:
     reach = (Reach.UP, Reach.DOWN, Reach.UNPROBED)[column]
     contract = Staleness(policy, 60)
-    states = [verdict(contract, AWAY, reach, now).state for now in (SOON, LATE)]
+    states = [judged(contract, AWAY, reach, now).state for now in (SOON, LATE)]
     assert " ".join(states) == TABLE[policy][column]
 
 
 @pytest.mark.parametrize("reach", Reach)
 def test_a_cluster_that_is_connected_counts_whatever_probes_say(reach: Reach) -> None:
-    assert verdict(Staleness(Policy.FAIL_CLOSED, 1), None, reach, LATE) == CONNECTED
+    assert judged(Staleness(Policy.FAIL_CLOSED, 1), None, reach, LATE) == CONNECTED
 
 
 def test_a_verdict_says_since_when_why_and_until_when() -> None:
-    told = verdict(Staleness(Policy.DRAIN, 60), AWAY, Reach.UP, SOON)
+    told = judged(Staleness(Policy.DRAIN, 60), AWAY, Reach.UP, SOON)
     assert told.reason == (
         "its agent is away since 12:00:00, its gateways are up; until 12:01:00 (drain 60s)"
     )
