@@ -22,7 +22,9 @@ import uvloop
 from clusters.clock import utc_now
 from clusters.identity import ClusterIdentity
 from clusters.join import join
-from clusters.model import Export, Port, ServiceName
+from clusters.model import Export
+from clusters.names import ServiceName
+from clusters.services import Port
 from federation.errors import StepFailed
 from federation.svids import Svids
 from federation.sync import records

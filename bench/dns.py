@@ -17,7 +17,9 @@ from typing import Final
 
 from bench import measure
 from bench.report import Key, Report
-from clusters.model import ClusterName, ClusterView, Federation, Import, Offering, Port, ServiceName, VipRange
+from clusters.model import ClusterView, Federation, Import, Offering, VipRange
+from clusters.names import ClusterName, ServiceName
+from clusters.services import Port
 from federation.dns.message import RecordType, question_key, wire_name
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone

@@ -20,18 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bench import load
 from bench.hops import Credentials
 from bench.report import Json
-from clusters.model import (
-    ClusterName,
-    Import,
-    LocalService,
-    Offer,
-    Offering,
-    Port,
-    ServiceName,
-    ServicePort,
-    VipRange,
-    Workload,
-)
+from clusters.model import Import, Offer, Offering, VipRange, Workload
+from clusters.names import ClusterName, ServiceName
+from clusters.services import LocalService, Port, ServicePort
 from federation.demo.process import Process
 from federation.demo.topology import Host, Lab
 from gateway import names

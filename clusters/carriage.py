@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from clusters.model import Port, Protocol
+from clusters.services import Port, Protocol
 
 
 class Carriage(StrEnum):

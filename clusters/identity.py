@@ -18,7 +18,8 @@ from cryptography import x509
 
 from clusters.decoding import UNDECODABLE
 from clusters.errors import IdentityUnusable, InvalidName, InvalidValue
-from clusters.model import ClusterName, VipRange, cluster_name
+from clusters.model import VipRange
+from clusters.names import ClusterName, cluster_name
 from pki import keystore
 from pki.authority import Authority, from_pem, to_pem
 from pki.errors import PkiError

@@ -23,7 +23,8 @@ from clusters.admission import (
 from clusters.clock import utc_now
 from clusters.errors import IdentityUnusable, InvalidName, InvalidValue, JoinRefused
 from clusters.identity import ClusterIdentity, Membership, has_joined, load_membership
-from clusters.model import VipRange, cluster_name
+from clusters.model import VipRange
+from clusters.names import cluster_name
 from clusters.pinned import Connection, Server, open_pinned
 from clusters.skew import refuse_skew, skew_warning
 from pki import keystore

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 
 
 class Published(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final, NoReturn
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import FederationError
 from federation.log import Log
 from federation.registry.clusterset import Clusterset

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from clusters.model import MAX_GATEWAYS, ClusterName, ClusterView, Member
+from clusters.model import MAX_GATEWAYS, ClusterView, Member
+from clusters.names import ClusterName
 from clusters.reports import EVERY, Anchors, Phase
 from federation.fronts import Front
 from federation.sync import records

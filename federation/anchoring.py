@@ -6,7 +6,8 @@ asked now.
 
 from collections.abc import Iterable, Iterator
 
-from clusters.model import MAX_GATEWAYS, ClusterName
+from clusters.model import MAX_GATEWAYS
+from clusters.names import ClusterName
 from clusters.reports import Anchors
 from federation.issuance.messages import Lagging
 from federation.said import Said

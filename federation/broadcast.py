@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from clusters.model import ClusterName, ServiceName
+from clusters.names import ClusterName, ServiceName
 from federation.errors import SyncRefused
 from federation.facing import Faces, Facing
 from federation.registry.clusterset import Change, Clusterset

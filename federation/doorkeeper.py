@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import ClusterEvicted, SyncRefused, UnknownCluster
 from federation.registry.members import Members
 from federation.registry.records import ClusterRecord

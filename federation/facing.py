@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 from clusters.errors import ClusterError
-from clusters.model import ClusterName, ServiceName
+from clusters.names import ClusterName, ServiceName
 from clusters.verdict import Published
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.outlook import exporters_for, import_of, verdict, verdicts

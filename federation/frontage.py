@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from clusters.model import ClusterView, Offer, ServiceName
+from clusters.model import ClusterView, Offer
+from clusters.names import ServiceName
 from clusters.reports import EVERY, Phase, Probes, Report, ReportAnswer
 from federation.dns.zone import Zone
 from federation.fronts import Front, Fronts

@@ -6,16 +6,8 @@ from typing import TypeVar
 
 from clusters.errors import ClusterError
 from clusters.jwt_key import JwtKeys
-from clusters.model import (
-    ClusterName,
-    Export,
-    GatewayRecord,
-    ServiceName,
-    host,
-    host_address,
-    is_address,
-    label,
-)
+from clusters.model import Export, GatewayRecord
+from clusters.names import ClusterName, ServiceName, host, host_address, is_address, label
 from federation.audit import Audit
 from federation.errors import ChangesRejected, UnreadableRecord, VipsExhausted
 from federation.registry.judge import Judge, Ruling

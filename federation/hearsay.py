@@ -6,7 +6,7 @@ What a cluster has said is as fresh as its connection, which may be to any hub.
 from contextlib import suppress
 from urllib.parse import unquote
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
 from federation.anchoring import Anchoring

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from clusters.clock import utc_now
 from clusters.errors import InvalidName
-from clusters.model import VipRange, label
+from clusters.model import VipRange
+from clusters.names import label
 from federation.api.http import off_the_loop
 from federation.authority_files import Folder, InStore
 from federation.errors import AuthoritiesDiffer, AuthoritiesElsewhere, PassphraseMissing

@@ -9,7 +9,7 @@ from cryptography import x509
 from prometheus_client.metrics_core import Metric
 
 from clusters.durations import short
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.api.answers import Check
 from federation.api.metrics import gauges
 from federation.hub_authority import HubAuthority

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from clusters.model import ClusterName, Import, Member, Offering, ServiceName
+from clusters.model import Import, Member, Offering
+from clusters.names import ClusterName, ServiceName
 from clusters.reports import Probes
 from clusters.staleness import CONNECTED, Judgement, Reach, Staleness, judged, reached
 from federation.sync.client import LinkState

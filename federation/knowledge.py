@@ -12,20 +12,10 @@ from typing import Final
 
 from clusters.changes import renewed
 from clusters.foreign import TrustBundle, outside
-from clusters.model import (
-    ClusterName,
-    ClusterView,
-    Export,
-    Federation,
-    Import,
-    LocalService,
-    Member,
-    Offer,
-    ServiceName,
-    VipRange,
-    cluster_name,
-)
+from clusters.model import ClusterView, Export, Federation, Import, Member, Offer, VipRange
+from clusters.names import ClusterName, ServiceName, cluster_name
 from clusters.reports import Probes
+from clusters.services import LocalService
 from clusters.verdict import UNSAID, Published, Verdict
 from federation.errors import ChangesRejected
 from federation.judging import Judging

@@ -18,17 +18,9 @@ import msgspec
 from clusters.decoding import UNDECODABLE
 from clusters.errors import ClusterError
 from clusters.foreign import TrustBundle
-from clusters.model import (
-    ClusterName,
-    Federation,
-    GatewayRecord,
-    Import,
-    LocalService,
-    Member,
-    Offer,
-    ServiceName,
-    Workload,
-)
+from clusters.model import Federation, GatewayRecord, Import, Member, Offer, Workload
+from clusters.names import ClusterName, ServiceName
+from clusters.services import LocalService
 from clusters.verdict import Verdict
 from federation.errors import UnreadableRecord
 from federation.sync.records import name_of

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from clusters.model import MAX_GATEWAYS, ClusterName
+from clusters.model import MAX_GATEWAYS
+from clusters.names import ClusterName
 from clusters.reports import Probe, Probes
 from federation.said import Said
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import ChangesRejected
 
 R = TypeVar("R")

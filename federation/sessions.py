@@ -12,7 +12,8 @@ from time import monotonic
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
-from clusters.model import MAX_GATEWAYS, ClusterName
+from clusters.model import MAX_GATEWAYS
+from clusters.names import ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust

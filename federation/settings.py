@@ -9,7 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from clusters.errors import InvalidValue
-from clusters.model import VipRange, canonical_address, label
+from clusters.model import VipRange
+from clusters.names import canonical_address, label
 from federation.registry.etcd.location import Location
 from pki.lifetimes import GRACE, SVID_LIFETIME, Lifetimes, check_lifetime
 

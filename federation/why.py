@@ -6,7 +6,9 @@ from difflib import get_close_matches
 from typing import Final, Literal
 
 from clusters.carriage import carriage
-from clusters.model import ClusterName, Import, Port, ServiceName, VipRange, vips_in
+from clusters.model import Import, VipRange, vips_in
+from clusters.names import ClusterName, ServiceName
+from clusters.services import Port
 from federation.audit import shown
 from federation.errors import NotFound
 from federation.probing import Probing

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from clusters.model import Offer, ServiceName
+from clusters.model import Offer
+from clusters.names import ServiceName
 from clusters.withheld import SHOWN, Withheld, is_doubtful
 from federation.log import Log
 from federation.sync import records

@@ -28,7 +28,8 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from clusters.model import ClusterName, Member
+from clusters.model import Member
+from clusters.names import ClusterName
 from gateway import eds, names, tls
 from gateway.cds import KEEPALIVE, UNBROKEN, internal_socket
 from gateway.messages import ADS, AT_ONCE, HTTP_OPTIONS, packed, seconds, tunnel_protocol

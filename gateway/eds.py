@@ -9,7 +9,8 @@ from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoin
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from google.protobuf.struct_pb2 import Struct
 
-from clusters.model import ClusterName, GatewayRecord, Member
+from clusters.model import GatewayRecord, Member
+from clusters.names import ClusterName
 from gateway import names
 from gateway.messages import socket_address
 from gateway.view import Way, way

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final
 
-from clusters.model import ClusterName, ServiceName
+from clusters.names import ClusterName, ServiceName
 
 INGRESS: Final = "ingress"  # the listener that other gateways dial, and its table of routes
 TUNNEL: Final = "tunnel"  # the internal listener that opens tunnels

@@ -24,7 +24,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from clusters.model import CallerPattern
+from clusters.services import CallerPattern
 from gateway import names
 from gateway.messages import FOREVER, packed, seconds
 

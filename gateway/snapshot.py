@@ -11,7 +11,8 @@ from typing import TypeAlias, TypeVar
 
 from clusters.carriage import Carriage
 from clusters.changes import touched
-from clusters.model import ClusterView, ServiceName
+from clusters.model import ClusterView
+from clusters.names import ServiceName
 from gateway.delta import Resource
 from gateway.errors import DanglingReference
 from gateway.kinds import SHORT

@@ -11,7 +11,9 @@ from ipaddress import ip_address, ip_network
 
 from clusters.carriage import Carriage
 from clusters.changes import touched
-from clusters.model import ClusterName, ClusterView, Import, LocalService, Member, ServiceName
+from clusters.model import ClusterView, Import, Member
+from clusters.names import ClusterName, ServiceName
+from clusters.services import LocalService
 from gateway import callers, cds, dial, eds, egress, forward, ingress, names, rds, sds
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET

@@ -8,20 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from clusters.carriage import Carriage, carriage
-from clusters.model import (
-    CallerPattern,
-    ClusterName,
-    ClusterView,
-    Import,
-    Locality,
-    LocalService,
-    Member,
-    Offer,
-    Protocol,
-    TrafficPolicy,
-    Workload,
-)
+from clusters.model import ClusterView, Import, Locality, Member, Offer, Workload
+from clusters.names import ClusterName
 from clusters.revoked import ids
+from clusters.services import CallerPattern, LocalService, Protocol, TrafficPolicy
 from pki.spiffe import trust_domain_of
 
 

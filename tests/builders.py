@@ -11,22 +11,18 @@ from clusters.health import HealthCheck
 from clusters.jwt_key import JwtKeys
 from clusters.keyring import published
 from clusters.model import (
-    ClusterName,
     ClusterView,
     Federation,
     GatewayRecord,
     Import,
-    LocalService,
     Member,
     Offer,
     Offering,
-    Port,
-    ServiceName,
-    ServicePort,
-    TrafficPolicy,
     VipRange,
     Workload,
 )
+from clusters.names import ClusterName, ServiceName
+from clusters.services import LocalService, Port, ServicePort, TrafficPolicy
 from federation.audit import Audit
 from pki.jwt_keys import SigningKey
 from pki.spiffe_bundle import jwt_jwk

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from clusters.sources.offer import parse_offer
 from federation.cli import fedgate as root
 from tests import readme

@@ -10,26 +10,17 @@ from clusters.attestation import UnixSelector, program, unix_id
 from clusters.durations import parse_duration
 from clusters.errors import InvalidValue, SourceError
 from clusters.health import CheckKind, HealthCheck, grpc_service, http_path, threshold
-from clusters.model import (
+from clusters.model import GatewayRecord, Locality, Offer, Workload
+from clusters.names import ServiceName, host, host_address, is_address, label, port_number, word
+from clusters.services import (
     CallerPattern,
-    GatewayRecord,
-    Locality,
     LocalService,
-    Offer,
     Port,
     Protocol,
-    ServiceName,
     ServicePort,
     Traffic,
     TrafficPolicy,
-    Workload,
-    host,
-    host_address,
-    is_address,
-    label,
-    port_number,
     weight,
-    word,
 )
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Malformed, Node, Place, Table, compose

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
-from clusters.model import LocalService, Offer, ServiceName
+from clusters.model import Offer
+from clusters.names import ServiceName
+from clusters.services import LocalService
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Listing, Malformed, Node, Table, compose
 from clusters.sources.offer import parse_document, read_service

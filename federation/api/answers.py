@@ -7,7 +7,9 @@ import msgspec
 
 from clusters.carriage import Carriage, carriage
 from clusters.health import Standing
-from clusters.model import Import, Offer, Offering, Port, ServiceName
+from clusters.model import Import, Offer, Offering
+from clusters.names import ServiceName
+from clusters.services import Port
 from clusters.staleness import CONNECTED, Judgement
 from federation.health.standings import Standings
 

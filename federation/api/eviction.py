@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.anchoring import Anchoring
 from federation.probing import Probing
 from federation.registry.clusterset import Clusterset

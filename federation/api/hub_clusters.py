@@ -7,10 +7,7 @@ from functools import partial
 import msgspec
 from aiohttp import web
 
-from clusters.model import (
-    ClusterName,
-    cluster_name,
-)
+from clusters.names import ClusterName, cluster_name
 from federation.api.eviction import Watched, holders
 from federation.api.http import actor_of, body_as, json_response
 from federation.api.hub_face import Hub

@@ -5,14 +5,8 @@ from functools import partial
 
 from aiohttp import web
 
-from clusters.model import (
-    ClusterName,
-    ClusterView,
-    Import,
-    Offering,
-    ServiceName,
-    VipRange,
-)
+from clusters.model import ClusterView, Import, Offering, VipRange
+from clusters.names import ClusterName, ServiceName
 from clusters.staleness import Judgement, judged, reached
 from federation.api.answers import services_document
 from federation.api.http import ApiError, json_response

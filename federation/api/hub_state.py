@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 
 from clusters.admission import SKEW_WARNED
-from clusters.model import (
-    ClusterName,
-)
+from clusters.names import ClusterName
 from federation import inventory
 from federation.api.answers import Check
 from federation.api.audit import audit_checks

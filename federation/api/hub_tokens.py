@@ -5,10 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 from aiohttp import web
 
-from clusters.model import (
-    ClusterName,
-    cluster_name,
-)
+from clusters.names import ClusterName, cluster_name
 from federation.api.http import ApiError, actor_of, body_as, json_response
 from federation.api.hub_face import Hub
 from federation.audit import shown

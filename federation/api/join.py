@@ -16,7 +16,7 @@ from clusters.admission import (
 )
 from clusters.admission import JoinRequest as Asked
 from clusters.errors import InvalidName
-from clusters.model import ClusterName, cluster_name
+from clusters.names import ClusterName, cluster_name
 from federation.api.http import ApiError, actor_of, application, body_as, json_response, off_the_loop
 from federation.audit import Audit, described
 from federation.errors import FederationError

@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clusters.admission import REATTEST_PATH, SKEW_REFUSED, ReattestAnswer, ReattestRequest, Refusal
-from clusters.model import cluster_name
+from clusters.names import cluster_name
 from federation.api.http import ApiError, actor_of, body_as, json_response
 from federation.audit import Audit
 from federation.errors import IssuanceDenied, UnknownCluster

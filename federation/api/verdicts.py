@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from clusters.model import ClusterView, LocalService
+from clusters.model import ClusterView
+from clusters.services import LocalService
 from clusters.verdict import Published, Verdict
 from federation.api.answers import Check
 from federation.sync.records import EXPORT, GATEWAY

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
-from clusters.model import cluster_name
+from clusters.names import cluster_name
 from clusters.withheld import Withheld
 from federation.api.answers import Check
 from federation.api.http import ApiError, actor_of, json_response

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import click
 
-from clusters.model import cluster_name
+from clusters.names import cluster_name
 from federation.commands.answers import items, record, records
 from federation.commands.consent import ask
 from federation.commands.options import FILE, DefaultGroup, Side, admin_options, hub, output_option

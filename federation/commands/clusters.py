@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from clusters.model import cluster_name
+from clusters.names import cluster_name
 from federation.commands.answers import items, named, record, records
 from federation.commands.consent import ask
 from federation.commands.options import DefaultGroup, Duration, Side, admin_options, hub, output_option

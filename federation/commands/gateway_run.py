@@ -35,7 +35,8 @@ def rules(name: str, vip_ranges: tuple[str, ...], capture_port: int, remove: boo
     For a gateway that may not do it itself: an administrator loads them, and the gateway is run with
     --rules-in-place.
     """
-    from clusters.model import VipRange, label
+    from clusters.model import VipRange
+    from clusters.names import label
     from gateway.rules import removal, ruleset
 
     label("gateway", name)

@@ -2,7 +2,7 @@
 
 import click
 
-from clusters.model import CLUSTERSET_DOMAIN
+from clusters.names import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, records
 from federation.commands.options import Side, admin_options, either, hub, output_option
 from federation.errors import Exit

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import click
 
 from clusters.durations import short
-from clusters.model import CLUSTERSET_DOMAIN
+from clusters.names import CLUSTERSET_DOMAIN
 from federation.commands.answers import items, named, record, records
 from federation.commands.options import DefaultGroup, Side, admin_options, either, hub, output_option
 from federation.errors import Exit

@@ -5,7 +5,7 @@ from datetime import timedelta
 import click
 
 from clusters.durations import short
-from clusters.model import cluster_name
+from clusters.names import cluster_name
 from federation.commands.answers import records
 from federation.commands.options import Duration, Side, admin_options, hub, output_option, quiet_option
 from federation.output import Format, Output

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, replace
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from federation.demo.machines import Machine, ThisMachine
 from federation.demo.topology import Host, Lab
 from federation.errors import CannotDemonstrate

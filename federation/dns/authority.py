@@ -8,7 +8,8 @@ from functools import lru_cache
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
-from clusters.model import CLUSTERSET_DOMAIN, VipRange
+from clusters.model import VipRange
+from clusters.names import CLUSTERSET_DOMAIN
 from federation.dns.message import Answer, Rcode, RecordType, question_key, record, reverse_name, wire_name
 
 TTL: Final = 5

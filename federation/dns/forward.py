@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from clusters.model import canonical_address
+from clusters.names import canonical_address
 from federation.dns.message import HEADER, TCP_LIMIT, Query, Rcode
 from federation.settings import DNS_PORT, host_port
 

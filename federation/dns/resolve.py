@@ -8,14 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clusters.errors import ClusterError, InvalidValue
-from clusters.model import (
-    CLUSTERSET_DOMAIN,
-    ClusterName,
-    ClusterView,
-    Import,
-    ServiceName,
-    TrafficPolicy,
-)
+from clusters.model import ClusterView, Import
+from clusters.names import CLUSTERSET_DOMAIN, ClusterName, ServiceName
+from clusters.services import TrafficPolicy
 from federation.dns.message import UDP_LIMIT, Query, Rcode, RecordType, question_key, wire_name
 from federation.dns.presentation import Record, answers
 from federation.dns.zone import Zone

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from clusters.model import CLUSTERSET_DOMAIN, ClusterView, Import, ServiceName, VipRange, vips_in
+from clusters.model import ClusterView, Import, VipRange, vips_in
+from clusters.names import CLUSTERSET_DOMAIN, ServiceName
 from federation.dns.authority import NAME_SERVER, TTL, authority, parent, reverse_apexes, start_of
 from federation.dns.message import (
     CLASS_IN,

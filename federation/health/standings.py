@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from clusters.changes import touched
 from clusters.health import HealthCheck, Standing, Verdict, after
-from clusters.model import LocalService, Offer, ServiceName
+from clusters.model import Offer
+from clusters.names import ServiceName
+from clusters.services import LocalService
 
 
 class Checked(NamedTuple):

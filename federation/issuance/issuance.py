@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.admission import SKEW_REFUSED
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.anchoring import Anchoring
 from federation.api.http import off_the_loop
 from federation.audit import Audit, described

@@ -11,16 +11,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
-from clusters.model import (
-    ClusterName,
-    Export,
-    Federation,
-    GatewayRecord,
-    Import,
-    Member,
-    ServiceName,
-    cluster_name,
-)
+from clusters.model import Export, Federation, GatewayRecord, Import, Member
+from clusters.names import ClusterName, ServiceName, cluster_name
 from clusters.revoked import Revoked
 from clusters.withheld import Withheld
 from federation.registry import keyspace

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from clusters.model import ClusterName, Export, ServiceName
+from clusters.model import Export
+from clusters.names import ClusterName, ServiceName
 from federation.errors import VipsExhausted
 from federation.registry import keyspace, vips
 from federation.registry.codec import encode

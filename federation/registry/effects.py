@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clusters.model import ClusterName, ServiceName
+from clusters.names import ClusterName, ServiceName
 from clusters.verdict import Published
 from federation.registry.clusterset import Clusterset
 from federation.registry.grants import Grants

@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 from clusters.errors import InvalidValue
-from clusters.model import ClusterName, ServiceName, host, is_address, label
+from clusters.names import ClusterName, ServiceName, host, is_address, label
 
 MAX_GRANTS: Final = 500
 MAX_PATTERNS: Final = 100

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from clusters.errors import InvalidValue, SourceError
-from clusters.model import label
+from clusters.names import label
 from clusters.sources.cursor import Cursor, Problems
 from clusters.sources.document import Malformed, compose
 from federation.registry.grants import (

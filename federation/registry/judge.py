@@ -10,7 +10,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import chain
 from typing import Final
 
-from clusters.model import ClusterName, ServiceName, VipRange, is_address
+from clusters.model import VipRange
+from clusters.names import ClusterName, ServiceName, is_address
 from federation.registry.grants import (
     Default,
     Grant,

@@ -28,7 +28,7 @@
 A cluster's name is in front of what is its own, so that one prefix holds it all.
 """
 
-from clusters.model import ClusterName, ServiceName
+from clusters.names import ClusterName, ServiceName
 
 ROOT = "fedgate/"
 FEDERATION = f"{ROOT}federation"

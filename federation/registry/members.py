@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from clusters.jwt_key import JwtKeys
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.revoked import Revoked
 from federation.errors import (
     ClusterEvicted,

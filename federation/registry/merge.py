@@ -8,16 +8,9 @@ carried unseen always works. The order in which exports are given does not matte
 
 from collections.abc import Mapping, Sequence
 
-from clusters.model import (
-    ClusterName,
-    Import,
-    Offering,
-    Port,
-    Protocol,
-    ServiceName,
-    Traffic,
-    TrafficPolicy,
-)
+from clusters.model import Import, Offering
+from clusters.names import ClusterName, ServiceName
+from clusters.services import Port, Protocol, Traffic, TrafficPolicy
 from federation.registry.records import ExportRecord
 
 CONFLICTS_SHOWN = 3

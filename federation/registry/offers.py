@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
-from clusters.model import MAX_GATEWAYS, ClusterName, Export, GatewayRecord, ServiceName
+from clusters.model import MAX_GATEWAYS, Export, GatewayRecord
+from clusters.names import ClusterName, ServiceName
 from federation.errors import ChangesRejected, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.drafts import Known, draft

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from clusters.model import ClusterName, Import, ServiceName
+from clusters.model import Import
+from clusters.names import ClusterName, ServiceName
 from clusters.verdict import UNSAID, Published, Verdict
 from federation.registry.clusterset import Clusterset
 from federation.registry.merge import merge

@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from clusters.foreign import BundleEndpoint
-from clusters.model import ClusterName, Export, ServiceName
+from clusters.model import Export
+from clusters.names import ClusterName, ServiceName
 from federation.rollover.phases import Phase
 
 Instant = Annotated[datetime, Meta(tz=True)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.reports import Anchors, Probes
 from clusters.trust import Trust
 from federation.errors import ChangesRejected, UnknownCluster

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import ClusterEvicted, Contention, TokenRefused, UnknownToken
 from federation.registry import keyspace
 from federation.registry.codec import encode

@@ -1,6 +1,6 @@
 """Which withdrawals are doubted, as the agents say, and which of them somebody has accepted."""
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.withheld import Withheld
 from federation.errors import UnknownCluster
 from federation.registry import keyspace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.trust import PROOF_PATH, Proof, Proven
 from federation.api.http import ApiError, body_as, client_certificate, json_response, tls_of
 from federation.errors import UnknownCluster

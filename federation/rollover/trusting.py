@@ -1,6 +1,6 @@
 """Which roots each cluster's agent trusts."""
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.trust import Trust
 from federation.said import Said
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from clusters.decoding import UNDECODABLE
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import SyncRefused
 from federation.sync.turns import Turns
 from gateway.delta import Request, Response

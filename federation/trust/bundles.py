@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from clusters.foreign import TrustBundle
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.log import Log
 from federation.registry.clusterset import Clusterset
 from federation.registry.records import TrustRecord

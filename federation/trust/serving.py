@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.api.bundles import bundles_application
 from federation.api.http import served_on_tls
 from federation.errors import WebCertificateUnusable

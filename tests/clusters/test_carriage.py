@@ -3,7 +3,7 @@
 import pytest
 
 from clusters.carriage import Carriage, carriage
-from clusters.model import Port, Protocol
+from clusters.services import Port, Protocol
 
 
 @pytest.mark.parametrize(

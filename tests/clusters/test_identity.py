@@ -13,7 +13,8 @@ from clusters.identity import (
     load_identity,
     load_membership,
 )
-from clusters.model import ClusterName, VipRange
+from clusters.model import VipRange
+from clusters.names import ClusterName
 from pki import keystore
 from pki.signer import KeySigner
 from tests.authorities import Authorities

@@ -3,22 +3,9 @@
 import pytest
 
 from clusters.errors import InvalidName, InvalidValue
-from clusters.model import (
-    MAX_ADDRESSES,
-    MAX_PORTS,
-    CallerPattern,
-    Export,
-    GatewayRecord,
-    Locality,
-    LocalService,
-    Port,
-    ServiceName,
-    ServicePort,
-    VipRange,
-    Workload,
-    cluster_name,
-    host_address,
-)
+from clusters.model import MAX_ADDRESSES, Export, GatewayRecord, Locality, VipRange, Workload
+from clusters.names import ServiceName, cluster_name, host_address
+from clusters.services import MAX_PORTS, CallerPattern, LocalService, Port, ServicePort
 from tests import builders
 from tests.builders import CLOUD, HTTP, ONPREM
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clusters.errors import InvalidValue
-from clusters.staleness import CONNECTED, HELD, Policy, Reach, Staleness, reached, judged
+from clusters.staleness import CONNECTED, HELD, Policy, Reach, Staleness, judged, reached
 
 AWAY = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 SOON, LATE = AWAY + timedelta(seconds=5), AWAY + timedelta(seconds=61)

@@ -10,7 +10,8 @@ from pathlib import Path
 from cryptography import x509
 
 from clusters.identity import ClusterIdentity, Membership, load_identity
-from clusters.model import ClusterName, Federation
+from clusters.model import Federation
+from clusters.names import ClusterName
 from clusters.reattest import asked
 from clusters.reports import Anchors
 from clusters.succession import load_retiring

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.trust import Trust
 from federation.errors import RolloverLags
 from federation.hub_authority import CERTIFICATE, HubAuthority, Vault, open_or_create

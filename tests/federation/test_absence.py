@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.absence import AFRESH, SETTLE, TICK, Absence, watch
 from federation.registry.mirror import Mirror
 from federation.registry.records import AliveRecord, StatusRecord

@@ -7,7 +7,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.model import ClusterName, Export, GatewayRecord, Import, Port
+from clusters.model import Export, GatewayRecord, Import
+from clusters.names import ClusterName
+from clusters.services import Port
 from clusters.verdict import UNSAID, Published, Verdict
 from federation.broadcast import Broadcast
 from federation.registry import keyspace

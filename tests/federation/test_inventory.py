@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation import inventory
 from federation.api.metrics import exposed
 from federation.hub_authority import HubAuthority

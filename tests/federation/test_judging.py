@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from clusters.model import ClusterName, Import, Member, ServiceName
+from clusters.model import Import, Member
+from clusters.names import ClusterName, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.staleness import Policy, Staleness
 from federation.judging import Judging

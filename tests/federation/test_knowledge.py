@@ -7,7 +7,8 @@ from itertools import count
 import pytest
 
 from clusters.errors import ClusterError, InvalidValue
-from clusters.model import ClusterName, Federation, Member, Offer, ServiceName, VipRange, Workload
+from clusters.model import Federation, Member, Offer, VipRange, Workload
+from clusters.names import ClusterName, ServiceName
 from clusters.verdict import UNSAID, Published, Verdict
 from federation.errors import ChangesRejected, UnreadableRecord
 from federation.knowledge import Knowledge, Learned, export_of

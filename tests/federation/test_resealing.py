@@ -10,7 +10,7 @@ import pytest
 from clusters import keyring
 from clusters.errors import IdentityUnusable
 from clusters.identity import ClusterIdentity, Membership, load_identity
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import NotFound
 from federation.hub_authority import UNSEAL_KEY, open_or_create
 from federation.resealing import sealed_anew

@@ -10,19 +10,11 @@ import pytest
 
 from clusters.foreign import BundleEndpoint
 from clusters.jwt_key import JwtKey, JwtKeys
-from clusters.model import (
-    MAX_GATEWAYS,
-    ClusterName,
-    Export,
-    Federation,
-    GatewayRecord,
-    Import,
-    Member,
-    Port,
-    ServiceName,
-)
+from clusters.model import MAX_GATEWAYS, Export, Federation, GatewayRecord, Import, Member
+from clusters.names import ClusterName, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.revoked import Revoked
+from clusters.services import Port
 from clusters.withheld import Withheld
 from federation.audit import Audit
 from federation.broadcast import Broadcast

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from clusters.identity import Membership
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.whereabouts import Whereabouts
 from tests.builders import federation
 

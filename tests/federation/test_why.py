@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from clusters.model import ClusterName, GatewayRecord
+from clusters.model import GatewayRecord
+from clusters.names import ClusterName
 from clusters.reports import Probe, Probes
 from federation.errors import NotFound
 from federation.probing import Probing

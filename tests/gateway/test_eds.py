@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from gateway import eds, names
 from tests.builders import CLOUD, ONPREM, member
 from tests.gateway.worlds import EDGE

@@ -22,7 +22,9 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.model import ClusterName, ClusterView, Import, Locality, LocalService, Offering, ServiceName
+from clusters.model import ClusterView, Import, Locality, Offering
+from clusters.names import ClusterName, ServiceName
+from clusters.services import LocalService
 from gateway import names
 from gateway.binary import find_envoy
 from gateway.bootstrap import UnixAgent, bootstrap, to_json

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from clusters.model import ClusterName, GatewayRecord, Import, Locality, Member, Offer, Offering
+from clusters.model import GatewayRecord, Import, Locality, Member, Offer, Offering
+from clusters.names import ClusterName
 from gateway.view import contested, locality, providers, reachable, sources
 from tests.builders import CLOUD, HTTP, ONPREM, imported, member, weighted, workload
 from tests.gateway.worlds import EDGE

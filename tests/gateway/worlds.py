@@ -2,20 +2,9 @@
 
 from dataclasses import replace
 
-from clusters.model import (
-    CallerPattern,
-    ClusterName,
-    ClusterView,
-    GatewayRecord,
-    Locality,
-    Member,
-    Offer,
-    Offering,
-    Port,
-    Protocol,
-    ServiceName,
-    VipRange,
-)
+from clusters.model import ClusterView, GatewayRecord, Locality, Member, Offer, Offering, VipRange
+from clusters.names import ClusterName, ServiceName
+from clusters.services import CallerPattern, Port, Protocol
 from gateway.spec import Capture, GatewaySpec, Role, without_ipv6
 from tests.builders import CLOUD, HTTP, ONPREM, imported, local_service, member, view, workload
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from federation.dns.forward import Forwarder, Upstream
 from federation.dns.message import HEADER, TCP_LIMIT, UDP_LIMIT, Query, parse_query
 from federation.dns.server import DnsServer

@@ -24,7 +24,8 @@ from clusters.errors import JoinRefused
 from clusters.identity import ClusterIdentity, Membership
 from clusters.join import Joined, join_over
 from clusters.latest import Latest
-from clusters.model import ClusterName, VipRange
+from clusters.model import VipRange
+from clusters.names import ClusterName
 from clusters.pinned import Connection, Server
 from clusters.reports import REPORT_PATH, Notice, Phase, Report, ReportAnswer
 from federation.api.enrol import Enrolment, enrol_application

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clusters.admission import EnrolRequest
-from clusters.model import ClusterName, Import
+from clusters.model import Import
+from clusters.names import ClusterName
 from federation.api.http import ApiError, body_as
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.knowledge import Knowledge

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from clusters.jwt_key import JwtKeys
 from clusters.keyring import published
-from clusters.model import ClusterName, Export, GatewayRecord, Import, Member, ServiceName
+from clusters.model import Export, GatewayRecord, Import, Member
+from clusters.names import ClusterName, ServiceName
 from clusters.reports import Anchors, Probe, Probes
 from clusters.revoked import Revoked
 from clusters.trust import Trust

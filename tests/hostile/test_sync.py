@@ -16,17 +16,8 @@ from hypothesis import strategies as st
 from clusters.errors import ClusterError
 from clusters.jwt_key import JwtKeys
 from clusters.keyring import published
-from clusters.model import (
-    ClusterName,
-    ClusterView,
-    Export,
-    Federation,
-    GatewayRecord,
-    Import,
-    Member,
-    Offer,
-    ServiceName,
-)
+from clusters.model import ClusterView, Export, Federation, GatewayRecord, Import, Member, Offer
+from clusters.names import ClusterName, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.verdict import UNSAID, Published, Verdict
 from federation.broadcast import Broadcast

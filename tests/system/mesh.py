@@ -19,21 +19,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from clusters.model import (
-    CallerPattern,
-    ClusterName,
     ClusterView,
     Federation,
     GatewayRecord,
     Import,
-    LocalService,
     Member,
     Offering,
-    Port,
-    ServiceName,
-    ServicePort,
     VipRange,
     Workload,
 )
+from clusters.names import ClusterName, ServiceName
+from clusters.services import CallerPattern, LocalService, Port, ServicePort
 from gateway import names
 from gateway.admin import Admin
 from gateway.ads import Ads

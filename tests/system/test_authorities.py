@@ -11,7 +11,7 @@ import h2.events
 import pytest
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from gateway import names
 from gateway.kinds import CLUSTER, ENDPOINT, SECRET
 from tests.system.edits import unpacked

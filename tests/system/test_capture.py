@@ -17,7 +17,9 @@ from time import monotonic, sleep
 import pytest
 import pytest_asyncio
 
-from clusters.model import LocalService, Port, ServiceName, ServicePort, Workload
+from clusters.model import Workload
+from clusters.names import ServiceName
+from clusters.services import LocalService, Port, ServicePort
 from federation.demo.process import Process
 from federation.demo.topology import Host, Lab
 from gateway.kinds import CLUSTER, SECRET

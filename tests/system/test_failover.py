@@ -10,7 +10,9 @@ from statistics import median
 
 import pytest
 
-from clusters.model import CallerPattern, GatewayRecord, Locality, ServiceName, TrafficPolicy
+from clusters.model import GatewayRecord, Locality
+from clusters.names import ServiceName
+from clusters.services import CallerPattern, TrafficPolicy
 from gateway.delta import Resource
 from gateway.kinds import CLUSTER, ENDPOINT, LISTENER
 from gateway.messages import resource

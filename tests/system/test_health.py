@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from federation import last_view
 from federation.demo.fleet import environment
 from federation.demo.process import Process

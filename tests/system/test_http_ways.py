@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import pytest
 
-from clusters.model import CallerPattern, ServiceName
+from clusters.names import ServiceName
+from clusters.services import CallerPattern
 from gateway import names
 from gateway.kinds import CLUSTER, LISTENER
 from tests.system import web

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import CallerPattern, GatewayRecord, ServiceName, Workload
+from clusters.model import GatewayRecord, Workload
+from clusters.names import ServiceName
+from clusters.services import CallerPattern
 from gateway.kinds import CLUSTER, SECRET
 from tests.system.mesh import Cluster, Mesh, connect, first_line, greet, mesh, until
 from tests.system.test_identity import identity, source, with_catalog

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from clusters.errors import SourceError
-from clusters.model import Offer, ServiceName
+from clusters.model import Offer
+from clusters.names import ServiceName
 from clusters.sources.file import MAX_BYTES, FileSource, Reading, SourceState, load, watch
 from clusters.sources.notices import Notices
 

@@ -10,20 +10,9 @@ from hypothesis import strategies as st
 from clusters.attestation import UnixSelector
 from clusters.errors import SourceError
 from clusters.health import CheckKind, HealthCheck
-from clusters.model import (
-    CallerPattern,
-    GatewayRecord,
-    Locality,
-    LocalService,
-    Offer,
-    Port,
-    Protocol,
-    ServiceName,
-    ServicePort,
-    Traffic,
-    TrafficPolicy,
-    Workload,
-)
+from clusters.model import GatewayRecord, Locality, Offer, Workload
+from clusters.names import ServiceName
+from clusters.services import CallerPattern, LocalService, Port, Protocol, ServicePort, Traffic, TrafficPolicy
 from clusters.sources.offer import parse_offer
 from clusters.staleness import Policy, Staleness
 

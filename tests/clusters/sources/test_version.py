@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.errors import SourceError
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from clusters.sources.offer import parse_offer
 from clusters.sources.version import Version, read
 

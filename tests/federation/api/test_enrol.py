@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from clusters.admission import EnrolRequest
 from clusters.identity import ClusterIdentity, Membership
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.trust import UnusedToken
 from federation.api.enrol import Enrolment, EnrolmentTls
 from federation.api.http import ApiError, application, served_on_tls

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from clusters.reports import Anchors, Probe, Probes
 from federation.anchoring import Anchoring
 from federation.api.eviction import Holder, Holders, Watched, holders

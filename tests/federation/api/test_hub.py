@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.anchoring import Anchoring
 from federation.api.hub import hub_application
 from federation.api.hub_face import Hub

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from clusters.errors import JoinRefused
 from clusters.identity import has_joined, load_identity
 from clusters.join import Joined, join
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.api.http import served_on_tls, tls_context
 from federation.api.join import Door, join_application
 from federation.audit import Audit

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters.model import ServiceName, Workload
+from clusters.model import Workload
+from clusters.names import ServiceName
 from clusters.sources.offer import parse_offer
 from federation.demo.machines import ThisMachine
 from federation.demo.world import Site, free_port, on_loopback

@@ -18,7 +18,8 @@ import dns.reversename
 import pytest
 import pytest_asyncio
 
-from clusters.model import Port, Protocol, VipRange
+from clusters.model import VipRange
+from clusters.services import Port, Protocol
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from tests.builders import CLOUD, ONPREM, imported, view

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.model import ClusterView, Import, Port, Protocol, ServiceName, VipRange
+from clusters.model import ClusterView, Import, VipRange
+from clusters.names import ServiceName
+from clusters.services import Port, Protocol
 from federation.dns.server import DnsServer
 from federation.dns.zone import Zone
 from tests.builders import CLOUD, HTTP, ONPREM, imported, view

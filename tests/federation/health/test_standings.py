@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from clusters.health import CheckKind, HealthCheck, Verdict
-from clusters.model import LocalService, Offer, ServiceName
+from clusters.model import Offer
+from clusters.names import ServiceName
+from clusters.services import LocalService
 from federation.health.standings import Checked, Standings
 from tests.builders import local_service
 

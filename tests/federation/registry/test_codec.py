@@ -6,7 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clusters.model import Export, GatewayRecord, Locality, Port, ServiceName
+from clusters.model import Export, GatewayRecord, Locality
+from clusters.names import ServiceName
+from clusters.services import Port
 from federation.errors import UnreadableRecord
 from federation.registry.codec import decode, encode
 from federation.registry.records import (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.errors import ClusterError
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.registry.grants import Default, Defaults, Grant, Grants
 from federation.registry.judge import Judge
 from tests.builders import CLOUD, ONPREM, VIP_RANGES

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import ClusterName, GatewayRecord
+from clusters.model import GatewayRecord
+from clusters.names import ClusterName
 from clusters.revoked import Revoked
 from federation.errors import ClusterExists, Exit, LeaseNotFound, TokenRefused, UnknownCluster
 from federation.registry import keyspace

@@ -6,17 +6,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.model import (
-    ClusterName,
-    Export,
-    Import,
-    Offering,
-    Port,
-    Protocol,
-    ServiceName,
-    Traffic,
-    TrafficPolicy,
-)
+from clusters.model import Export, Import, Offering
+from clusters.names import ClusterName, ServiceName
+from clusters.services import Port, Protocol, Traffic, TrafficPolicy
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset
 from federation.registry.codec import encode

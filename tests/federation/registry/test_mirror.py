@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import ClusterName, Federation, GatewayRecord, Import, Member
+from clusters.model import Federation, GatewayRecord, Import, Member
+from clusters.names import ClusterName
 from federation.errors import FederationError, StoreUnreachable
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset

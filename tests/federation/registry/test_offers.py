@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.model import MAX_GATEWAYS, ClusterName, GatewayRecord, Port
+from clusters.model import MAX_GATEWAYS, GatewayRecord
+from clusters.names import ClusterName
+from clusters.services import Port
 from federation.errors import ChangesRejected, Exit, UnknownCluster, VipsExhausted
 from federation.registry import keyspace
 from federation.registry.clusterset import Clusterset

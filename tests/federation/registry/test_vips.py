@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from clusters.model import ServiceName
+from clusters.names import ServiceName
 from federation.registry.records import FreedIndex
 from federation.registry.vips import FIRST, REST, choose
 

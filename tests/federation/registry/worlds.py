@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from clusters.model import ClusterName, Export, Port, ServiceName
+from clusters.model import Export
+from clusters.names import ClusterName, ServiceName
+from clusters.services import Port
 from federation.registry.clusterset import Clusterset
 from federation.registry.members import JoinRequest
 from federation.registry.mirror import Mirror

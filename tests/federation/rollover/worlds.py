@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from clusters.model import ClusterName, Federation
+from clusters.model import Federation
+from clusters.names import ClusterName
 from clusters.trust import Trust, UnusedToken
 from federation.api.http import served_on_tls
 from federation.api.join import Door, join_application

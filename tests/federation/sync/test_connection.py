@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import ChangesRejected, StoreClosed, SyncRefused
 from federation.sync import frames, records
 from federation.sync.client import LinkState, SyncClient, retry_delay

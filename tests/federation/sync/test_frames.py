@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from clusters.model import ClusterName
+from clusters.names import ClusterName
 from federation.errors import SyncRefused
 from federation.sync.frames import Ask, Bye, Frame, Hello, Tell, Welcome, check_versions, decode, encode
 from gateway.delta import Request, Resource, Response

@@ -3,7 +3,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from clusters.model import Export, GatewayRecord, Import, Locality, Port, ServiceName
+from clusters.model import Export, GatewayRecord, Import, Locality
+from clusters.names import ServiceName
+from clusters.services import Port
 from federation.errors import UnreadableRecord
 from federation.sync import records
 from federation.sync.records import Record
