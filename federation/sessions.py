@@ -218,12 +218,12 @@ class Sessions:
                 await registry.members.set_jwt_keys(cluster, jwt_keys(cluster, changes))
             case records.REVOKED if changes:
                 revoked = of_itself(cluster, Revoked, changes) or Revoked(cluster)
-                await registry.members.set_revoked(cluster, revoked)
-                self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
+                if await registry.members.set_revoked(cluster, revoked):
+                    self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
                 withheld = of_itself(cluster, Withheld, changes)
-                await registry.withdrawals.doubt(cluster, withheld)
-                self._note_withheld(cluster, withheld)
+                if await registry.withdrawals.doubt(cluster, withheld):
+                    self._note_withheld(cluster, withheld)
             case records.ANCHORS:
                 await registry.sayings.say(cluster, Anchors, read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:
