@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from clusters.model import Offer
+from clusters.model import GatewayRecord, Offer
+from clusters.names import ServiceName
+from clusters.services import LocalService
 from clusters.withheld import SHOWN, is_doubtful
 from federation.sync import records
 from federation.withholding import Withholding
@@ -13,6 +15,8 @@ from tests.builders import ONPREM, local_service, workload
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+WEB = workload("web", "10.0.0.9")
+GATEWAY = GatewayRecord("gw", ("192.0.2.1",))
 
 
 class Agent:
@@ -41,8 +45,11 @@ class Agent:
 
 
 def offer(*numbers: int, endpoint: str = "10.0.0.1") -> Offer:
-    services = [local_service(f"s{n}", endpoint) for n in numbers]
-    return Offer({service.service: service for service in services}, (workload("web", "10.0.0.9"),))
+    return Offer(services(*numbers, endpoint=endpoint), (WEB,), (GATEWAY,))
+
+
+def services(*numbers: int, endpoint: str = "10.0.0.1") -> dict[ServiceName, LocalService]:
+    return {s.service: s for s in (local_service(f"s{n}", endpoint) for n in numbers)}
 
 
 def test_services_that_were_gone_when_the_agent_came_back_go_on_to_be_offered_and_the_hub_hears() -> None:
@@ -73,6 +80,45 @@ def test_a_source_that_is_empty_all_of_a_sudden_is_taken_for_lost_and_callers_st
     assert agent.offered.workloads == (workload("web", "10.0.0.9"),)
     assert agent.reads(*range(9)) == set(range(10))
     assert agent.told == 1
+
+
+def test_a_source_that_is_cut_off_after_some_services_loses_neither_gateways_nor_callers() -> None:
+    agent = Agent()
+    for _ in range(2):
+        agent.takes(Offer(services(0, 1)))
+        assert (agent.offered.gateways, agent.offered.workloads) == ((GATEWAY,), (WEB,))
+    assert agent.withholding.ends(NOON)
+    assert agent.takes(Offer(services(0, 1))) == {0, 1}
+    assert (agent.offered.gateways, agent.offered.workloads) == ((), ())
+
+
+def test_a_caller_that_is_missing_is_not_known_by_what_is_anothers_now() -> None:
+    agent = Agent()
+    other = workload("other", "10.0.0.9")
+    agent.takes(Offer(services(0, 1), (other,)))
+    assert agent.offered.workloads == (other, workload("web"))
+
+
+def test_callers_and_gateways_that_are_changed_meanwhile_change_at_once() -> None:
+    agent = Agent()
+    agent.takes(offer(0, 1))
+    moved = GatewayRecord("gw", ("192.0.2.2",))
+    agent.takes(Offer(services(0, 1), (), (moved,)))
+    assert (agent.offered.gateways, agent.offered.workloads) == ((moved,), ())
+
+
+def test_a_source_that_is_lost_while_something_is_withheld_is_a_doubt_of_its_own() -> None:
+    agent = Agent()
+    agent.reads(0, 1)
+    agent.now += HOUR - timedelta(seconds=1)
+    assert agent.takes(Offer()) == set(range(10))
+    assert agent.told == 10
+    lost = agent.now
+    agent.now += timedelta(seconds=1)
+    assert agent.takes(Offer()) == set(range(10))
+    assert not agent.withholding.ends(None)
+    assert not agent.withholding.ends(NOON)
+    assert agent.withholding.ends(lost)
 
 
 def test_it_is_believed_when_that_very_withdrawal_is_accepted() -> None:
