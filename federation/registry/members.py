@@ -135,7 +135,7 @@ class Members:
         return (await self._ledger.read(keyspace.revoked(name), Revoked)).record
 
     async def set_revoked(self, name: ClusterName, revoked: Revoked) -> bool:
-        """Write down which workloads of the cluster are nobody, instead of those before; whether it is news."""
+        """Write down which workloads of the cluster are nobody, not those before; whether that is news."""
         return await self._replace(name, keyspace.revoked(name), revoked)
 
     async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> bool:

@@ -34,7 +34,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_whether_the_hub_has_said_who_may_call_is_remembered(tmp_path: Path, judged: bool) -> None:
     last_view.save(tmp_path, replace(LAST, received=replace(LAST.received, judged=judged)))
     last = last_view.load(tmp_path)
-    assert last and last.received.judged is judged
+    assert last
+    assert last.received.judged is judged
 
 
 def test_a_view_of_a_release_before_verdicts_is_gone_on_with_as_it_was() -> None:
