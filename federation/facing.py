@@ -9,7 +9,7 @@ from clusters.verdict import Published
 from federation.registry.clusterset import Change, Clusterset
 from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
 from federation.sync import records
-from gateway.delta import UNKNOWN, Catalogue, Listener, Resource
+from gateway.delta import Catalogue, Listener, Resource
 
 _OWN: Final = (records.IMPORT, records.VERDICT)
 
@@ -75,15 +75,24 @@ class Facing:
         return names
 
     def versions(self, kind: str) -> Mapping[str, str]:
-        """The version of each resource of *kind* that is for it."""
-        if kind not in _OWN or (kind == records.IMPORT and not self._restricted):
-            return self._shared.versions(kind)
-        found = ((name, self.get(kind, name)) for name in self.names(kind))
-        return {name: resource.version for name, resource in found if resource}
+        """The version of each resource of a *kind* that all are told alike, or were until just now."""
+        return self._shared.versions(kind)
+
+    def version(self, kind: str, name: str) -> str | None:
+        """The version of the resource, if there is one for it."""
+        found = self.get(kind, name)
+        return found.version if found else None
+
+    def steady(self, kind: str) -> bool:
+        """Whether it will be known after the next change of *kind* what was before: of what all are told."""
+        return kind not in _OWN or (kind == records.IMPORT and not self._restricted)
 
     def former(self, kind: str, name: str) -> str | None:
-        """The version that *name* had before the newest change: of what is its own that is not known."""
-        return UNKNOWN if kind in _OWN else self._shared.former(kind, name)
+        """The version that *name* had before the newest change; None if there was none.
+
+        Of services only as long as all of them were for everybody: then it is what all had.
+        """
+        return self._shared.former(kind, name)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
@@ -120,6 +129,7 @@ class Facing:
         except (ValueError, ClusterError):  # whoever comes back may say that he holds anything
             return None
         if said is None:
+            self._told.discard(name)
             return None
         self._told.add(name)
         return records.encode(said)

@@ -13,12 +13,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 WILDCARD = "*"
-UNKNOWN = ""
-"""Stands for a version that is not known: no resource has it."""
 
 Listener = Callable[[str, Set[str]], None]
 
 _NO_RESOURCES: Mapping[str, "Resource"] = MappingProxyType({})
+_NO_VERSIONS: Mapping[str, str | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +110,19 @@ class Served(Protocol):
         ...
 
     def versions(self, kind: str) -> Mapping[str, str]:
-        """The version of each resource of *kind*."""
+        """The version of each resource of a *kind* that is steady, or was until its newest change."""
+        ...
+
+    def version(self, kind: str, name: str) -> str | None:
+        """The version of the resource, if there is one."""
+        ...
+
+    def steady(self, kind: str) -> bool:
+        """Whether `former` can be asked after the next change of *kind*."""
         ...
 
     def former(self, kind: str, name: str) -> str | None:
-        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
+        """The version that *name* had before the newest change of *kind*; None if there was none."""
         ...
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -147,9 +154,18 @@ class Catalogue:
         """The version of each resource of *kind*: a live view."""
         return self._versions.setdefault(kind, {})
 
+    def version(self, kind: str, name: str) -> str | None:
+        """The version of the resource, if there is one."""
+        return self._versions.get(kind, _NO_VERSIONS).get(name)
+
+    def steady(self, kind: str) -> bool:
+        """Whether `former` can be asked after the next change of *kind*: always."""
+        return True
+
     def former(self, kind: str, name: str) -> str | None:
-        """The version that *name* had before the newest change: None if there was none, or `UNKNOWN`."""
-        return self._former.get(kind, {}).get(name, UNKNOWN)
+        """The version that *name* had before the newest change of *kind*; None if there was none."""
+        changed = self._former.get(kind, _NO_VERSIONS)
+        return changed[name] if name in changed else self.version(kind, name)
 
     def kinds(self) -> tuple[str, ...]:
         """Every kind of which there has been a resource."""
@@ -173,8 +189,8 @@ class Catalogue:
                 del held[name], versions[name]
             else:
                 held[name], versions[name] = resource, resource.version
+        self._former[kind] = changed
         if changed:
-            self._former[kind] = changed
             for listener in tuple(self._listeners.values()):
                 listener(kind, changed.keys())
         return changed.keys()

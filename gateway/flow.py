@@ -1,6 +1,6 @@
 """One kind on one stream of the delta discovery protocol, from the serving side."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.delta import KindStatus, Response
 
@@ -69,13 +69,16 @@ class Flow:
         self.dirty.discard(name)
         self.demanded.discard(name)
 
-    def settle(self, newest: Mapping[str, str]) -> None:
-        """Owe the client no more what it has, what it has rejected, and what was never there for it."""
-        known = [n for n in self.dirty if n in self.held or n in self.rejected or n not in newest]
-        for name in known:
+    def settle(self, newest: Callable[[str], str | None], steady: bool) -> None:
+        """Owe the client no more what it has, what it has rejected, and what was never there for it.
+
+        *steady* is whether it will be known what the client had of everything when that changes.
+        """
+        for name in tuple(self.dirty):
             if name not in self.demanded:
-                self._settle(name, newest.get(name))
-        if not (self.dirty or self.rejected or self.explicit or self.greeting_due) and self.wildcard:
+                self._settle(name, newest(name))
+        nothing_owed = not (self.dirty or self.rejected or self.explicit or self.greeting_due)
+        if nothing_owed and self.wildcard and steady:
             self.whole = True
             if self.held:
                 self.held = {}
@@ -118,7 +121,7 @@ class Flow:
     def _accepted(self, versions: Mapping[str, str | None]) -> None:
         for name, version in versions.items():
             self.rejected.pop(name, None)
-            if version is None and name not in self.explicit:
+            if version is None and name not in self.explicit and not self.whole:
                 self.held.pop(name, None)
             else:
                 self.held[name] = version

@@ -13,6 +13,7 @@ the responses to send. It promises that
 
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from gateway.delta import WILDCARD, KindStatus, Request, Resource, Response, Served, Standing
@@ -89,6 +90,8 @@ class Stream:
             if flow.whole:
                 for name in general:
                     flow.held.setdefault(name, self._catalogue.former(kind, name))
+                if not self._catalogue.steady(kind):
+                    self._spell_out(kind, flow)
         if flow.explicit:
             flow.dirty |= names & flow.explicit
 
@@ -97,8 +100,8 @@ class Stream:
         responses = []
         # Settled first, in all kinds: what is not owed any more must not hold up another kind's removals.
         for kind, flow in self._flows.items():
-            if flow.outstanding is None:
-                flow.settle(self._catalogue.versions(kind))
+            if flow.outstanding is None and (flow.dirty or not flow.whole):
+                flow.settle(partial(self._catalogue.version, kind), self._catalogue.steady(kind))
         for kind, flow in self._flows.items():
             if flow.outstanding is None and (flow.dirty or flow.greeting_due):
                 response = self._next_response(kind, flow)
@@ -145,7 +148,8 @@ class Stream:
         flow.begun = True
         flow.wildcard = WILDCARD in asked or not asked
         flow.greeting_due = flow.wildcard and not request.initial_versions
-        if flow.wildcard and asked <= {WILDCARD} and not flow.awaited and request.initial_versions:
+        all_of_it = flow.wildcard and asked <= {WILDCARD} and not flow.awaited
+        if all_of_it and request.initial_versions and self._catalogue.steady(request.kind):
             flow.begin_whole(request.initial_versions, self._versions(request.kind))
             return
         for name, version in request.initial_versions.items():

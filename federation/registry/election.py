@@ -15,14 +15,15 @@ from datetime import datetime
 from typing import Final, NoReturn
 
 from clusters.latest import Latest
-from federation.errors import Deposed, FederationError, HubNameTaken, NotElected
+from federation.errors import Deposed, FederationError, HubNameTaken, NotElected, StoreUnusable
 from federation.log import Log
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.ledger import Ledger
+from federation.registry.moving import UNFINISHED, refuse_unfinished
 from federation.registry.records import HubRecord, LeaderRecord
 from federation.registry.registry import Registry
-from federation.registry.store import Compare, Delete, LeaseId, Put, absent, unchanged
+from federation.registry.store import Compare, Delete, LeaseId, Put, absent
 
 log = Log(__name__)
 
@@ -94,7 +95,10 @@ class Election:
         self._stirred.set()
 
     async def run(self) -> NoReturn:
-        """Keep the lease, and be elected whenever nobody is, for ever. At the end others are told at once."""
+        """Keep the lease, and be elected whenever nobody is, for ever. At the end others are told at once.
+
+        Raises StoreUnusable when another registry is put into the store: what is known here is the old one's.
+        """
         try:
             while True:
                 with suppress(TimeoutError):
@@ -103,6 +107,8 @@ class Election:
                 self._stirred.clear()
                 try:
                     await self._go_on()
+                except StoreUnusable:
+                    raise
                 except FederationError as error:
                     self._lose(str(error))
         finally:
@@ -140,22 +146,31 @@ class Election:
             return
         self._leader = LeaderRecord(self.name, self.instance, self._now())
         put = Put(keyspace.LEADER, encode(self._leader), lease)
-        done = await self._registry.store.commit([put], [absent(keyspace.LEADER)])
+        done = await self._registry.store.commit([put], [absent(keyspace.LEADER), absent(UNFINISHED)])
         if done.succeeded:
             log.info("hub elected", hub=self.name)
             self.term.set(Term(done.revision))
+        else:
+            await refuse_unfinished(self._registry.store)
 
     async def _tell(self) -> bool:
-        """Write down what there is to say of this hub, if that is new; False if another has its name."""
+        """Write down what there is to say of this hub, if that is new; False if another has its name.
+
+        False also without a lease for it to go with: it would stay for ever.
+        """
         if self._record is None or (record := self._record()) == self._written:
             return True
         held = await self._ledger.read(keyspace.hub(self.name), HubRecord)
         if held.record is not None and held.record.instance != self.instance:
             return False
-        put = held.put(record, self._lease) if self._lease else held.put(record)
-        done = await self._registry.store.commit([put], [unchanged(held.key, held.seen)])
+        if self._lease is None:
+            return False
+        put, when = held.put(record, self._lease), [held.unchanged, absent(UNFINISHED)]
+        done = await self._registry.store.commit([put], when)
         if done.succeeded:
             self._written = record
+        else:
+            await refuse_unfinished(self._registry.store)
         return done.succeeded
 
     def _lose(self, reason: str) -> None:

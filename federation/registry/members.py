@@ -1,5 +1,6 @@
 """Who is in the clusterset: joining, being there, leaving, being shut out."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -57,6 +58,7 @@ class Members:
         self._ledger = ledger
         self._offers = offers
         self._tokens = tokens
+        self._revoking: set[asyncio.Task[None]] = set()
 
     async def list(self) -> list[ClusterRecord]:
         """All members, by name."""
@@ -245,7 +247,10 @@ class Members:
         try:
             return await self._ledger.transact(f"connection of cluster {name}", plan)
         except BaseException:
-            await self._ledger.store.revoke(lease)
+            revoking = asyncio.create_task(self._ledger.store.revoke(lease))
+            self._revoking.add(revoking)
+            revoking.add_done_callback(self._revoking.discard)
+            await asyncio.shield(revoking)
             raise
 
     async def keep_alive(self, lease: LeaseId) -> None:

@@ -147,8 +147,8 @@ class SqliteStore:
         self._leases.renew(lease, self._clock())
 
     async def revoke(self, lease: LeaseId) -> None:
-        self._leases.remove(lease)
         await self._run_and_wake(self._database.revoke, (lease,))
+        self._leases.remove(lease)  # not before: whoever gives up waiting has it run out
 
     # --- upkeep
 

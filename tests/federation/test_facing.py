@@ -101,6 +101,31 @@ def test_what_is_exported_to_some_is_imported_and_may_be_called_by_them_alone() 
     assert hub.verdicts(CLOUD) == hub.verdicts(EDGE) == []
 
 
+def test_of_a_service_that_is_not_for_it_a_cluster_does_not_even_hear_the_name() -> None:
+    hub = Hub()
+    heard: list[Response] = []
+    facing = hub.broadcast.facing(EDGE)
+    stream = Stream(facing)
+
+    def hears(kind: str, names: Set[str]) -> None:
+        stream.changed(kind, names)
+        told = stream.flush()
+        while told:
+            heard.extend(told)
+            told = [more for r in told for more in stream.receive(Request(r.kind, nonce=r.nonce))]
+
+    facing.listen(hears)
+    for response in stream.receive(Request(records.IMPORT)):
+        stream.receive(Request(response.kind, nonce=response.nonce))
+    hub.export(ONPREM, "cart")
+    hub.grant(Grant("shop", ("onprem",), exports=("shop/*",), to=("cloud",)))
+    assert [response.removed for response in heard if response.removed] == [("shop/cart",)]
+    heard.clear()
+    hub.export(ONPREM, "secret")
+    hub.export(ONPREM, "secret", replace(HTTP, name="other"))
+    assert heard == []
+
+
 def test_each_is_told_of_the_exporters_that_are_for_it() -> None:
     hub = Hub()
     hub.grant(

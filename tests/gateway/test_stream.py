@@ -546,3 +546,52 @@ def test_what_is_born_and_gone_before_it_is_told_of_is_never_told_of() -> None:
     put(served, b="1")
     remove(served, "b")
     assert client.flush() == []
+
+
+few = st.dictionaries(st.sampled_from("ab"), st.sampled_from("12"), max_size=2)
+
+
+@settings(max_examples=400)
+@given(
+    rounds=st.lists(
+        st.tuples(
+            few, st.sampled_from(("waits", "accepts", "rejects", "accepts and asks for more", "breaks"))
+        ),
+        min_size=3,
+        max_size=8,
+    )
+)
+def test_whatever_the_client_answers_it_ends_up_with_the_catalogue(
+    rounds: list[tuple[dict[str, str], str]],
+) -> None:
+    """It begins with everything that there is, so that nothing needs to be noted of what it has."""
+    served = catalogue(a="1", b="1")
+    has = {"a": "1", "b": "1"}
+    client = stream(served, max_response_bytes=9)
+    waiting = client.receive(back(**has))
+
+    def answers(how: str) -> None:
+        response = waiting.pop(0)
+        more = ("vip|1",) if how == "accepts and asks for more" else ()
+        if how != "rejects":
+            for name, version in response.versions.items():
+                has.pop(name, None)
+                if version is not None:
+                    has[name] = version
+        error = "no" if how == "rejects" else ""
+        waiting.extend(client.receive(Request(CLUSTER, subscribe=more, nonce=response.nonce, error=error)))
+
+    if any(how == "rejects" for _, how in rounds):  # what was rejected is told again when it is another
+        rounds = [*rounds, ({"a": "9", "b": "9"}, "accepts")]
+    for content, how in rounds:
+        served.replace(CLUSTER, {name: Resource(name, version, b"body") for name, version in content.items()})
+        if how == "breaks":
+            client = stream(served, max_response_bytes=9)
+            waiting = client.receive(back(**has))
+        else:
+            waiting.extend(client.flush())
+        if how not in ("waits", "breaks") and waiting:
+            answers(how)
+    while waiting:
+        answers("accepts")
+    assert has == client.held(CLUSTER, "") == dict(served.versions(CLUSTER))

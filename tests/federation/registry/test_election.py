@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from federation.errors import Deposed, HubNameTaken, NotElected
+from federation.errors import Deposed, HubNameTaken, NotElected, StoreUnusable
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.election import TTL, Election
 from federation.registry.ledger import Ledger
+from federation.registry.moving import RESTORING, UNFINISHED, begin
 from federation.registry.records import HubRecord, LeaderRecord
 from federation.registry.registry import Registry
 from federation.registry.store import Delete, Put
@@ -149,3 +150,39 @@ async def test_a_key_that_somebody_took_away_is_noticed(registry: Registry) -> N
         await until(lambda: hub.term.value is None, hub)
         await registry.store.commit([Delete(keyspace.LEADER)])
         await until(lambda: hub.term.value not in (None, before), hub)
+
+
+async def ended(running: asyncio.Task[None], stirred: Election) -> None:
+    await until(running.done, stirred)
+    await running
+
+
+async def test_a_hub_whose_store_is_being_restored_ends_and_takes_no_office(registry: Registry) -> None:
+    hub = a_hub(registry, "a")
+    await hub.enter()
+    await hub.announce(lambda: record(hub))
+    await begin(registry.store, RESTORING, replace=True)  # as by somebody who saw no hub: it was cut off
+    with pytest.raises(StoreUnusable, match="restored into it only in part"):
+        await ended(asyncio.create_task(hub.run()), hub)
+    assert hub.term.value is None
+    assert (await registry.store.range(keyspace.ROOT)).items == ()
+
+
+async def test_a_hub_that_is_not_elected_does_not_enter_what_is_being_restored(registry: Registry) -> None:
+    first, second = a_hub(registry, "a"), a_hub(registry, "b")
+    await first.enter()
+    await second.enter()
+    await registry.store.commit([Put(UNFINISHED, RESTORING)])
+    with pytest.raises(StoreUnusable):
+        await second.announce(lambda: record(second))
+
+
+async def test_what_is_said_of_a_hub_goes_with_its_lease(registry: Registry) -> None:
+    hub, root = a_hub(registry, "a"), "one"
+    await hub.enter()
+    await hub.announce(lambda: record(hub, root))
+    async with running(hub):
+        await registry.store.commit([Delete(keyspace.LEADER)])
+        root = "two"
+        await until(lambda: hub.term.value is None, hub)
+    assert all(item.lease for item in (await registry.store.range(keyspace.HUBS)).items)

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,13 @@ from clusters.revoked import Revoked
 from federation.errors import ClusterExists, Exit, LeaseNotFound, TokenRefused, UnknownCluster
 from federation.registry import keyspace
 from federation.registry.codec import encode
+from federation.registry.database import Database
+from federation.registry.leases import Leases
 from federation.registry.members import JoinRequest
 from federation.registry.records import AliveRecord, ClusterRecord, ClusterState, StatusRecord, TokenState
 from federation.registry.registry import Registry
-from federation.registry.store import Delete, Put, Store
+from federation.registry.sqlite import SqliteStore
+from federation.registry.store import Commit, Compare, Delete, LeaseId, Operation, Put, Store
 from tests.builders import CLOUD, ONPREM, jwt_keys
 from tests.federation.registry.conftest import Bench
 from tests.federation.registry.worlds import MINUTE, NOW, Overtaken, exports, joined, mirrored, service, token
@@ -345,3 +350,44 @@ async def cut_short_leave(store: Store, name: ClusterName) -> None:
     """What the store looks like when the hub dies right after a leave was begun."""
     record = ClusterRecord(name, f"{name}.fed.example", ("ANCHOR",), NOW, ClusterState.LEAVING)
     await store.commit([Put(keyspace.cluster(name), encode(record)), Delete(keyspace.alive(name))])
+
+
+class Slow(SqliteStore):
+    """A store that ends leases only when it is let, and after *connecting* does no transaction."""
+
+    def __init__(
+        self, database: Database, worker: ThreadPoolExecutor, leases: Leases, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(database, worker, leases, clock)
+        self.connecting, self.let = asyncio.Event(), asyncio.Event()
+        self.revoked: list[LeaseId] = []
+
+    async def commit(self, operations: Sequence[Operation], when: Sequence[Compare] = ()) -> Commit:
+        if any(isinstance(each, Put) and each.lease for each in operations):
+            self.connecting.set()
+            await asyncio.Event().wait()
+        return await super().commit(operations, when)
+
+    async def revoke(self, lease: LeaseId) -> None:
+        await self.let.wait()
+        await super().revoke(lease)
+        self.revoked.append(lease)
+
+
+async def test_a_connection_that_broke_twice_while_connecting_is_given_up_all_the_same(
+    tmp_path: Path,
+) -> None:
+    store = await Slow.open(tmp_path / "registry.db")
+    registry = Registry(store, 100)
+    await joined(registry, ONPREM)
+    connecting = asyncio.create_task(registry.members.connect(ONPREM, 60, AliveRecord(NOW)))
+    await store.connecting.wait()
+    for _ in range(2):
+        connecting.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([connecting])
+    store.let.set()
+    async with asyncio.timeout(20):
+        while not store.revoked:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await store.close()

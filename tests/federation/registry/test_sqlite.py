@@ -275,3 +275,21 @@ async def test_a_hub_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path:
         last = await store.get("last")
         assert last
         assert (last.value, last.mod_revision) == (str(page.revision - 1).encode(), page.revision)
+
+
+async def test_a_lease_whose_end_nobody_waited_for_runs_out_all_the_same(tmp_path: Path) -> None:
+    now, busy, worker = 0.0, threading.Event(), ThreadPoolExecutor(1)
+    database = worker.submit(Database, tmp_path / "registry.db").result()
+    store = SqliteStore(database, worker, Leases(now), lambda: now)
+    lease = await store.grant(1)
+    await store.commit([Put("alive", b"", lease)])
+    worker.submit(busy.wait)
+    revoking = asyncio.create_task(store.revoke(lease))
+    await asyncio.sleep(0)
+    revoking.cancel()
+    await asyncio.wait([revoking])
+    busy.set()
+    now = 1.5
+    await store.expire()
+    assert await store.get("alive") is None
+    await store.close()
