@@ -14,6 +14,7 @@ from federation.backup.form import Backup
 from federation.errors import HubThere
 from federation.registry import keyspace
 from federation.registry.codec import decode, encode
+from federation.registry.grants import Grants
 from federation.registry.moving import RESTORING, begin, end, fill, is_unfinished
 from federation.registry.records import NextIndex
 from federation.registry.store import Store
@@ -42,6 +43,12 @@ async def restore(backup: Backup, state: Path, store: Store, *, replace: bool) -
         path.unlink()
     await end(store)
     return len(backup.records)
+
+
+def grants_of(backup: Backup) -> Grants:
+    """Who may export what to whom, as it was at the backup."""
+    written = backup.records.get(keyspace.GRANTS)
+    return decode(keyspace.GRANTS, written, Grants) if written else Grants()
 
 
 def _ahead(records: Mapping[str, bytes]) -> Mapping[str, bytes]:

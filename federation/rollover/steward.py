@@ -89,7 +89,7 @@ class Steward:
     # --- how it stands
 
     async def parties(self, without: Collection[ClusterName] = ()) -> tuple[Party, ...]:
-        """Everybody whom the rollover waits for; or would wait for *without* some clusters and their tokens."""
+        """Everybody whom the rollover waits for; or would, *without* some clusters and their tokens."""
         rollover = self._under_way()
         known = [
             Known(record, self.trusting.hears(record.name), self.trusting.of(record.name))
@@ -266,7 +266,7 @@ class Steward:
                     await self.finish()
 
     async def _ready(self, skip: Collection[ClusterName], actor: str) -> Outlook:
-        """What is next, once those to *skip* are evicted: only if it waits for each of them, and for no other."""
+        """What is next, once those to *skip* are evicted: only if it waits for all of them and no other."""
         outlook = await self.outlook()
         if skip:
             lagging = {party.name for party in outlook.lagging}
