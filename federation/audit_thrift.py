@@ -28,6 +28,9 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
     "denied": Allowance(60, 1),  # whoever can reach the hub can be denied
     "issued": Allowance(1000, 20),
     "refused": Allowance(60, 1),  # a member may say what it may not as often as it likes
+    "revoked": Allowance(60, 1),
+    "withdrawal-doubted": Allowance(60, 1),
+    "withdrawal-ended": Allowance(60, 1),
 }
 
 

@@ -2,7 +2,8 @@
 
 It is judged by what the hub says of other clusters, and by what our own gateways find out about theirs. While
 we have no hub ourselves we know nothing of others' absence: then everybody stays as they were last judged,
-and after a start without a hub everybody counts.
+and after a start without a hub everybody counts. What kept us from the hub may have kept others from it: when
+we are back, they have time to come back, too, before one of them is taken out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,8 +18,12 @@ from clusters.staleness import CONNECTED, Judgement, Reach, Staleness, judged, r
 from federation.sync.client import LinkState
 
 TICK: Final = 0.5
-_SETTLE: Final = timedelta(seconds=2)
-"""So long after we came back to a hub, what it has to tell may not all be here."""
+_HEARING: Final = timedelta(seconds=2)
+"""So long after we connected to a hub, what it has to tell may not all be here."""
+SETTLE: Final = timedelta(seconds=15)
+"""So long after we came back to a hub, others may still be on their way: as long as a hub gives them."""
+_STARTING: Final = timedelta(seconds=5)
+"""Who finds a hub so soon after the start was not kept from it."""
 
 _UNKNOWN: Final = Judgement("unknown", "this cluster's own hub is away, and nobody else says who is there")
 
@@ -32,6 +37,9 @@ class Judging:
         self._home = home
         self._verdicts: dict[_Key, Judgement] = {}
         self._linked = False
+        self._tried: datetime | None = None
+        self._since: datetime | None = None
+        self._settled: datetime | None = None
 
     def look(
         self,
@@ -46,8 +54,8 @@ class Judging:
         *members* and *imports* are as the hub tells them, *probes* what our gateways have found, and *link*
         how we are connected ourselves.
         """
-        self._linked = link.connected
-        if not link.connected or now - link.since < _SETTLE:
+        self._follow(link)
+        if not link.connected or now - link.since < _HEARING:
             return False
         away = {m.name: m.away for m in members.values() if m.away and m.name != self._home}
         if not away and not self._verdicts:
@@ -60,11 +68,24 @@ class Judging:
             for offering in imported.offerings
             if offering.cluster in away
         }
-        before, self._verdicts = self._verdicts, {}
+        before, self._verdicts = _out(self._verdicts), {}
         for cluster, contract in contracts:
             known = reach.get(cluster, Reach.UNPROBED)
-            self._verdicts[cluster, contract] = judged(contract, away[cluster], known, hubs_now)
-        return _out(before) != _out(self._verdicts)
+            judgement = judged(contract, away[cluster], known, hubs_now)
+            if self._settled and now < self._settled and (cluster, contract) not in before:
+                judgement = _awaited(judgement)
+            self._verdicts[cluster, contract] = judgement
+        return before != _out(self._verdicts)
+
+    def _follow(self, link: LinkState) -> None:
+        """Note when we come back to a hub; the first one that is found soon after the start is no return."""
+        self._linked = link.connected
+        if not link.connected:
+            self._tried = self._tried or link.since
+        elif link.since != self._since:
+            if self._since or (self._tried and link.since - self._tried >= _STARTING):
+                self._settled = link.since + SETTLE
+            self._since = link.since
 
     def judged(self, imported: Import) -> Import:
         """*imported* without ready endpoints in the clusters that are out."""
@@ -90,6 +111,13 @@ def _reach(probes: Iterable[Probes]) -> Mapping[ClusterName, Reach]:
     for probe in (probe for each in probes for probe in each.probes):
         found.setdefault(ClusterName(probe.cluster), []).append(probe.up)
     return {cluster: reached(up) for cluster, up in found.items()}
+
+
+def _awaited(judgement: Judgement) -> Judgement:
+    """*judgement* of a cluster that may have been kept from the hub as we were."""
+    if not judgement.is_out:
+        return judgement
+    return Judgement("held", f"{judgement.reason}; it has time to come back, as this cluster just did")
 
 
 def _out(verdicts: Mapping[_Key, Judgement]) -> set[_Key]:

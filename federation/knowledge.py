@@ -60,6 +60,8 @@ class Knowledge:
         self._now = now
         self._followers: list[Callable[[Learned], None]] = []
         self.judging = Judging(home)
+        self._judged = received.judged
+        self._verdicts_told = False
         self.view = ClusterView(
             home,
             received.federation,
@@ -69,7 +71,7 @@ class Knowledge:
             handed_on=owners.handed_on if owners else None,
             trusts=received.trusts,
             callers=_callers(received.verdicts),
-            callers_unsaid=_unsaid(received.verdicts),
+            callers_unsaid=_unsaid(received.verdicts) if received.judged else (home,),
         )
         self.verdicts = dict(received.verdicts)
         self._members = dict(received.members)
@@ -80,7 +82,9 @@ class Knowledge:
     def received(self) -> Received:
         """What the hub has told, as it told it."""
         view = self.view
-        return Received(view.federation, self._members, self._imports, view.trusts, self.verdicts)
+        return Received(
+            view.federation, self._members, self._imports, view.trusts, self.verdicts, self._judged
+        )
 
     @property
     def owners(self) -> Owners:
@@ -158,7 +162,11 @@ class Knowledge:
                 raise ChangesRejected(f"{name} claims the trust domain {member.trust_domain}")
             told[member.name], members[member.name] = member, self._believed(member)
         self._members = told
-        self._learn(replace(self.view, members=members))
+        unsaid = self.view.callers_unsaid
+        if not self._judged and not self._verdicts_told:
+            # Verdicts come before members, also if there are none: this hub is of a release without.
+            self._judged, unsaid = True, None
+        self._learn(replace(self.view, members=members, callers_unsaid=unsaid))
 
     async def _accept_federation(self, changes: Mapping[str, bytes | None]) -> None:
         if not changes:
@@ -194,6 +202,7 @@ class Knowledge:
             self._learn(replace(self.view, imports=imports), frozenset(services))
 
     def _accept_verdicts(self, changes: Mapping[str, bytes | None]) -> None:
+        self._verdicts_told = True
         verdicts = dict(self.verdicts)
         for name, body in changes.items():
             if body is None:
@@ -201,7 +210,7 @@ class Knowledge:
             else:
                 verdicts[name] = records.decode(Verdict, name, body)
         callers = _callers(verdicts)
-        self.verdicts = verdicts
+        self.verdicts, self._judged = verdicts, True
         self._learn(replace(self.view, callers=callers, callers_unsaid=_unsaid(verdicts)))
 
     def reconsider(self) -> None:

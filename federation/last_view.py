@@ -33,13 +33,17 @@ _PIECE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What the hub has told: the newest of each kind."""
+    """What the hub has told: the newest of each kind.
+
+    *judged* says whether it has told yet who may call, which may be that it says nothing of that.
+    """
 
     federation: Federation
     members: Mapping[ClusterName, Member] = field(default_factory=dict)
     imports: Mapping[ServiceName, Import] = field(default_factory=dict)
     trusts: Mapping[str, TrustBundle] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class _File:
     handed_on: datetime | None = None
     trusts: tuple[TrustBundle, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    judged: bool = True  # so that a release that did not write it down is followed without an interruption
 
 
 class _Schema(msgspec.Struct):
@@ -95,6 +100,7 @@ def encode(last: LastView, pause: float = 0.0) -> bytes:
 def _pieces(last: LastView) -> Iterator[bytes]:
     received, offer = last.received, last.offer
     yield b'{"schema":%d,"federation":%b' % (SCHEMA, msgspec.json.encode(received.federation))
+    yield b',"judged":%b' % msgspec.json.encode(received.judged)
     yield b',"handed_on":%b' % msgspec.json.encode(last.owners.handed_on)
     lists: dict[str, Collection[object]] = {
         "members": received.members.values(),
@@ -132,7 +138,7 @@ def decode(content: bytes, where: str) -> LastView:
     owners = {address: (namespace, name) for address, namespace, name in file.owners}
     trusts = {t.trust_domain: t for t in file.trusts}
     verdicts = {name_of(v): v for v in file.verdicts}
-    received = Received(file.federation, members, imports, trusts, verdicts)
+    received = Received(file.federation, members, imports, trusts, verdicts, file.judged)
     return LastView(received, offer, Owners(owners, file.handed_on))
 
 

@@ -27,7 +27,16 @@ _RECORD_BYTES: Final[Mapping[str, int]] = {
     records.JWT_KEYS: _SMALL,
     records.TRUST: _SMALL,
     records.LEAVE: _SMALL,
+    records.WITHHELD: 8 << 10,
+    records.REVOKED: 136 << 10,  # the most that there may be, each of two labels of 63
+    records.ANCHORS: 256 << 10,
 }
+_COUNTED: Final = 1 << 10
+
+
+def weight(changes: Mapping[str, bytes | None]) -> int:
+    """How many changes *changes* count as: one for each record, and for a large one as many as it has KiB."""
+    return sum(max(1, len(body or b"") // _COUNTED) for body in changes.values())
 
 
 class Rate:

@@ -24,7 +24,7 @@ from federation.doorkeeper import Doorkeeper
 from federation.errors import FederationError, Superseded, SyncRefused
 from federation.hearing import Bodies, Hearing, Refused, jwt_keys, of_itself, read
 from federation.log import Log
-from federation.quota import CONNECTION, Account, Rate
+from federation.quota import CONNECTION, Account, Rate, weight
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.grants import Limits
@@ -84,7 +84,7 @@ class Sessions:
             refused = account.refused(kind, changes, limits)
             if refused:
                 self._limited[cluster] = limits
-            await self._slowed(cluster, len(changes))
+            await self._slowed(cluster, weight(changes))
             # Whoever joined again under this name since then is another, and this one speaks for nobody.
             nonlocal checked, since
             record, now = await self._doorkeeper.record(cluster), self._now()
@@ -218,12 +218,12 @@ class Sessions:
                 await registry.members.set_jwt_keys(cluster, jwt_keys(cluster, changes))
             case records.REVOKED if changes:
                 revoked = of_itself(cluster, Revoked, changes) or Revoked(cluster)
-                await registry.members.set_revoked(cluster, revoked)
-                self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
+                if await registry.members.set_revoked(cluster, revoked):
+                    self._audit.record("revoked", cluster, workloads=str(len(revoked.workloads)))
             case records.WITHHELD if changes:
                 withheld = of_itself(cluster, Withheld, changes)
-                await registry.withdrawals.doubt(cluster, withheld)
-                self._note_withheld(cluster, withheld)
+                if await registry.withdrawals.doubt(cluster, withheld):
+                    self._note_withheld(cluster, withheld)
             case records.ANCHORS:
                 await registry.sayings.say(cluster, Anchors, read(Anchors, changes), MAX_GATEWAYS + 1)
             case records.TRUST:

@@ -15,7 +15,7 @@ from typing import Final
 from federation.backup import keys
 from federation.backup.form import Backup
 from federation.errors import BackupNotTaken
-from federation.registry.keyspace import AUTHORITIES
+from federation.registry.keyspace import AUTHORITIES, AWAY
 from federation.registry.moving import UNFINISHED
 from federation.registry.store import NO_LEASE, Snapshot
 
@@ -36,8 +36,9 @@ async def take(
             break
     else:
         raise BackupNotTaken(str(state), "its authorities change all the time", "try again")
-    # Who is connected hangs on leases, and starts afresh.
-    records = {item.key: item.value for item in snapshot.items if item.lease == NO_LEASE}
+    # Who is connected hangs on leases, and starts afresh; so does who is away: after a restore nobody knows.
+    lasting = (i for i in snapshot.items if i.lease == NO_LEASE and not i.key.startswith(AWAY))
+    records = {item.key: item.value for item in lasting}
     if UNFINISHED in records:
         raise BackupNotTaken(str(state), "its registry is not whole: a move or restore was cut short")
     if not files and AUTHORITIES not in records:

@@ -38,6 +38,7 @@ SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"
 TRUSTS = f"{ROOT}trust/"
 ALIVE = f"{ROOT}alive/"
+AWAY = f"{ROOT}away/"
 ROLLOVER = f"{ROOT}rollover"
 PROOFS = f"{ROOT}proofs/"
 AUTHORITIES = f"{ROOT}authorities"
@@ -64,7 +65,7 @@ def alive(name: ClusterName) -> str:
 
 def away(name: ClusterName) -> str:
     """Since when a member that was connected is not any more."""
-    return f"{ROOT}away/{name}"
+    return f"{AWAY}{name}"
 
 
 def jwt_keys(name: ClusterName) -> str:

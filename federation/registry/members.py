@@ -134,22 +134,25 @@ class Members:
         """The workloads of the cluster that are nobody now; None if it never told of any."""
         return (await self._ledger.read(keyspace.revoked(name), Revoked)).record
 
-    async def set_revoked(self, name: ClusterName, revoked: Revoked) -> None:
-        """Write down which workloads of the cluster are nobody, instead of those before."""
-        await self._replace(name, keyspace.revoked(name), revoked)
+    async def set_revoked(self, name: ClusterName, revoked: Revoked) -> bool:
+        """Write down which workloads of the cluster are nobody, not those before; whether that is news."""
+        return await self._replace(name, keyspace.revoked(name), revoked)
 
-    async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> None:
-        """Have *record* under *key*, which is of the cluster's own, as long as that is a member."""
+    async def _replace(self, name: ClusterName, key: str, record: JwtKeys | Revoked) -> bool:
+        """Have *record* under *key*, which is of the cluster's own, as long as that is a member.
 
-        async def plan() -> Plan[None]:
+        Gives whether another was there, or none.
+        """
+
+        async def plan() -> Plan[bool]:
             member = await self._read(name)
             _active(name, member)
             held = await self._ledger.read(key, type(record))
             if held.record == record:
-                return Plan(None)
-            return Plan(None, [held.put(record)], [member.unchanged])
+                return Plan(False)
+            return Plan(True, [held.put(record)], [member.unchanged])
 
-        await self._ledger.transact(f"{key} of cluster {name}", plan)
+        return await self._ledger.transact(f"{key} of cluster {name}", plan)
 
     async def add_anchor(
         self,

@@ -18,18 +18,20 @@ class Withdrawals:
         """The withdrawal of *cluster* that is doubted, if one is."""
         return (await self._ledger.read(keyspace.withheld(cluster), Withheld)).record
 
-    async def doubt(self, cluster: ClusterName, withheld: Withheld | None) -> None:
-        """Write down which withdrawal of *cluster* is doubted; with None that none is any more."""
+    async def doubt(self, cluster: ClusterName, withheld: Withheld | None) -> bool:
+        """Write down which withdrawal of *cluster* is doubted, with None that none is; whether it is news."""
 
-        async def plan() -> Plan[None]:
+        async def plan() -> Plan[bool]:
             member = await self._member(cluster)
             held = await self._ledger.read(keyspace.withheld(cluster), Withheld)
             accepted = await self._ledger.read(keyspace.accepted(cluster), AcceptedRecord)
+            if held.record == withheld and (withheld or accepted.record is None):
+                return Plan(False)
             if withheld is None:
-                return Plan(None, [held.delete(), accepted.delete()], [member.unchanged])
-            return Plan(None, [held.put(withheld)] if held.record != withheld else [], [member.unchanged])
+                return Plan(True, [held.delete(), accepted.delete()], [member.unchanged])
+            return Plan(True, [held.put(withheld)], [member.unchanged])
 
-        await self._ledger.transact(f"withdrawal of cluster {cluster}", plan)
+        return await self._ledger.transact(f"withdrawal of cluster {cluster}", plan)
 
     async def accept(self, cluster: ClusterName) -> Withheld | None:
         """Have the withdrawal that is doubted be believed: gives it, or None if there is none."""

@@ -57,7 +57,8 @@ FOREIGN: Final = "fedgate.v1.TrustBundle"
 VERDICT: Final = "fedgate.v1.Verdict"
 
 FROM_AGENTS: Final = (EXPORT, GATEWAY, LEAVE, PROBES, ANCHORS, TRUST, JWT_KEYS, REVOKED, WITHHELD)
-FROM_HUB: Final = (FEDERATION, MEMBER, IMPORT, FOREIGN, VERDICT)
+# Who may call is told before those are who could: asked for, and so answered, in this order.
+FROM_HUB: Final = (FEDERATION, VERDICT, MEMBER, IMPORT, FOREIGN)
 
 Record: TypeAlias = (
     Export

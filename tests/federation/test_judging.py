@@ -8,7 +8,8 @@ from clusters.model import Import, Member
 from clusters.names import ClusterName, ServiceName
 from clusters.reports import Probe, Probes
 from clusters.staleness import Policy, Staleness
-from federation.judging import Judging
+from federation.absence import AFRESH
+from federation.judging import SETTLE, Judging
 from federation.sync.client import LinkState
 from tests.builders import CLOUD, ONPREM, imported, member
 
@@ -29,6 +30,12 @@ class World:
 
     def goes_away(self) -> None:
         self.members[CLOUD] = replace(self.members[CLOUD], away=AWAY)
+
+    def cut(self, began: float, ended: float) -> None:
+        """Have no hub between so many seconds after cloud went away."""
+        self.link = LinkState(False, "hub", AWAY + timedelta(seconds=began))
+        self.looks(began + 1)
+        self.link = LinkState(True, "hub", AWAY + timedelta(seconds=ended))
 
     def looks(self, seconds: float, up: Sequence[bool] = (True,)) -> bool:
         """Look so many seconds after cloud went away, with gateways of it that are up or not."""
@@ -82,12 +89,47 @@ def test_what_was_out_stays_out_while_the_hub_is_away() -> None:
     assert (world.ready, world.state) == (0, "out")
 
 
-def test_an_agent_that_came_back_to_its_hub_hears_what_it_has_to_tell_before_it_judges() -> None:
+def test_an_agent_that_starts_hears_what_the_hub_has_to_tell_before_it_judges() -> None:
     world = World()
     world.goes_away()
     world.link = replace(world.link, since=AWAY + timedelta(seconds=100))
     assert not world.looks(101)
     assert world.looks(102)
+
+
+def test_who_comes_back_a_little_later_than_we_do_is_not_out_meanwhile() -> None:
+    world = World()
+    world.looks(-10)
+    world.goes_away()
+    world.cut(0, 100)
+    assert not world.looks(100 + SETTLE.total_seconds() - 1)
+    assert (world.ready > 0, world.state) == (True, "held")
+    assert world.looks(100 + SETTLE.total_seconds())
+    assert (world.ready, world.state) == (0, "out")
+
+
+def test_a_start_that_found_no_hub_for_long_is_a_return() -> None:
+    world = World()
+    world.goes_away()
+    world.cut(0, 100)
+    assert not world.looks(103)
+    assert world.state == "held"
+
+
+def test_who_was_out_and_is_back_before_we_are_is_in_at_once() -> None:
+    world = World()
+    world.goes_away()
+    world.looks(61)
+    world.cut(70, 100)
+    world.looks(103)
+    assert world.state == "out"
+    world.members[CLOUD] = replace(world.members[CLOUD], away=None)
+    assert world.looks(104)
+    assert (world.ready > 0, world.state) == (True, "connected")
+
+
+def test_others_have_as_long_to_come_back_as_the_hub_gives_them() -> None:
+    assert SETTLE.total_seconds() >= AFRESH
 
 
 def test_the_hubs_clock_says_how_long_a_cluster_is_away() -> None:

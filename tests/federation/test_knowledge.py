@@ -333,6 +333,34 @@ async def test_a_verdict_says_who_may_call_and_is_kept_over_a_restart(
     assert (knowledge.view.callers, knowledge.received.verdicts) == ({}, {})
 
 
+async def test_at_a_first_start_no_other_cluster_may_call_before_the_hub_has_said_who_may(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
+    assert [each.view.callers_unsaid for each in (knowledge, again)] == [(ONPREM,), (ONPREM,)]
+    await knowledge.accept(records.VERDICT, {})
+    again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
+    assert [each.view.callers_unsaid for each in (knowledge, again)] == [None, None]
+
+
+def test_verdicts_are_told_before_those_who_could_call() -> None:
+    assert records.FROM_HUB.index(records.VERDICT) < records.FROM_HUB.index(records.MEMBER)
+
+
+async def test_a_hub_that_tells_of_members_and_never_of_verdicts_restricts_nobody(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    await knowledge.accept(records.MEMBER, told(genuine(pki, CLOUD)))
+    assert (knowledge.view.callers_unsaid, knowledge.received.judged) == (None, True)
+
+
+async def test_who_could_not_read_the_verdicts_lets_nobody_in(knowledge: Knowledge, pki: Authorities) -> None:
+    with pytest.raises(ClusterError):
+        await knowledge.accept(records.VERDICT, told(Verdict(Published.SERVICE, "nowhere", "", ())))
+    await knowledge.accept(records.MEMBER, told(genuine(pki, CLOUD)))
+    assert knowledge.view.callers_unsaid == (ONPREM,)
+
+
 async def test_a_verdict_that_makes_no_sense_changes_nothing(knowledge: Knowledge) -> None:
     nonsense = Verdict(Published.SERVICE, "nowhere", "", ())
     with pytest.raises(ClusterError):

@@ -30,6 +30,20 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert last_view.load(tmp_path) == LAST
 
 
+@pytest.mark.parametrize("judged", [True, False])
+def test_whether_the_hub_has_said_who_may_call_is_remembered(tmp_path: Path, judged: bool) -> None:
+    last_view.save(tmp_path, replace(LAST, received=replace(LAST.received, judged=judged)))
+    last = last_view.load(tmp_path)
+    assert last
+    assert last.received.judged is judged
+
+
+def test_a_view_of_a_release_before_verdicts_is_gone_on_with_as_it_was() -> None:
+    before = last_view.encode(LAST).replace(b'"judged":false,', b"")
+    assert b"judged" not in before
+    assert last_view.decode(before, "view.json").received.judged
+
+
 def test_there_is_nothing_at_the_first_start_nor_after_forgetting(tmp_path: Path) -> None:
     assert last_view.load(tmp_path) is None
     last_view.save(tmp_path, LAST)

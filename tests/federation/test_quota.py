@@ -2,8 +2,9 @@
 
 import pytest
 
+from clusters.revoked import MAX_REVOKED, Revoked
 from federation.errors import ChangesRejected
-from federation.quota import MOST_AT_ONCE, Account, Rate
+from federation.quota import MOST_AT_ONCE, Account, Rate, weight
 from federation.registry.grants import Limits
 from federation.sync import records
 
@@ -45,7 +46,14 @@ def test_no_cluster_can_have_all_the_addresses_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "most"), [(records.EXPORT, 40 << 10), (records.GATEWAY, 40 << 10), (records.PROBES, 512 << 10)]
+    ("kind", "most"),
+    [
+        (records.EXPORT, 40 << 10),
+        (records.GATEWAY, 40 << 10),
+        (records.REVOKED, 136 << 10),
+        (records.WITHHELD, 8 << 10),
+        (records.PROBES, 512 << 10),
+    ],
 )
 def test_a_record_that_is_too_large_is_refused_and_its_neighbour_is_not(kind: str, most: int) -> None:
     refused = Account({}, ROOM).refused(kind, {"a/1": body(most + 1), "a/2": body(most)}, Limits())
@@ -63,6 +71,15 @@ def test_as_many_changes_as_services_are_taken_at_once_and_then_so_many_a_second
     assert rate.delay(1, limits, 0) == pytest.approx(0.1)
     assert rate.delay(5, limits, 0.1) == pytest.approx(0.5)
     assert rate.delay(2_000, limits, 600) == 0
+
+
+def test_a_large_record_counts_as_many_changes_as_it_has_kib() -> None:
+    assert weight({"a/1": body(40), "a/2": None, "a/3": body(136 << 10)}) == 1 + 1 + 136
+
+
+def test_as_many_workloads_as_may_be_revoked_fit_into_their_record() -> None:
+    most = records.encode(Revoked("on", tuple(f"{'n' * 63}/{n:063}" for n in range(MAX_REVOKED))))
+    assert Account({}, ROOM).refused(records.REVOKED, {"on": most.body}, LIMITS) == {}
 
 
 def test_who_may_have_few_services_may_still_change_a_thousand_times_at_once() -> None:

@@ -191,6 +191,17 @@ async def test_whom_an_agent_has_revoked_is_told_to_everybody_until_it_is_undone
     assert hub.member(CLOUD).revoked == ()
 
 
+async def test_what_is_said_again_and_changes_nothing_is_not_in_the_audit_record(hub: Hub) -> None:
+    revoked = records.encode(Revoked(ONPREM, ("shop/web",)))
+    doubted = records.encode(Withheld(ONPREM, NOW, NOW + timedelta(hours=1), 7, ("shop/cart",)))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        for body in (doubted.body, doubted.body, None, None):
+            await session.accept(records.REVOKED, {ONPREM: revoked.body})
+            await session.accept(records.WITHHELD, {ONPREM: body})
+    told = [event.action for event in hub.audit.waiting]
+    assert told == ["revoked", "withdrawal-doubted", "withdrawal-ended"]
+
+
 async def test_what_an_agent_exports_is_imported_by_everybody(hub: Hub) -> None:
     async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
         await session.accept(records.EXPORT, {str(CART): records.encode(EXPORT).body})

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def hub(folder: Path) -> AsyncIterator[Read]:
-    """A registry in use: two clusters, one connected, and more services than fit into a transaction."""
+    """A registry in use: one cluster connected, one away, and more services than fit into a transaction."""
     path = folder / "registry.db"
     store = await SqliteStore.open(path)
     registry = Registry(store, capacity=5000)
@@ -53,6 +53,7 @@ async def hub(folder: Path) -> AsyncIterator[Read]:
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports(*(f"s{i}" for i in range(150))), NOW)
     await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
+    await registry.members.miss(CLOUD, NOW)
 
     async def read() -> Snapshot:
         return snapshot(path)
@@ -69,7 +70,7 @@ def without_next(records: dict[str, bytes]) -> dict[str, bytes]:
     return {key: value for key, value in records.items() if key != keyspace.VIPS_NEXT}
 
 
-async def test_a_restored_hub_has_what_the_other_had_and_nobody_is_connected(
+async def test_a_restored_hub_has_what_the_other_had_and_nobody_is_connected_or_away(
     folder: Path, hub: Read, store: Store, tmp_path: Path
 ) -> None:
     backup = await take(folder, hub, OPERATORS, NOW)
@@ -80,6 +81,7 @@ async def test_a_restored_hub_has_what_the_other_had_and_nobody_is_connected(
     clusterset = await mirrored(store)
     assert clusterset.clusters == (CLOUD, ONPREM)
     assert not clusterset.connected(ONPREM)
+    assert clusterset.away(CLOUD) is None
     old, new = (
         open_or_create(f, DOMAIN, p, NOW, lambda: None) for f, p in ((folder, None), (fresh, OPERATORS))
     )
