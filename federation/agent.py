@@ -379,7 +379,7 @@ class Agent:
             home = self.view.members.get(self.view.home)
             if self.withholding.ends(home.accepted if home else None) and self.reading.offer is not None:
                 self._offer(self.reading.offer)
-            if names := self.doubting.over(utc_now()):
+            if names := self.doubting.over(self.link, utc_now()):
                 await self.knowledge.accept(records.IMPORT, dict.fromkeys(names))
 
     async def judge_absence(self) -> None:

@@ -5,6 +5,8 @@ not start on such a store, and the next restore begins anew. So what is there in
 """
 
 from collections.abc import Mapping
+from dataclasses import replace as changed
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,7 @@ from federation.registry import keyspace
 from federation.registry.codec import decode, encode
 from federation.registry.grants import Grants
 from federation.registry.moving import RESTORING, begin, end, fill, is_unfinished
-from federation.registry.records import NextIndex
+from federation.registry.records import FreedIndex, NextIndex
 from federation.registry.store import Store
 from pki import keystore
 
@@ -24,20 +26,21 @@ VIPS_SKIPPED: Final = 1000
 """So many VIP indexes are left out: what came after the backup had them, and callers may know them still."""
 
 
-async def restore(backup: Backup, state: Path, store: Store, *, replace: bool) -> int:
-    """Make *state* and *store* what *backup* has; says how many records that are.
+async def restore(backup: Backup, state: Path, store: Store, now: datetime, *, replace: bool) -> int:
+    """Make *state* and *store* what *backup* has, at *now*; says how many records that are.
 
-    HubThere if something is there already, unless it is to be *replaced* or a restore has left it. Nobody
-    else may use either.
+    HubThere if something is there already, unless it is to be *replaced* or a restore of this backup has left
+    it: the store's mark says nothing of a folder. Nobody else may use either.
     """
     again = await is_unfinished(store)
-    if not again and not replace:
-        if there := [*keys.held(state)]:
+    if not replace:
+        held = keys.held(state)
+        if there := [name for name in held if not again or backup.files.get(name) != held[name]]:
             raise HubThere(f"{state} has the authorities of a hub: {', '.join(there)}")
-        if (await store.range("", limit=1)).items:
+        if not again and (await store.range("", limit=1)).items:
             raise HubThere("the store has a registry")
     await begin(store, RESTORING, replace=replace)
-    await fill(store, _ahead(backup.records))
+    await fill(store, _resting(_ahead(backup.records), now))
     keystore.write_all(state, backup.files)
     for path in keys.stray(state, dict(backup.files)):
         path.unlink()
@@ -49,6 +52,17 @@ def grants_of(backup: Backup) -> Grants:
     """Who may export what to whom, as it was at the backup."""
     written = backup.records.get(keyspace.GRANTS)
     return decode(keyspace.GRANTS, written, Grants) if written else Grants()
+
+
+def _resting(records: Mapping[str, bytes], now: datetime) -> Mapping[str, bytes]:
+    """*records*, with VIP indexes that were free at the backup free since *now*.
+
+    They may have been given since, and callers may know them as another service's: they rest once more.
+    """
+    freed = {
+        key: decode(key, records[key], FreedIndex) for key in records if key.startswith(keyspace.VIPS_FREED)
+    }
+    return {**records, **{key: encode(changed(each, freed_at=now)) for key, each in freed.items()}}
 
 
 def _ahead(records: Mapping[str, bytes]) -> Mapping[str, bytes]:

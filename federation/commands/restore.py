@@ -52,6 +52,7 @@ def restore(file: Path, state: Path | None, store: str | None, replace: bool, **
 
 
 async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entry, *, replace: bool) -> int:
+    from clusters.clock import utc_now
     from federation.backup.restoring import restore as put_back
 
     if store is None:
@@ -59,7 +60,7 @@ async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entr
 
         own = await SqliteStore.open(state / _DATABASE)
         try:
-            return await put_back(backup, state, own, replace=replace)
+            return await put_back(backup, state, own, utc_now(), replace=replace)
         finally:
             await own.close()
     from federation.registry.etcd.store import EtcdStore
@@ -68,6 +69,6 @@ async def _restore(backup: "Backup", state: Path, store: str | None, entry: Entr
     shared = await EtcdStore.open(location(store, entry))
     try:
         await refuse_used(shared, store)
-        return await put_back(backup, state, shared, replace=replace)
+        return await put_back(backup, state, shared, utc_now(), replace=replace)
     finally:
         await shared.close()

@@ -2,7 +2,7 @@
 
 What it holds is right even when history was compacted away under it: it then lists everything and
 takes in the difference. A record that makes no sense is logged and skipped, and what was known
-under its key stays.
+under its key stays. Of a store that was replaced by an older one it can say nothing right, and says so.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from clusters.errors import ClusterError
-from federation.errors import Compacted, StoreUnreachable, UnreadableRecord
+from federation.errors import Compacted, StoreUnreachable, StoreUnusable, UnreadableRecord
 from federation.log import Log
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
@@ -38,6 +38,7 @@ class Mirror:
         self._store = store
         self._relist = relist
         self._revisions: dict[str, int] = {}
+        self._reached = 0
         self.clusterset = Clusterset(one_machine=one_machine)
 
     def revision(self, *keys: str) -> int:
@@ -48,6 +49,7 @@ class Mirror:
         """Yield what may look different, after each revision that changed something, for ever.
 
         The first one comes when all that is stored has been read, and comes even when that is nothing.
+        Raises StoreUnusable when the store has become older than it was: it was replaced, or restored.
         """
         revision, change = await self._list()
         yield change
@@ -68,6 +70,7 @@ class Mirror:
                     yield change
 
     def _apply(self, batch: Batch) -> Change:
+        self._reached = max(self._reached, batch.revision)
         return Change.joined(
             self._take(event.key, event.now.value if event.now else None, batch.revision)
             for event in batch.events
@@ -79,8 +82,11 @@ class Mirror:
         listed: set[str] = set()
         page = await self._store.range(keyspace.ROOT)
         revision = page.revision
+        _refuse_older("it", revision, self._reached)
+        self._reached = revision
         while True:
             for item in page.items:
+                _refuse_older(item.key, item.mod_revision, self._revisions.get(item.key, 0))
                 listed.add(item.key)
                 changes.append(self._take(item.key, item.value, item.mod_revision))
             if not page.more:
@@ -105,6 +111,13 @@ class Mirror:
             log.warning("record skipped", key=key, reason=str(error))
             return NOTHING
         return change
+
+
+def _refuse_older(what: str, revision: int, known: int) -> None:
+    """Raise StoreUnusable if *what* is of a *revision* before the one that is *known*: it never goes back."""
+    if revision < known:
+        reason = f"another one is in its place: {what} is at revision {revision}, and was at {known}"
+        raise StoreUnusable("store", reason, "start the hub again: it reads everything anew")
 
 
 async def _for(seconds: float, items: AsyncIterator[T]) -> AsyncIterator[T]:

@@ -1,6 +1,7 @@
 """A hub that has lost most services while we were away is not believed at once."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from federation.doubting import Doubting
@@ -27,10 +28,49 @@ def test_most_services_that_are_gone_at_the_hub_when_we_come_back_stay_known() -
     assert doubting.names == set(KNOWN[:8])
 
 
-def test_few_services_that_are_gone_are_gone() -> None:
+def test_what_is_gone_is_judged_over_all_messages_in_which_the_hub_tells_of_it() -> None:
     doubting = Doubting(HOUR)
-    assert doubting.sift(gone(KNOWN[:4]), len(KNOWN), LINK, soon()) == gone(KNOWN[:4])
+    known = len(KNOWN)
+    for n, part in enumerate((KNOWN[:3], KNOWN[3:6], KNOWN[6:8])):
+        assert doubting.sift(gone(part), known, LINK, soon(4 * n)) == {}
+        assert doubting.over(LINK, soon(4 * n + 3)) == set()
+    assert doubting.names == set(KNOWN[:8])
+    assert doubting.over(LINK, soon(60)) == set()
+
+
+def test_few_services_that_are_gone_are_gone_when_the_hub_has_told_all() -> None:
+    doubting = Doubting(HOUR)
+    told: dict[str, bytes | None] = {"shop/s9": b"{}"}
+    assert doubting.sift({**gone(KNOWN[:4]), **told}, len(KNOWN), LINK, soon()) == told
+    assert doubting.sift(told, len(KNOWN), LINK, soon(3)) == told
+    assert doubting.over(LINK, soon(7)) == set()
+    assert doubting.over(LINK, soon(8)) == set(KNOWN[:4])
+    assert doubting.over(LINK, soon(9)) == set()
     assert doubting.names == set()
+
+
+def test_a_hub_that_never_rests_is_believed_all_the_same() -> None:
+    doubting = Doubting(HOUR)
+    doubting.sift(gone(KNOWN[:4]), len(KNOWN), LINK, soon())
+    for second in range(2, 20):
+        doubting.sift({"shop/s9": b"{}"}, len(KNOWN), LINK, soon(second))
+    assert doubting.over(LINK, soon(20)) == set(KNOWN[:4])
+
+
+def test_what_a_connection_that_broke_left_open_is_judged_with_what_the_next_one_tells() -> None:
+    doubting = Doubting(HOUR)
+    doubting.sift(gone(KNOWN[:4]), len(KNOWN), LINK, soon())
+    assert doubting.over(replace(LINK, connected=False), soon(60)) == set()
+    again = replace(LINK, since=soon(60))
+    assert doubting.over(again, soon(61)) == set()
+    doubting.sift({**gone(KNOWN[4:6]), KNOWN[0]: b"{}"}, len(KNOWN), again, soon(62))
+    assert doubting.names == set()
+    doubting.sift(gone(KNOWN[6:7]), len(KNOWN), again, soon(63))
+    assert doubting.names == set(KNOWN[1:7])
+
+
+def test_who_knows_of_few_services_believes_at_once() -> None:
+    assert Doubting(HOUR).sift(gone(KNOWN[:4]), 4, LINK, soon()) == gone(KNOWN[:4])
 
 
 def test_what_is_taken_away_later_is_gone_at_once() -> None:
@@ -49,9 +89,9 @@ def test_what_the_hub_tells_of_again_is_not_doubted_any_more() -> None:
 def test_it_is_believed_after_some_time() -> None:
     doubting = Doubting(HOUR)
     doubting.sift(gone(KNOWN), len(KNOWN), LINK, soon())
-    assert doubting.over(NOON + HOUR) == set()
-    assert doubting.over(soon() + HOUR) == set(KNOWN)
-    assert doubting.over(soon() + HOUR) == set()
+    assert doubting.over(LINK, NOON + HOUR) == set()
+    assert doubting.over(LINK, soon() + HOUR) == set(KNOWN)
+    assert doubting.over(LINK, soon() + HOUR) == set()
 
 
 def test_an_agent_that_is_not_to_doubt_believes_its_hub() -> None:

@@ -16,7 +16,7 @@ import grpc.aio
 from etcd3.etcdrpc import rpc_pb2 as rpc
 from google.protobuf.message import Message
 
-from federation.errors import StoreClosed, StoreError, StoreUnreachable
+from federation.errors import StoreClosed, StoreError, StoreUnreachable, StoreUnusable
 from federation.log import Log
 from federation.registry.etcd.location import Location
 from pki import keystore
@@ -123,21 +123,25 @@ class Connection:
         self._place = 0
         self._line: Line | None = None
         self._turning = asyncio.Lock()
+        self._cluster, self._reached = 0, 0
         self.closed = asyncio.Event()
 
     async def call(self, method: Method[Q, A], request: Q, patience: float = PATIENCE) -> A:
         """Have *request* answered by some member.
 
         It may be carried out more than once. Refused is what all members would say, StoreUnreachable that
-        nobody has answered in time.
+        nobody has answered in time, StoreUnusable that another etcd is in the place of the one before.
         """
         deadline, pause, reason = time.monotonic() + patience, _FIRST_PAUSE, "no time left"
         while (left := deadline - time.monotonic()) > 0:
-            line = None
+            line, reached = None, self._reached
             try:
                 line = await self.line()
                 with self.closing_told():
-                    return await _call(line, method, request, min(left, _ATTEMPT))
+                    answer = await _call(line, method, request, min(left, _ATTEMPT))
+                if isinstance(answer, rpc.RangeResponse | rpc.TxnResponse):
+                    self._recognize(answer.header, reached)
+                return answer
             except grpc.aio.AioRpcError as error:
                 reason = said(error)
                 self.refuse_final(error)
@@ -146,6 +150,16 @@ class Connection:
             await self.pause(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise StoreUnreachable(self._location.text, reason)
+
+    def _recognize(self, header: rpc.ResponseHeader, reached: int) -> None:
+        """Raise StoreUnusable if *header* is not of the etcd that was at revision *reached* before the call.
+
+        An empty or restored one at the same address may have the same ID, but begins anew or goes back.
+        """
+        if (self._cluster or header.cluster_id) != header.cluster_id or header.revision < reached:
+            reason = f"another etcd is in its place: at revision {header.revision}, and it was at {reached}"
+            raise StoreUnusable(self._location.text, reason, "start the hub again: it reads everything anew")
+        self._cluster, self._reached = header.cluster_id, max(self._reached, header.revision)
 
     async def line(self) -> Line:
         """The line in use, entered with the user's name and password if there is one; raises AioRpcError."""

@@ -16,6 +16,7 @@ from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Commit, Compare, Operation
+from tests.federation.registry.worlds import NOW
 
 left = int(sys.argv[3])
 
@@ -49,7 +50,7 @@ async def main(backup: Path, state: Path, where: Sequence[str]) -> None:
     store = (
         DyingEtcd(Location((where[0],), where[1])) if where else await DyingSqlite.open(state / "registry.db")
     )
-    await restore(decode(backup.read_bytes(), str(backup)), state, store, replace=False)
+    await restore(decode(backup.read_bytes(), str(backup)), state, store, NOW, replace=False)
     await store.close()
 
 

@@ -19,7 +19,7 @@ from federation.registry.database import snapshot
 from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
 from federation.registry.ledger import everything
-from federation.registry.moving import refuse_unfinished
+from federation.registry.moving import RESTORING, begin, refuse_unfinished
 from federation.registry.records import AliveRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
@@ -28,7 +28,7 @@ from pki import keystore
 from pki.errors import CannotUnseal
 from pki.sealing import Seal
 from tests.builders import CLOUD, DOMAIN, ONPREM, federation
-from tests.federation.registry.worlds import NOW, exports, joined, mirrored, service
+from tests.federation.registry.worlds import DAY, NOW, exports, gone, joined, mirrored, service
 
 OPERATORS = b"what the operator knows"
 Read = Callable[[], Awaitable[Snapshot]]
@@ -76,7 +76,7 @@ async def test_a_restored_hub_has_what_the_other_had_and_nobody_is_connected_or_
     backup = await take(folder, hub, OPERATORS, NOW)
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    assert await restore(backup, fresh, store, replace=False) == len(backup.records)
+    assert await restore(backup, fresh, store, NOW, replace=False) == len(backup.records)
     assert without_next(await values(store)) == without_next(dict(backup.records))
     clusterset = await mirrored(store)
     assert clusterset.clusters == (CLOUD, ONPREM)
@@ -134,11 +134,11 @@ async def test_where_a_hub_is_nothing_is_restored_unless_it_is_said(
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     with pytest.raises(HubThere, match="the store has a registry"):
-        await restore(backup, fresh, store, replace=False)
+        await restore(backup, fresh, store, NOW, replace=False)
     with pytest.raises(HubThere, match="has the authorities of a hub"):
-        await restore(backup, folder, store, replace=False)
+        await restore(backup, folder, store, NOW, replace=False)
     assert await values(store) == {"fedgate/federation": b"another", "fedgate/tokens/x": b"another"}
-    await restore(backup, folder, store, replace=True)
+    await restore(backup, folder, store, NOW, replace=True)
     assert without_next(await values(store)) == without_next(dict(backup.records))
     assert not (folder / UNSEAL_KEY).exists()
     assert keystore.read(folder / HUB_CA_KEY) == backup.files[HUB_CA_KEY]
@@ -150,7 +150,7 @@ async def test_a_service_that_comes_after_a_restore_has_no_address_that_was_give
     backup = await take(folder, hub, OPERATORS, NOW)
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    await restore(backup, fresh, store, replace=False)
+    await restore(backup, fresh, store, NOW, replace=False)
     registry = Registry(store, capacity=5000)
     await registry.offers.set_exports(CLOUD, exports("s7", "new"), NOW)
     clusterset = await mirrored(store)
@@ -159,6 +159,50 @@ async def test_a_service_that_comes_after_a_restore_has_no_address_that_was_give
     assert new
     assert kept.index == 8
     assert new.index == 151 + 1000
+
+
+async def test_an_address_that_was_free_at_the_backup_rests_once_more_after_a_restore(
+    folder: Path, store: Store, tmp_path: Path
+) -> None:
+    path = folder / "registry.db"
+    own = await SqliteStore.open(path)
+    before = Registry(own, capacity=5000)
+    await before.set_federation(federation())
+    await joined(before, ONPREM)
+    await before.offers.set_exports(ONPREM, exports("old"), NOW)
+    await before.offers.set_exports(ONPREM, gone("old"), NOW)
+    read = snapshot(path)
+    await own.close()
+
+    async def taken() -> Snapshot:
+        return read
+
+    backup = await take(folder, taken, OPERATORS, NOW)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    later = NOW + 2 * DAY
+    await restore(backup, fresh, store, later, replace=False)
+    registry = Registry(store, capacity=5000)
+    await registry.offers.set_exports(ONPREM, exports("new"), later + DAY / 2)
+    await registry.offers.set_exports(ONPREM, exports("newer"), later + DAY)
+    clusterset = await mirrored(store)
+    indexes = [found.index for name in ("new", "newer") if (found := clusterset.import_(service(name)))]
+    assert indexes == [2 + 1000, 1]
+
+
+async def test_a_mark_in_the_store_gives_no_leave_to_write_over_another_hubs_keys(
+    folder: Path, hub: Read, store: Store, tmp_path: Path
+) -> None:
+    backup = await take(folder, hub, OPERATORS, NOW)
+    await begin(store, RESTORING)
+    keys = keystore.read(folder / ROOT_KEY)
+    with pytest.raises(HubThere, match=r"has the authorities of a hub: hub-ca.key.sealed, root.key.sealed$"):
+        await restore(backup, folder, store, NOW, replace=False)
+    assert keystore.read(folder / ROOT_KEY) == keys
+    fresh = tmp_path / "fresh"
+    fresh.mkdir(mode=0o700)
+    keystore.write_all(fresh, dict(backup.files))
+    await restore(backup, fresh, store, NOW, replace=False)
 
 
 async def test_of_a_hub_that_is_not_whole_there_is_no_backup(folder: Path, hub: Read) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import shutil
 import signal
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from cryptography import x509
 from etcd3.etcdrpc import rpc_pb2 as rpc
 
-from federation.errors import StoreError, StoreUnreachable
+from federation.errors import StoreError, StoreUnreachable, StoreUnusable
 from federation.registry.etcd.connection import Connection, Method, Refused
 from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
@@ -182,3 +183,20 @@ async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
 async def test_where_nobody_listens_is_said_in_time() -> None:
     with pytest.raises(StoreUnreachable, match=r"etcd://127\.0\.0\.1:1/fedgate does not answer"):
         await EtcdStore.open(Location(("127.0.0.1:1",)))
+
+
+async def test_an_empty_etcd_in_the_place_of_the_one_before_is_not_taken_for_it(tmp_path: Path) -> None:
+    requirements.program("etcd")
+    with etcd(tmp_path) as (member,):
+        store = await EtcdStore.open(Location((member.endpoint,), "fed"))
+        for _ in range(3):
+            await store.commit([Put("fedgate/a", b"")])
+        member.signal(signal.SIGTERM)
+        member.start()
+        assert await store.get("fedgate/a") is not None
+        member.signal(signal.SIGTERM)
+        shutil.rmtree(tmp_path / member.name)
+        member.start()
+        with pytest.raises(StoreUnusable, match="another etcd is in its place: at revision 1, and it was at"):
+            await store.get("fedgate/a")
+        await store.close()

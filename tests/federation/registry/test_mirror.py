@@ -8,7 +8,7 @@ import pytest
 
 from clusters.model import Federation, GatewayRecord, Import, Member
 from clusters.names import ClusterName
-from federation.errors import FederationError, StoreUnreachable
+from federation.errors import FederationError, StoreUnreachable, StoreUnusable
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
 from federation.registry.mirror import Mirror
@@ -219,3 +219,33 @@ async def test_a_store_out_of_reach_ends_nothing_and_is_followed_on_when_it_is_b
     await registry.set_federation(federation(roots=("ANOTHER",)))
     assert (await following(changes)).federation
     await store.close()
+
+
+class Replaced(SqliteStore):
+    """A store in whose place another one comes."""
+
+    other: SqliteStore | None = None
+
+    async def range(self, prefix: str, limit: int = 1000, after_key: str = "") -> Page:
+        return await (super().range if self.other is None else self.other.range)(prefix, limit, after_key)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+async def test_a_store_that_has_become_an_older_one_is_not_followed_on(tmp_path: Path, behind: bool) -> None:
+    store = await Replaced.open(tmp_path / "registry.db")
+    other = await SqliteStore.open(tmp_path / "other.db")
+    if behind:
+        await store.commit([Put("elsewhere", b"")])
+    else:
+        await other.commit([Put(keyspace.cluster(ONPREM), b"?")])
+    await joined(Registry(store, 100), ONPREM, CLOUD)
+    changes = Mirror(store, relist=0.02).changes()
+    await following(changes)
+    if not behind:
+        for _ in range(9):
+            await other.commit([Put("elsewhere", b"")])
+    store.other = other
+    with pytest.raises(StoreUnusable, match=r"another one is in its place: (it|fedgate/.*onprem) is at revi"):
+        await following(changes)
+    await store.close()
+    await other.close()
