@@ -259,6 +259,14 @@ def test_a_disk_that_takes_nothing_delays_the_record_and_loses_none_of_it(tmp_pa
     assert actions(folder) == ["issued"]
 
 
+@pytest.mark.parametrize("action", ["revoked", "withdrawal-doubted", "withdrawal-ended"])
+def test_what_a_member_can_say_as_often_as_it_likes_does_not_wash_the_record_clean(action: str) -> None:
+    thrift = Thrift()
+    passed = [event for _ in range(1000) for event in thrift.passed(Event(NOW, action, "west"))]
+    assert len(passed) < 100
+    assert [told.details["count"] for told in thrift.told(NOW, at_end=True)] == [str(1000 - len(passed))]
+
+
 def test_a_flood_of_denials_is_told_as_one_entry_a_minute() -> None:
     thrift = Thrift({"denied": Allowance(3, 1)})
     passed = [e for n in range(100) for e in thrift.passed(Event(NOW, "denied", f"cluster-{n % 5}"))]
