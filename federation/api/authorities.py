@@ -8,8 +8,9 @@ from aiohttp import web
 from cryptography import x509
 
 from clusters.durations import short
+from clusters.names import cluster_name
 from federation.api.answers import Check
-from federation.api.http import ApiError, body_as, json_response
+from federation.api.http import ApiError, actor_of, body_as, json_response
 from federation.hub_authority import HubAuthority
 from federation.rollover.phases import Party, Phase, outlook
 from federation.rollover.preparing import Given
@@ -21,10 +22,14 @@ from pki.signer import KeySigner
 
 
 class _Asked(msgspec.Struct):
-    """A step of the rollover; for a start with a root from outside what was brought along, PEM."""
+    """A step of the rollover; for a start with a root from outside what was brought along, PEM.
+
+    The clusters to `skip` are evicted by `resume` and `finish`, if those wait for them and for nobody else.
+    """
 
     step: Literal["start", "resume", "finish", "abort"]
     auto: bool = False
+    skip: tuple[str, ...] = ()
     root_cert: str = ""
     root_key: str = ""
     hub_ca_chain: str = ""
@@ -57,7 +62,7 @@ def add_authorities(steward: Steward, app: web.Application) -> None:
 
     async def step(request: web.Request) -> web.StreamResponse:
         asked = await body_as(request, _Asked)
-        await _take(steward, asked)
+        await _take(steward, asked, actor_of(request))
         return json_response(await _rollover(steward))
 
     async def request(asked: web.Request) -> web.StreamResponse:
@@ -87,16 +92,17 @@ def hub_ca_check(authority: HubAuthority, now: datetime) -> Check:
     return Check("hub CA", "ok", detail)
 
 
-async def _take(steward: Steward, asked: _Asked) -> None:
+async def _take(steward: Steward, asked: _Asked, actor: str) -> None:
+    skip = tuple(cluster_name(name) for name in asked.skip)
     match asked.step:
         case "start":
             await steward.start(_given(asked), auto=asked.auto)
         case "resume":
             if asked.auto:
                 await steward.set_auto()
-            await steward.resume()
+            await steward.resume(skip, actor=actor)
         case "finish":
-            await steward.finish()
+            await steward.finish(skip, actor=actor)
         case "abort":
             await steward.abort()
 

@@ -16,6 +16,7 @@ from federation.backup.form import Backup
 from federation.errors import HubThere
 from federation.registry import keyspace
 from federation.registry.codec import decode, encode
+from federation.registry.grants import Grants
 from federation.registry.moving import RESTORING, begin, end, fill, is_unfinished
 from federation.registry.records import FreedIndex, NextIndex
 from federation.registry.store import Store
@@ -45,6 +46,12 @@ async def restore(backup: Backup, state: Path, store: Store, now: datetime, *, r
         path.unlink()
     await end(store)
     return len(backup.records)
+
+
+def grants_of(backup: Backup) -> Grants:
+    """Who may export what to whom, as it was at the backup."""
+    written = backup.records.get(keyspace.GRANTS)
+    return decode(keyspace.GRANTS, written, Grants) if written else Grants()
 
 
 def _resting(records: Mapping[str, bytes], now: datetime) -> Mapping[str, bytes]:

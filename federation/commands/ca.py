@@ -116,7 +116,7 @@ def rollover() -> None:
 def _skip(command: F) -> F:
     """`--skip CLUSTER`, as often as need be, and `--yes`."""
     command = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
-    text = "Go on without this cluster: it is evicted. Repeatable."
+    text = "Go on without this cluster, if it is waited for: it is evicted. Repeatable."
     return click.option("--skip", multiple=True, metavar="CLUSTER", help=text)(command)
 
 
@@ -164,8 +164,7 @@ def start(
 @output_option
 def resume(auto: bool, skip: tuple[str, ...], yes: bool, output: Output) -> None:
     """Have the new root sign, once everybody has proved to trust it."""
-    _evict(skip, yes)
-    _show(_step("resume", auto=auto), output)
+    _show(_step("resume", auto=auto, skip=_meant(skip, yes)), output)
 
 
 @rollover.command()
@@ -174,8 +173,7 @@ def resume(auto: bool, skip: tuple[str, ...], yes: bool, output: Output) -> None
 @output_option
 def finish(skip: tuple[str, ...], yes: bool, output: Output) -> None:
     """Retire the old root, once nothing of it is left."""
-    _evict(skip, yes)
-    _show(_step("finish"), output)
+    _show(_step("finish", skip=_meant(skip, yes)), output)
 
 
 @rollover.command()
@@ -190,14 +188,13 @@ def _lines(value: Json) -> list[str]:
     return value.splitlines() if isinstance(value, str) else []
 
 
-def _evict(clusters: tuple[str, ...], yes: bool) -> None:
-    """Shut *clusters* out of the clusterset, if that is really wanted."""
+def _meant(clusters: tuple[str, ...], yes: bool) -> list[Json]:
+    """Those of *clusters* that are to be shut out of the clusterset: all, if that is really wanted."""
     names = [cluster_name(name) for name in clusters]
     if names and not yes:
         shut = ", ".join(names)
         ask(f"Shut {shut} out of the clusterset, and cut its calls?", f"{shut} would be shut out")
-    for name in names:
-        hub().post(f"/v1/clusters/{name}/evict", {})
+    return [*names]
 
 
 def _step(step: str, **given: Json) -> Record:

@@ -30,14 +30,22 @@ def restore(file: Path, state: Path | None, store: str | None, replace: bool, **
     the backup. Members believe it, as its root is the one that they know.
     """
     from federation.backup.form import decode
+    from federation.backup.restoring import grants_of
     from pki import keystore
 
     content = keystore.read(file)
     backup = decode(content, str(file))
+    grants = grants_of(backup)
     folder = state or paths.hub_state()
     with keystore.exclusive(folder):
         restored = asyncio.run(_restore(backup, folder, store, entry, replace=replace))
     click.echo(f"{restored} records of {backup.taken:%Y-%m-%d %H:%M:%S} UTC restored to {store or folder}")
+    defaults = grants.defaults
+    click.echo(
+        f"grants are those of revision {backup.revision}: {len(grants.grants)}, and by default exports"
+        f" {defaults.exports}, imports {defaults.imports}, addresses {defaults.addresses};"
+        " what was closed or revoked since is open again"
+    )
     options = f" --state {folder}" if state else ""
     options += f" --store {store}" if store else ""
     click.echo(f"next: fedgate hub{options} --passphrase-file FILE", err=True)

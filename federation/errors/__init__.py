@@ -50,6 +50,7 @@ FederationError
 ├── NoRollover               no rollover is under way, or another one
 ├── RolloverTooLate          a step back that is not possible any more, or forward that is not yet
 ├── RolloverLags             somebody is not ready for the next step
+├── NotLagging               a cluster that was to be skipped is not waited for
 ├── RootDiffers              a hub CA of another root than the present one
 ├── KeyElsewhere             the root's key is not here, and it is needed
 ├── RolloverLost             the new root's files are not those of the rollover in the registry
@@ -116,6 +117,7 @@ from federation.errors.members import UnknownTrust as UnknownTrust
 from federation.errors.members import VipsExhausted as VipsExhausted
 from federation.errors.rollover import KeyElsewhere as KeyElsewhere
 from federation.errors.rollover import NoRollover as NoRollover
+from federation.errors.rollover import NotLagging as NotLagging
 from federation.errors.rollover import RolloverExists as RolloverExists
 from federation.errors.rollover import RolloverLags as RolloverLags
 from federation.errors.rollover import RolloverLost as RolloverLost

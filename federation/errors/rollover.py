@@ -55,6 +55,18 @@ class RolloverLags(FederationError):
         super().__init__("; ".join(f"{name}: {why}" for name, why in self.lagging))
 
 
+class NotLagging(FederationError):
+    """A cluster that was to be skipped does not hold the rollover up, so it stays."""
+
+    code = "rollover-skip"
+    exit_code = Exit.CONFLICT
+    hint = "leave it out; `fedgate ca rollover status` says who is waited for. Nobody was shut out"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(f"not waited for: {', '.join(self.names)}")
+
+
 class RootDiffers(FederationError):
     """A hub CA, or a root, that is not of the root which everybody trusts."""
 

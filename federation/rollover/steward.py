@@ -6,7 +6,7 @@ So a hub that is killed at any moment goes on from there when it starts again, a
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Final
 
 from clusters.errors import ClusterError
 from clusters.model import Federation
+from clusters.names import ClusterName
 from clusters.pinned import Server, open_known
 from clusters.trust import PROVING_NAME
 from federation.api.http import off_the_loop
@@ -22,6 +23,7 @@ from federation.errors import (
     FederationError,
     NoRollover,
     NotElected,
+    NotLagging,
     RolloverExists,
     RolloverLags,
     RolloverTooLate,
@@ -86,25 +88,26 @@ class Steward:
 
     # --- how it stands
 
-    async def parties(self) -> tuple[Party, ...]:
-        """Everybody whom the rollover waits for."""
+    async def parties(self, without: Collection[ClusterName] = ()) -> tuple[Party, ...]:
+        """Everybody whom the rollover waits for; or would, *without* some clusters and their tokens."""
         rollover = self._under_way()
         known = [
             Known(record, self.trusting.hears(record.name), self.trusting.of(record.name))
             for record in await self.registry.members.list()
+            if record.name not in without
         ]
         (new,) = from_pem(rollover.new)
         proofs = await self.registry.rollovers.proofs(fingerprint(new))
-        tokens = await self.registry.tokens.list()
+        tokens = [t for t in await self.registry.tokens.list() if t.cluster not in without]
         hubs = {**self.hubs(fingerprint(new)), self.name: self.certificate.leads_to(new)}
         heard = rollover.started + self.outside
         return tuple(
             parties(rollover, known, proofs, hubs=hubs, tokens=tokens, heard_outside=heard, now=self.now())
         )
 
-    async def outlook(self) -> Outlook:
+    async def outlook(self, without: Collection[ClusterName] = ()) -> Outlook:
         """What may be done next, or for whom to wait."""
-        return outlook(self._under_way().phase, await self.parties())
+        return outlook(self._under_way().phase, await self.parties(without))
 
     # --- a hub CA that is certified elsewhere
 
@@ -147,24 +150,29 @@ class Steward:
             await self._follow(begun)
             self._note("started", begun)
 
-    async def resume(self) -> Step:
-        """Take the switch, if that is next; RolloverLags says who is not ready. Gives what is next."""
+    async def resume(self, skip: Collection[ClusterName] = (), *, actor: str = "") -> Step:
+        """Take the switch, if that is next; RolloverLags says who is not ready. Gives what is next.
+
+        Clusters to *skip* are evicted, if the switch can be taken without them and not with any of them.
+        """
         async with self._lock:
             self.elected()
-            outlook = await self.outlook()
-            _want_nobody(outlook)
+            phase = self._under_way().phase
+            if skip and phase is not Phase.SPREADING:
+                raise RolloverTooLate(phase)
+            outlook = await self._ready(skip, actor)
             if outlook.step is Step.SWITCH:
                 await self._switch()
                 return Step.WAIT
             return outlook.step
 
-    async def finish(self) -> None:
-        """Retire the old root; RolloverLags says who has something of it."""
+    async def finish(self, skip: Collection[ClusterName] = (), *, actor: str = "") -> None:
+        """Retire the old root; RolloverLags says who has something of it. *skip* as with `resume`."""
         async with self._lock:
             elected, rollover = self.elected(), self._under_way()
             if rollover.phase is not Phase.REISSUING:
                 raise RolloverTooLate(rollover.phase)
-            _want_nobody(await self.outlook())
+            await self._ready(skip, actor)
             await elected.rollovers.finish(rollover.new)
             self.authority.former = None
             await self._follow(None)
@@ -257,10 +265,30 @@ class Steward:
                 if await self.resume() is Step.FINISH:
                     await self.finish()
 
-    async def _switch(self) -> None:
+    async def _ready(self, skip: Collection[ClusterName], actor: str) -> Outlook:
+        """What is next, once those to *skip* are evicted: only if it waits for all of them and no other."""
+        outlook = await self.outlook()
+        if skip:
+            lagging = {party.name for party in outlook.lagging}
+            if spared := sorted(name for name in skip if name not in lagging):
+                raise NotLagging(spared)
+            outlook = await self.outlook(skip)
+        _want_nobody(outlook)
+        self._check_successor()
+        for name in skip:
+            await self.elected().members.evict(name, self.now())
+            log.warning("cluster evicted", cluster=name)
+            self.audit.record("evicted", name, actor=actor, what="rollover")
+        return outlook
+
+    def _check_successor(self) -> None:
+        """Raise CannotIssue if what is to sign has ended."""
         successor = self.authority.successor
         if successor and not Validity.of(successor.hub_ca.certificate).covers(self.now()):
             raise CannotIssue(describe(successor.hub_ca.certificate), "it has ended: abort, and start again")
+
+    async def _switch(self) -> None:
+        successor = self.authority.successor
         switched = await self.elected().rollovers.switch(self._under_way().new, self.now())
         if successor is not None:
             # At once, before the files: whoever hears of the switch asks for what the new root signs.

@@ -108,10 +108,14 @@ def test_a_new_root_comes_with_its_key_or_with_what_it_has_certified_and_not_wit
     assert both.code == 2
 
 
-def test_a_cluster_that_is_skipped_is_evicted_after_a_question(hub: FakeAdmin, fedgate: Fedgate) -> None:
-    hub.answers["POST /v1/clusters/west/evict"] = {"name": "west"}
+@pytest.mark.parametrize("step", ["resume", "finish"])
+def test_whom_to_skip_is_said_with_the_step_after_a_question(
+    hub: FakeAdmin, fedgate: Fedgate, step: str
+) -> None:
     hub.answers[f"POST {PATH}"] = SPREADING
-    asked = fedgate("ca", "rollover", "resume", "--skip", "west")
-    assert (asked.code != 0, hub.asked) == (True, [])
-    fedgate("ca", "rollover", "resume", "--skip", "west", "--yes")
-    assert [asked.target for asked in hub.asked] == ["/v1/clusters/west/evict", PATH]
+    unsure = fedgate("ca", "rollover", step, "--skip", "west")
+    assert (unsure.code != 0, hub.asked) == (True, [])
+    fedgate("ca", "rollover", step, "--skip", "west", "--yes")
+    (asked,) = hub.asked
+    assert isinstance(asked.body, dict)
+    assert (asked.target, asked.body["step"], asked.body["skip"]) == (PATH, step, ["west"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clusters.trust import UnusedToken
-from federation.errors import NoRollover, RolloverExists, RolloverLags, RolloverTooLate
+from federation.errors import NoRollover, NotLagging, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
 from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
@@ -120,6 +120,31 @@ async def test_who_lags_is_named_with_the_reason(states: Callable[[str], Path]) 
         with pytest.raises(RolloverLags) as caught:
             await hub.steward.resume()
         assert [name for name, _ in caught.value.lagging] == [east.cluster]
+
+
+async def test_only_who_holds_everybody_up_is_shut_out_and_only_if_the_step_is_taken_then(
+    states: Callable[[str], Path],
+) -> None:
+    async with running(states("hub")) as hub:
+        west, east, south = [await hub.join(name, states(name)) for name in ("west", "east", "south")]
+        everybody = {west.cluster, east.cluster, south.cluster}
+        with pytest.raises(NoRollover):
+            await hub.steward.resume([east.cluster])
+        await hub.steward.start()
+        await spread(hub, west)
+        with pytest.raises(RolloverTooLate):
+            await hub.steward.finish([east.cluster])
+        with pytest.raises(NotLagging, match="west"):
+            await hub.steward.resume([west.cluster, east.cluster, south.cluster])
+        with pytest.raises(RolloverLags, match="south"):
+            await hub.steward.resume([east.cluster])
+        assert {record.name for record in await hub.registry.members.list()} == everybody
+        assert await hub.steward.resume([east.cluster, south.cluster]) is Step.WAIT
+        assert [record.name for record in await hub.registry.members.list()] == [west.cluster]
+        with pytest.raises(RolloverTooLate):
+            await hub.steward.resume([west.cluster])
+        await hub.steward.finish([west.cluster])
+        assert (await hub.registry.members.list(), hub.steward.rollover) == ([], None)
 
 
 async def test_a_proof_that_fails_says_why(states: Callable[[str], Path]) -> None:
