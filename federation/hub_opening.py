@@ -20,7 +20,7 @@ from clusters.errors import InvalidName
 from clusters.model import VipRange
 from clusters.names import label
 from federation.api.http import off_the_loop
-from federation.authority_files import Folder, InStore
+from federation.authority_files import Copy, Folder, InStore
 from federation.errors import AuthoritiesDiffer, AuthoritiesElsewhere, PassphraseMissing
 from federation.hub_authority import HUB_CA, HUB_CA_KEY, ROOT, ROOT_KEY, UNSEAL_KEY, HubAuthority, Vault
 from federation.log import Log
@@ -112,6 +112,8 @@ async def _in_folder(vault: Vault, settings: HubSettings, registry: Registry) ->
         return
     if not vault.has(ROOT):
         keystore.write_all(settings.state, held.record.files)
+    elif vault.files.read(ROOT) != held.record.files.get(ROOT):
+        raise AuthoritiesDiffer(str(settings.state), "the registry in it")
     await registry.store.commit([held.delete()], [held.unchanged])
 
 
@@ -122,10 +124,13 @@ async def _in_store(folder: Vault, files: InStore, settings: HubSettings, regist
     if not files.has(ROOT):
         if not ours and await registry.federation() is not None:
             raise AuthoritiesElsewhere(files.where)
-        await off_the_loop(lambda: begin(folder, settings, utc_now(), _first_start))
-        if await files.found(await off_the_loop(lambda: _resealed(folder))):
+        # New ones are in no folder before they are the store's: another hub may make some at the same time.
+        kept = Copy(files.where, {name: folder.files.read(name) for name in _FILES if folder.has(name)})
+        made = folder if ours else replace(folder, elsewhere=kept)
+        await off_the_loop(lambda: begin(made, settings, utc_now(), _first_start))
+        if await files.found(await off_the_loop(lambda: _resealed(made))):
             log.info("authorities put into the store", store=files.where)
-        elif not ours:  # another hub has made some at the same time, and these were never used
+        if not ours:
             _clear(settings.state)
     if folder.has(ROOT):
         if not _same(folder, files):

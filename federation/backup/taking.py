@@ -15,8 +15,11 @@ from typing import Final
 from federation.backup import keys
 from federation.backup.form import Backup
 from federation.errors import BackupNotTaken
+from federation.hub_authority import ROOT
+from federation.registry.codec import decode
 from federation.registry.keyspace import AUTHORITIES, AWAY
 from federation.registry.moving import UNFINISHED
+from federation.registry.records import AuthoritiesRecord
 from federation.registry.store import NO_LEASE, Snapshot
 
 _TRIES: Final = 5
@@ -43,6 +46,10 @@ async def take(
         raise BackupNotTaken(str(state), "its registry is not whole: a move or restore was cut short")
     if not files and AUTHORITIES not in records:
         raise BackupNotTaken(str(state), "it has no authorities", "name the --state of a hub")
+    if files and AUTHORITIES in records:
+        shared = decode(AUTHORITIES, records[AUTHORITIES], AuthoritiesRecord).files
+        if files.get(ROOT) != shared.get(ROOT):
+            raise BackupNotTaken(str(state), "it has another root than its registry", "name an empty --state")
     if not records:
         raise BackupNotTaken(str(state), "its registry is empty", "name the --state or --store of a hub")
     return Backup(now, snapshot.revision, keys.sealed(state, files, passphrase), records)

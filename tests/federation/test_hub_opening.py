@@ -1,6 +1,6 @@
 """Where a hub finds root and hub CA: in its folder, or in the store that several hubs share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from federation.errors import (
     AuthoritiesElsewhere,
     NotElected,
     PassphraseMissing,
+    StoreUnreachable,
     StoreUnusable,
 )
 from federation.hub_authority import HUB_CA_KEY, ROOT, ROOT_KEY, HubAuthority, Vault
@@ -22,9 +23,10 @@ from federation.registry.etcd.location import Location
 from federation.registry.records import HubRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Delete, Put
+from federation.registry.store import Commit, Compare, Delete, Operation, Put
 from federation.resealing import sealed_anew_in
 from federation.settings import HubSettings
+from pki import keystore
 from pki.errors import CannotUnseal
 from tests.authorities import NOW
 from tests.builders import DOMAIN, federation
@@ -149,3 +151,35 @@ async def test_a_folder_with_the_keys_of_another_federation_is_refused(
     with pytest.raises(AuthoritiesDiffer):
         await opened(settings(tmp_path, "alone"), registry)
     assert ROOT_KEY in kept(alone)
+
+
+async def test_a_folder_with_another_root_than_its_registry_loses_neither(
+    tmp_path: Path, registry: Registry, alone: HubSettings
+) -> None:
+    await opened(settings(tmp_path, "one"), registry)
+    keystore.write(alone.state / ROOT, b"ANOTHER ROOT")
+    with pytest.raises(AuthoritiesDiffer):
+        await opened(alone, registry)
+    assert await registry.store.get(keyspace.AUTHORITIES) is not None
+
+
+class Dying(SqliteStore):
+    """A store that is lost to a hub at the moment when it has made authorities."""
+
+    async def commit(self, operations: Sequence[Operation], when: Sequence[Compare] = ()) -> Commit:
+        if any(each.key == keyspace.AUTHORITIES for each in operations):
+            raise StoreUnreachable("the store", "nobody answers")
+        return await super().commit(operations, when)
+
+
+async def test_a_hub_that_has_died_at_its_first_start_starts_with_what_another_has_made(
+    tmp_path: Path, registry: Registry
+) -> None:
+    hub, dying = settings(tmp_path, "one"), await Dying.open(tmp_path / "dying.db")
+    with pytest.raises(StoreUnreachable):
+        await opened(hub, Registry(dying, 100))
+    await dying.close()
+    assert kept(hub) == {"instance"}
+    _, first = await opened(settings(tmp_path, "two"), registry)
+    _, second = await opened(hub, registry)
+    assert first.certificates == second.certificates

@@ -15,15 +15,16 @@ from federation.backup.taking import take
 from federation.errors import BackupNotTaken, HubThere, PassphraseUnclear, StoreUnusable
 from federation.hub_authority import HUB_CA, HUB_CA_KEY, ROOT, ROOT_KEY, UNSEAL_KEY, open_or_create
 from federation.registry import keyspace
+from federation.registry.codec import encode as encode_record
 from federation.registry.database import snapshot
 from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
 from federation.registry.ledger import everything
 from federation.registry.moving import RESTORING, begin, refuse_unfinished
-from federation.registry.records import AliveRecord
+from federation.registry.records import AliveRecord, AuthoritiesRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
-from federation.registry.store import Put, Snapshot, Store
+from federation.registry.store import KeyValue, Put, Snapshot, Store
 from pki import keystore
 from pki.errors import CannotUnseal
 from pki.sealing import Seal
@@ -213,6 +214,13 @@ async def test_of_a_hub_that_is_not_whole_there_is_no_backup(folder: Path, hub: 
         await take(folder, nothing, OPERATORS, NOW)
     with pytest.raises(BackupNotTaken, match="no authorities"):
         await take(folder.parent / "elsewhere", hub, OPERATORS, NOW)
+
+    async def of_another() -> Snapshot:
+        record = encode_record(AuthoritiesRecord({ROOT: b"ANOTHER ROOT"}))
+        return Snapshot((KeyValue(keyspace.AUTHORITIES, record, 1, 1),), 1)
+
+    with pytest.raises(BackupNotTaken, match="another root than its registry"):
+        await take(folder, of_another, OPERATORS, NOW)
 
 
 async def test_authorities_that_change_while_the_registry_is_read_are_read_again(
