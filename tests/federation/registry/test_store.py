@@ -179,7 +179,8 @@ async def test_a_transaction_without_operations_tells_whether_its_comparisons_ho
     await put(store, "a")
     assert (await store.commit([], [absent("b")])).succeeded
     assert not (await store.commit([], [absent("a")])).succeeded
-    assert (await store.range("")).revision == 1
+    # An etcd that answers late is asked again, and its mark of that takes a revision; no key of ours has one.
+    assert [item.mod_revision for item in (await store.range("")).items] == [1]
 
 
 @pytest.mark.parametrize(
