@@ -23,7 +23,7 @@ class Broadcast:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
         self._faces = Faces(clusterset)
-        self._news = asyncio.Event()
+        self._heard_of: dict[ClusterName, asyncio.Event] = {}
 
     @property
     def judge(self) -> Judge:
@@ -43,8 +43,9 @@ class Broadcast:
         self.catalogue.update(records.IMPORT, {str(name): self._import(name) for name in change.services})
         self.catalogue.update(records.FOREIGN, {name: self._trust(name) for name in change.trusts})
         self._faces.follow(change)
-        self._news.set()
-        self._news = asyncio.Event()
+        for name in change.clusters:
+            if heard := self._heard_of.pop(name, None):
+                heard.set()
 
     def alive(self, cluster: ClusterName) -> AliveRecord | None:
         """Which connection *cluster* has, to whichever hub."""
@@ -58,7 +59,7 @@ class Broadcast:
         try:
             async with asyncio.timeout(_KNOWN_WITHIN):
                 while self._clusterset.alive(cluster) != alive:
-                    await self._news.wait()
+                    await self._heard_of.setdefault(cluster, asyncio.Event()).wait()
         except TimeoutError as error:
             reason = f"this hub is more than {_KNOWN_WITHIN:g} s behind its store"
             raise SyncRefused("behind", reason, "another hub may not be") from error

@@ -14,6 +14,7 @@ from typing import Final
 import uvloop
 
 from clusters.clock import utc_now
+from clusters.names import ClusterName
 from federation import absence, secret_files
 from federation.doorkeeper import evicted
 from federation.errors import Superseded, SyncRefused
@@ -78,13 +79,13 @@ _OTHER_LIMITS: Final = ("limits-changed", "the limits are others now", "what was
 
 def _hang_up(members: Members, change: Change) -> None:
     """End the streams of clusters that were shut out, went to another hub, or have other limits now."""
+    gone: list[tuple[ClusterName, SyncRefused]] = []
     if change.verdicts:
-        for cluster in members.sessions.relieved():
-            if record := members.clusterset.record(cluster):
-                members.sync.end(str(agent_id(record.trust_domain)), SyncRefused(*_OTHER_LIMITS))
-    for cluster in members.sessions.superseded(change.clusters):
+        gone += [(cluster, SyncRefused(*_OTHER_LIMITS)) for cluster in members.sessions.relieved()]
+    gone += [(cluster, Superseded()) for cluster in members.sessions.superseded(change.clusters)]
+    for cluster, why in gone:
         if record := members.clusterset.record(cluster):
-            members.sync.end(str(agent_id(record.trust_domain)), Superseded())
+            members.sync.end(str(agent_id(record.trust_domain)), why)
     for record in members.clusterset.evicted:
         if record.name in change.clusters:
             members.sync.end(str(agent_id(record.trust_domain)), evicted(record.name))

@@ -201,7 +201,8 @@ class Stream:
 
     def _spell_out(self, kind: str, flow: Flow) -> None:
         """Note for each name what the client has of it: it may want some of them for themselves."""
-        flow.held, flow.whole = dict(self._held(kind, flow)), False
+        if flow.whole:
+            flow.held, flow.whole = dict(self._held(kind, flow)), False
 
     def _versions(self, kind: str) -> Mapping[str, str]:
         """The version of all that everything means."""
