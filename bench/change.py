@@ -20,7 +20,7 @@ import yaml
 
 from bench import measure, traced
 from bench.report import Aim, Key, Report
-from bench.stores import etcd_command, on_etcd
+from bench.stores import etcd_alone, on_etcd
 from federation.client import Admin, endpoint
 from federation.demo.fleet import Fleet, environment
 from federation.demo.machines import Machine
@@ -75,7 +75,7 @@ def _measure(report: Report, services: int, long: bool, store: str, times: int) 
     with tempfile.TemporaryDirectory(prefix="fb") as name, Lab(Path(name)) as lab:
         fleet = TracedFleet(in_namespaces(lab), Path(name) / "f")
         if store == "etcd":
-            fleet.start("etcd", fleet.world.hub, etcd_command(fleet.folder / "etcd", *_ETCD))
+            fleet.start("etcd", fleet.world.hub, etcd_alone(fleet.folder / "etcd", *_ETCD))
             fleet.hub_options += on_etcd(fleet.folder, _ETCD[0])
         fleet.start_hub()
         near, far = fleet.world.sites

@@ -18,6 +18,7 @@ from typing import Final
 
 from bench import measure
 from bench.report import Key, Ratio, Report
+from federation.demo.etcd import etcd_command
 from federation.errors import StepFailed
 from federation.registry.etcd.location import Location
 from federation.registry.etcd.store import EtcdStore
@@ -98,7 +99,7 @@ async def a_store(name: str, folder: Path) -> AsyncIterator[Sequence[str]]:
     if shutil.which("etcd") is None:
         raise StepFailed("etcd is not here", "", "install Debian's etcd-server, or run `.ci/programs etcd`")
     client, peer = _free_ports(2)
-    argv = etcd_command(folder / "etcd", client, peer)
+    argv = etcd_alone(folder / "etcd", client, peer)
     with (folder / "etcd.log").open("wb") as log:
         etcd = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log)
     try:
@@ -109,15 +110,10 @@ async def a_store(name: str, folder: Path) -> AsyncIterator[Sequence[str]]:
         await etcd.wait()
 
 
-def etcd_command(data: Path, client: int, peer: int) -> list[str]:
+def etcd_alone(data: Path, client: int, peer: int) -> list[str]:
     """What runs an etcd of one member on two ports, with its data in the folder *data*."""
     here, there = (f"http://{_ADDRESS}:{port}" for port in (client, peer))
-    return [
-        *("etcd", "--name", "bench", "--data-dir", str(data), "--log-level", "warn"),
-        *("--listen-client-urls", here, "--advertise-client-urls", here),
-        *("--listen-peer-urls", there, "--initial-advertise-peer-urls", there),
-        *("--initial-cluster", f"bench={there}"),
-    ]
+    return etcd_command("bench", data, here, {"bench": there})
 
 
 def on_etcd(folder: Path, client: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from federation.client import Admin, endpoint
+from federation.demo.etcd import etcd_command
 from federation.demo.fleet import Fleet
 from federation.demo.process import Process
 from federation.demo.scenario import Report, raise_clusters
@@ -95,10 +96,7 @@ def _start_etcd(fleet: Fleet, name: str) -> None:
     members = {each: f"http://{at(address, ports.etcd_peer)}" for each, (_, address) in places.items()}
     machine, address = places[name]
     client = f"http://{at(address, ports.etcd)}"
-    argv = ["etcd", "--name", name, "--data-dir", str(fleet.folder / _etcd(name)), "--log-level", "warn"]
-    argv += ["--listen-client-urls", client, "--advertise-client-urls", client]
-    argv += ["--listen-peer-urls", members[name], "--initial-advertise-peer-urls", members[name]]
-    argv += ["--initial-cluster", ",".join(f"{each}={url}" for each, url in members.items())]
+    argv = etcd_command(name, fleet.folder / _etcd(name), client, members)
     fleet.start(_etcd(name), machine, argv)
 
 

@@ -26,3 +26,15 @@ class FederationError(Exception):
     code = "failed"
     hint = ""
     exit_code = Exit.CHECK_FAILED
+
+
+class Refusal(FederationError):
+    """Somebody said no; `code` says why."""
+
+    exit_code = Exit.FORBIDDEN
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from clusters.attestation import Process
-from federation.errors.base import Exit, FederationError
+from federation.errors.base import Exit, FederationError, Refusal
 
 
 class NoIdentity(FederationError):
@@ -41,16 +41,8 @@ class JwtKeyMissing(FederationError):
         super().__init__("there is no key yet to sign JWT-SVIDs with; try again")
 
 
-class IssuanceRefused(FederationError):
+class IssuanceRefused(Refusal):
     """SVIDs that were asked for and are not given; `code` says why."""
-
-    exit_code = Exit.FORBIDDEN
-
-    def __init__(self, code: str, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.hint = hint
 
 
 class WorkerLost(FederationError):

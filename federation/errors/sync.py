@@ -1,18 +1,10 @@
 """The stream between hub and agent, and what is asked beside it."""
 
-from federation.errors.base import Exit, FederationError
+from federation.errors.base import Exit, FederationError, Refusal
 
 
-class SyncRefused(FederationError):
+class SyncRefused(Refusal):
     """The other end of a sync stream, or our check of it, said no; `code` says why."""
-
-    exit_code = Exit.FORBIDDEN
-
-    def __init__(self, code: str, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.hint = hint
 
 
 class Superseded(SyncRefused):
@@ -22,16 +14,8 @@ class Superseded(SyncRefused):
         super().__init__("superseded", "another connection of this agent has taken over")
 
 
-class IssuanceDenied(FederationError):
+class IssuanceDenied(Refusal):
     """The hub does not issue what it was asked for; `code` says why."""
-
-    exit_code = Exit.FORBIDDEN
-
-    def __init__(self, code: str, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-        self.hint = hint
 
 
 class HubAway(FederationError):

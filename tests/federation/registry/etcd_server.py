@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from federation.demo.etcd import etcd_command
 
 
 def free_ports(count: int) -> list[int]:
@@ -22,24 +24,14 @@ class Member:
     """One member of an etcd: started, killed, stopped for a while."""
 
     def __init__(
-        self, name: str, folder: Path, client: int, peer: int, cluster: str, options: Sequence[str] = ()
+        self, name: str, folder: Path, client: int, members: Mapping[str, str], options: Sequence[str] = ()
     ) -> None:
         self.name = name
         self.endpoint = f"127.0.0.1:{client}"
         scheme = "https" if "--cert-file" in " ".join(options) else "http"
         self._log = folder / f"{name}.log"
-        self._argv = [
-            "etcd",
-            *("--name", name),
-            *("--data-dir", str(folder / name)),
-            *("--listen-client-urls", f"{scheme}://{self.endpoint}"),
-            *("--advertise-client-urls", f"{scheme}://{self.endpoint}"),
-            *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
-            *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"),
-            *("--initial-cluster", cluster),
-            *("--log-level", "warn"),
-            *options,
-        ]
+        url = f"{scheme}://{self.endpoint}"
+        self._argv = [*etcd_command(name, folder / name, url, members), *options]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -66,11 +58,9 @@ class Member:
 def etcd(folder: Path, members: int = 1, options: Sequence[str] = ()) -> Iterator[list[Member]]:
     """A running etcd of so many members."""
     ports = free_ports(2 * members)
-    pairs = [
-        (f"m{n}", client, peer) for n, (client, peer) in enumerate(zip(ports[::2], ports[1::2], strict=True))
-    ]
-    cluster = ",".join(f"{name}=http://127.0.0.1:{peer}" for name, _, peer in pairs)
-    made = [Member(name, folder, client, peer, cluster, options) for name, client, peer in pairs]
+    clients = {f"m{n}": port for n, port in enumerate(ports[:members])}
+    peers = {f"m{n}": f"http://127.0.0.1:{port}" for n, port in enumerate(ports[members:])}
+    made = [Member(name, folder, client, peers, options) for name, client in clients.items()]
     for member in made:
         member.start()
     try:
