@@ -66,7 +66,7 @@ async def core_of(settings: HubSettings) -> AsyncIterator[Core]:
     with audit.kept():
         store = await open_store(settings)
         try:
-            registry = registry_in(store, settings)
+            registry = await registry_in(store, settings)
             election = await stand(registry, settings)
             async with _kept(election):
                 yield await _core(settings, audit, store, registry, election, advertised)

@@ -27,8 +27,8 @@ from federation.log import Log
 from federation.outside import begin
 from federation.registry import keyspace
 from federation.registry.election import Election
+from federation.registry.identity import bound
 from federation.registry.ledger import Ledger
-from federation.registry.moving import refuse_unfinished
 from federation.registry.records import AuthoritiesRecord, RolloverRecord
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
@@ -67,14 +67,16 @@ async def open_store(settings: HubSettings) -> "SqliteStore | EtcdStore":
     return await EtcdStore.open(settings.store)
 
 
-def registry_in(store: "SqliteStore | EtcdStore", settings: HubSettings) -> Registry:
-    """The registry in *store*, with room for as many services as the smallest VIP range has addresses."""
-    return Registry(store, capacity=min(VipRange(cidr).size for cidr in settings.vip_ranges) - 2)
+async def registry_in(store: "SqliteStore | EtcdStore", settings: HubSettings) -> Registry:
+    """The registry in *store*, with room for as many services as the smallest VIP range has addresses.
+
+    It is changed only for as long as *store* is the one that it is now. Raises StoreError.
+    """
+    return await bound(Registry(store, capacity=min(VipRange(cidr).size for cidr in settings.vip_ranges) - 2))
 
 
 async def stand(registry: Registry, settings: HubSettings) -> Election:
     """This hub's part in the election, entered. Raises StoreError."""
-    await refuse_unfinished(registry.store)
     name = settings.name or _host()
     election = Election(registry, name, _instance(settings.state), utc_now)
     await election.enter()

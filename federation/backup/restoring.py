@@ -17,7 +17,7 @@ from federation.errors import HubThere
 from federation.registry import keyspace
 from federation.registry.codec import decode, encode
 from federation.registry.grants import Grants
-from federation.registry.moving import RESTORING, begin, end, fill, is_unfinished
+from federation.registry.moving import RESTORING, begin, end, fill, is_empty, is_unfinished
 from federation.registry.records import FreedIndex, NextIndex
 from federation.registry.store import Store
 from pki import keystore
@@ -37,7 +37,7 @@ async def restore(backup: Backup, state: Path, store: Store, now: datetime, *, r
         held = keys.held(state)
         if there := [name for name in held if not again or backup.files.get(name) != held[name]]:
             raise HubThere(f"{state} has the authorities of a hub: {', '.join(there)}")
-        if not again and (await store.range("", limit=1)).items:
+        if not again and not await is_empty(store):
             raise HubThere("the store has a registry")
     await begin(store, RESTORING, replace=replace)
     await fill(store, _resting(_ahead(backup.records), now))

@@ -17,7 +17,7 @@ from federation.backup.form import Backup
 from federation.errors import BackupNotTaken
 from federation.hub_authority import ROOT
 from federation.registry.codec import decode
-from federation.registry.keyspace import AUTHORITIES, AWAY
+from federation.registry.keyspace import AUTHORITIES, AWAY, IDENTITY
 from federation.registry.moving import UNFINISHED
 from federation.registry.records import AuthoritiesRecord
 from federation.registry.store import NO_LEASE, Snapshot
@@ -40,7 +40,8 @@ async def take(
     else:
         raise BackupNotTaken(str(state), "its authorities change all the time", "try again")
     # Who is connected hangs on leases, and starts afresh; so does who is away: after a restore nobody knows.
-    lasting = (i for i in snapshot.items if i.lease == NO_LEASE and not i.key.startswith(AWAY))
+    # And the store that it is restored to is another one.
+    lasting = (i for i in snapshot.items if i.lease == NO_LEASE and not i.key.startswith((AWAY, IDENTITY)))
     records = {item.key: item.value for item in lasting}
     if UNFINISHED in records:
         raise BackupNotTaken(str(state), "its registry is not whole: a move or restore was cut short")

@@ -20,7 +20,6 @@ from federation.log import Log
 from federation.registry import keyspace
 from federation.registry.codec import encode
 from federation.registry.ledger import Ledger
-from federation.registry.moving import UNFINISHED, refuse_unfinished
 from federation.registry.records import HubRecord, LeaderRecord
 from federation.registry.registry import Registry
 from federation.registry.store import Compare, Delete, LeaseId, Put, absent
@@ -146,12 +145,10 @@ class Election:
             return
         self._leader = LeaderRecord(self.name, self.instance, self._now())
         put = Put(keyspace.LEADER, encode(self._leader), lease)
-        done = await self._registry.store.commit([put], [absent(keyspace.LEADER), absent(UNFINISHED)])
+        done = await self._registry.store.commit([put], [absent(keyspace.LEADER)])
         if done.succeeded:
             log.info("hub elected", hub=self.name)
             self.term.set(Term(done.revision))
-        else:
-            await refuse_unfinished(self._registry.store)
 
     async def _tell(self) -> bool:
         """Write down what there is to say of this hub, if that is new; False if another has its name.
@@ -165,12 +162,9 @@ class Election:
             return False
         if self._lease is None:
             return False
-        put, when = held.put(record, self._lease), [held.unchanged, absent(UNFINISHED)]
-        done = await self._registry.store.commit([put], when)
+        done = await self._registry.store.commit([held.put(record, self._lease)], [held.unchanged])
         if done.succeeded:
             self._written = record
-        else:
-            await refuse_unfinished(self._registry.store)
         return done.succeeded
 
     def _lose(self, reason: str) -> None:

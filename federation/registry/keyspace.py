@@ -1,6 +1,7 @@
 """Where each record lives in the store.
 
     fedgate/federation                            what is the same for everybody
+    fedgate/identity                              which store this is: see `identity`
     fedgate/clusters/CLUSTER                      a member and its anchors
     fedgate/status/CLUSTER                        when it was last seen, its version, its clock
     fedgate/alive/CLUSTER                         there while the cluster is connected: hangs on a lease
@@ -33,6 +34,7 @@ from clusters.names import ClusterName, ServiceName
 ROOT = "fedgate/"
 FEDERATION = f"{ROOT}federation"
 GRANTS = f"{ROOT}grants"
+IDENTITY = f"{ROOT}identity"
 CLUSTERS = f"{ROOT}clusters/"
 SERVICES = f"{ROOT}services/"
 TOKENS = f"{ROOT}tokens/"

@@ -2,7 +2,7 @@
 
 What it holds is right even when history was compacted away under it: it then lists everything and
 takes in the difference. A record that makes no sense is logged and skipped, and what was known
-under its key stays. Of a store that was replaced by an older one it can say nothing right, and says so.
+under its key stays. Of a store that was replaced by another one it can say nothing right, and says so.
 """
 
 import asyncio
@@ -11,10 +11,11 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from clusters.errors import ClusterError
-from federation.errors import Compacted, StoreUnreachable, StoreUnusable, UnreadableRecord
+from federation.errors import Compacted, StoreUnreachable, UnreadableRecord
 from federation.log import Log
 from federation.registry import keyspace
 from federation.registry.clusterset import NOTHING, Change, Clusterset
+from federation.registry.identity import replaced
 from federation.registry.store import Batch, Store
 
 log = Log(__name__)
@@ -39,6 +40,7 @@ class Mirror:
         self._relist = relist
         self._revisions: dict[str, int] = {}
         self._reached = 0
+        self._identity: bytes | None = None
         self.clusterset = Clusterset(one_machine=one_machine)
 
     def revision(self, *keys: str) -> int:
@@ -49,13 +51,18 @@ class Mirror:
         """Yield what may look different, after each revision that changed something, for ever.
 
         The first one comes when all that is stored has been read, and comes even when that is nothing.
-        Raises StoreUnusable when the store has become older than it was: it was replaced, or restored.
+        Raises StoreUnusable when the store has another identity, or has become older than it was: it was
+        replaced, or restored.
         """
         revision, change = await self._list()
         yield change
         while True:
             try:
+                recognized = False
                 async for batch in _for(self._relist, self._store.watch(keyspace.ROOT, revision)):
+                    if not (recognized and batch.events):  # it may be of whatever is there since
+                        await self._recognize()
+                        recognized = True
                     if change := self._apply(batch):
                         yield change
             except Compacted as error:
@@ -97,6 +104,8 @@ class Mirror:
 
     def _take(self, key: str, value: bytes | None, revision: int) -> Change:
         """Take in what *key* has been since *revision*; what a later page has told already is old news."""
+        if key == keyspace.IDENTITY:
+            self._refuse_another(value)
         if revision <= self._revisions.get(key, 0):
             return NOTHING
         if value is None:
@@ -112,12 +121,21 @@ class Mirror:
             return NOTHING
         return change
 
+    async def _recognize(self) -> None:
+        held = await self._store.get(keyspace.IDENTITY)
+        self._refuse_another(held.value if held else None)
+
+    def _refuse_another(self, identity: bytes | None) -> None:
+        """Raise StoreUnusable if this is not the *identity* that was seen first."""
+        if self._identity not in (None, identity):
+            raise replaced()
+        self._identity = identity
+
 
 def _refuse_older(what: str, revision: int, known: int) -> None:
     """Raise StoreUnusable if *what* is of a *revision* before the one that is *known*: it never goes back."""
     if revision < known:
-        reason = f"another one is in its place: {what} is at revision {revision}, and was at {known}"
-        raise StoreUnusable("store", reason, "start the hub again: it reads everything anew")
+        raise replaced(f"{what} is at revision {revision}, and was at {known}")
 
 
 async def _for(seconds: float, items: AsyncIterator[T]) -> AsyncIterator[T]:

@@ -53,9 +53,11 @@ async def begin(target: Store, mark: bytes, *, replace: bool = False) -> None:
     StoreNotEmpty if it has something else.
     """
     before = await target.get(UNFINISHED)
-    if before is None and not replace and (await target.range("", limit=1)).items:
+    if before is None and not replace and not await is_empty(target):
         raise StoreNotEmpty
-    await target.commit([Put(UNFINISHED, mark)], [unchanged(UNFINISHED, before)])
+    # Before all else: a hub that was not seen is told first that this is its registry no more.
+    begun: list[Operation] = [Put(UNFINISHED, mark), Delete(keyspace.IDENTITY)]
+    await target.commit(begun, [unchanged(UNFINISHED, before)])
     while keys := [item.key for item in (await target.range("", _MOST)).items if item.key != UNFINISHED]:
         await target.commit([Delete(key) for key in keys])
 
@@ -75,6 +77,11 @@ async def fill(
 async def end(target: Store) -> None:
     """Say that *target* is whole."""
     await target.commit([Delete(UNFINISHED)])
+
+
+async def is_empty(store: Store) -> bool:
+    """Whether there is no registry in *store*: at most somebody has opened it."""
+    return all(item.key == keyspace.IDENTITY for item in (await store.range("", limit=2)).items)
 
 
 async def is_unfinished(store: Store) -> bool:
@@ -121,9 +128,9 @@ def _portions(records: Iterable[tuple[str, bytes]]) -> Iterator[list[Operation]]
 
 
 async def _contents(store: Store) -> dict[str, bytes]:
-    """What stays when nobody is connected."""
+    """What stays when nobody is connected, and is the same in another store."""
     return {
         item.key: item.value
         async for item in everything(store, "")
-        if item.lease == NO_LEASE and item.key != UNFINISHED
+        if item.lease == NO_LEASE and item.key not in (UNFINISHED, keyspace.IDENTITY)
     }

@@ -145,7 +145,9 @@ class Store(Protocol):
     def watch(self, prefix: str, after_revision: int) -> AsyncIterator[Batch]:
         """Yield every later revision that touched *prefix*, in order, each once, for ever.
 
-        Raises `Compacted` when some of them are no longer known: list again, and watch from there.
+        A batch without events says that the store was out of reach meanwhile: whoever has to know that it is
+        still the same one looks now. Raises `Compacted` when some revisions are no longer known: list again,
+        and watch from there.
         """
         ...
 

@@ -11,6 +11,7 @@ from federation.table import text
 from tests import requirements
 from tests.federation.registry.etcd_server import etcd
 from tests.federation.several_hubs import OneHub, agents, hubs, services, state, until
+from tests.federation.test_hub_on_etcd import fedgate
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,25 @@ def test_a_hub_that_stood_still_past_its_lease_is_not_the_elected_one_and_does_n
         until("it knows who is elected", lambda: a.leader() == "b" or None)
         until("it takes part again", lambda: a.names() == b.names() == ["a", "b"] or None)
         until("both know of the rollover", lambda: phase(a) == phase(b) == "spreading" or None)
+
+
+def test_a_hub_that_stood_still_while_its_store_was_restored_ends_and_says_so(short_path: Path) -> None:
+    requirements.program("etcd")
+    with etcd(short_path) as (member,), hubs(short_path, f"etcd://{member.endpoint}/fed", "ab") as (a, b):
+        told, saved = ["--state", str(b.state), "--store", b.store], str(short_path / "saved")
+        assert fedgate(short_path, "backup", saved, *told).returncode == 0
+        a.signal(signal.SIGSTOP)
+        until("another is elected", lambda: b.leader() == "b" or None)
+        b.signal(signal.SIGTERM)
+        assert fedgate(short_path, "restore", saved, "--replace", *told).returncode == 0
+        a.signal(signal.SIGCONT)
+        assert a.process is not None
+        assert a.process.wait(30) == 1
+        said = (a.home / "log").read_text()
+        assert "another one is in its place: it has another identity" in said
+        assert "start the hub again" in said
+        a.start()
+        assert a.leader() == "a"
 
 
 def test_an_agent_goes_from_hub_to_hub_and_is_known_at_all_of_them(short_path: Path) -> None:

@@ -44,15 +44,20 @@ class _Ended(Exception):
 
 
 async def watched(connection: Connection, prefix: bytes, after_revision: int) -> AsyncIterator[Happened]:
-    """Yield each later revision that touched *prefix*, for ever; raises Compacted, Refused or StoreClosed."""
-    seen, failures = after_revision, 0
+    """Yield each later revision that touched *prefix*, for ever; raises Compacted, Refused or StoreClosed.
+
+    What another stream tells comes after a revision without events: up to there all was told before.
+    """
+    seen, failures, interrupted = after_revision, 0, False
     while True:
         line = None
         try:
             line = await connection.line()
             async with aclosing(_told(connection, line, prefix, seen)) as told:
                 async for revision, events in told:
-                    failures = 0
+                    if interrupted:
+                        yield seen, []
+                    failures, interrupted = 0, False
                     if events and revision > seen:
                         yield revision, events
                     seen = max(seen, revision)
@@ -69,7 +74,7 @@ async def watched(connection: Connection, prefix: bytes, after_revision: int) ->
         if line is not None:
             await connection.turn_from(line)
         await connection.pause(_PAUSES[min(failures, len(_PAUSES) - 1)])
-        failures += 1
+        failures, interrupted = failures + 1, True
 
 
 async def _told(

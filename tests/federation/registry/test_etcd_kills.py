@@ -58,6 +58,9 @@ class Mirror:
         while True:
             try:
                 async for batch in self.store.watch("", self.revision):
+                    if not batch.events:
+                        assert batch.revision >= self.revision, "an interruption goes back"
+                        continue
                     assert batch.revision > self.revision, "told twice, or out of order"
                     self.revision = batch.revision
                     for event in batch.events:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from federation.errors import StoreError, StoreNotEmpty, StoreUnusable
+from federation.registry import keyspace
+from federation.registry.identity import identity_of
 from federation.registry.ledger import everything
 from federation.registry.moving import UNFINISHED, move, refuse_unfinished
 from federation.registry.records import AliveRecord
@@ -20,6 +22,7 @@ from tests.federation.registry.worlds import NOW, exports, joined, mirrored, ser
 async def source(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     """A registry of two clusters and more services than fit into a transaction."""
     store = await SqliteStore.open(tmp_path / "source.db")
+    await identity_of(store)
     registry = Registry(store, capacity=1000)
     await joined(registry, ONPREM, CLOUD)
     await registry.offers.set_exports(ONPREM, exports(*(f"s{i}" for i in range(120))), NOW)
@@ -44,11 +47,14 @@ async def values(store: Store) -> dict[str, bytes]:
     return {item.key: item.value async for item in everything(store, "")}
 
 
-async def test_everything_moves_but_who_is_connected(source: SqliteStore, store: Store) -> None:
+async def test_all_but_who_is_connected_and_which_store_it_was_moves(
+    source: SqliteStore, store: Store
+) -> None:
     there = await values(source)
     told: list[int] = []
-    assert await move(source, store, told.append) == len(there) - 1 == told[-1]
-    assert await values(store) == {key: value for key, value in there.items() if "/alive/" not in key}
+    assert await move(source, store, told.append) == len(there) - 2 == told[-1]
+    stays = (keyspace.alive(ONPREM), keyspace.IDENTITY)
+    assert await values(store) == {key: value for key, value in there.items() if key not in stays}
     await refuse_unfinished(store)
     clusterset = await mirrored(store)
     assert clusterset.clusters == (CLOUD, ONPREM)
