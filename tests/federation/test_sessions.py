@@ -1,7 +1,7 @@
 """The hub's end of an agent's stream: who is let in, and what becomes of what is said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -398,6 +398,62 @@ async def test_services_for_which_no_address_is_left_are_named_and_the_others_ar
         one = await session.accept(records.EXPORT, {str(many[1].service): records.encode(many[1]).body})
         two = await session.accept(records.EXPORT, {str(many[2].service): records.encode(many[2]).body})
     assert (one, list(two or {})) == ({}, ["shop/s-2"])
+
+
+async def limited(hub: Hub, limits: Limits) -> None:
+    """Have *limits* be the hub's."""
+    await hub.registry.policies.set(Grants(limits=limits), 0)
+    await until(lambda: hub.broadcast.judge.grants.limits == limits)
+
+
+def made(*names: str) -> Mapping[str, bytes | None]:
+    """Exports of those names."""
+    some = (records.encode(replace(EXPORT, service=ServiceName("shop", name))) for name in names)
+    return {each.name: each.body for each in some}
+
+
+async def test_what_a_cluster_has_counts_on_its_next_connection_and_what_was_refused_does_not(
+    hub: Hub,
+) -> None:
+    await limited(hub, Limits(services=1))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert (await session.accept(records.EXPORT, made("a", "b")) or {}).keys() == {"shop/b"}
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert (await session.accept(records.EXPORT, made("b")) or {}).keys() == {"shop/b"}
+        assert await session.accept(records.EXPORT, {"shop/a": None}) == {}
+        assert await session.accept(records.EXPORT, made("c")) == {}
+
+
+async def slowed(hub: Hub, asked: Awaitable[object]) -> bool:
+    """Whether what is *asked* is made to wait."""
+    asking = asyncio.ensure_future(asked)
+
+    def noted() -> bool:
+        return any(event.details.get("what") == "rate" for event in hub.audit.waiting)
+
+    await until(lambda: noted() or asking.done())
+    waits = not asking.done()
+    asking.cancel()
+    await asyncio.wait([asking])
+    return waits
+
+
+async def test_who_says_little_that_is_large_waits_like_who_says_much(hub: Hub) -> None:
+    await limited(hub, Limits(services=1, changes_per_second=1))
+    async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)) as session:
+        assert await slowed(hub, session.accept(records.PROBES, {"gw-1": b"x" * (2 << 20)}))
+
+
+async def test_who_connects_again_and_again_waits(hub: Hub) -> None:
+    await limited(hub, Limits(services=1, changes_per_second=1))
+
+    async def comes() -> None:
+        async with hub.sessions.session(hub.peer(ONPREM), Hello(ONPREM, NOW)):
+            pass
+
+    for _ in range(10):
+        assert not await slowed(hub, comes())
+    assert await slowed(hub, comes())
 
 
 async def test_who_changes_too_much_gains_nothing_by_connecting_again(hub: Hub) -> None:
