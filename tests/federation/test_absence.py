@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from clusters.names import ClusterName
 from federation.absence import AFRESH, SETTLE, TICK, Absence, watch
 from federation.registry.mirror import Mirror
@@ -13,6 +15,8 @@ from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from tests.builders import CLOUD, ONPREM
 from tests.federation.registry.worlds import NOW, joined
+
+EDGE = ClusterName("edge")
 
 
 class Watched:
@@ -64,9 +68,19 @@ def test_a_hub_that_was_held_up_gives_everybody_time_again() -> None:
     assert watched.after(SETTLE, cloud=False) == [CLOUD]
 
 
+class Ticking:
+    """A clock that runs fast: two seconds at each look."""
+
+    looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return 2.0 * self.looks
+
+
 @asynccontextmanager
-async def running(path: Path) -> AsyncIterator[tuple[Registry, Mirror]]:
-    """A hub's registry whose clusters are watched; its clock runs a hundred times as fast."""
+async def running(path: Path, clock: Ticking) -> AsyncIterator[tuple[Registry, Mirror]]:
+    """A hub's registry whose clusters are watched."""
     store = await SqliteStore.open(path / "registry.db")
     registry, mirror, ready = Registry(store, capacity=10), Mirror(store), asyncio.Event()
 
@@ -77,22 +91,11 @@ async def running(path: Path) -> AsyncIterator[tuple[Registry, Mirror]]:
     async with asyncio.TaskGroup() as group:
         following = group.create_task(follow())
         await ready.wait()
-        fast = hurried(group, mirror, registry)
+        fast = group.create_task(watch(mirror.clusterset, registry.members, lambda: NOW, clock))
         yield registry, mirror
         following.cancel()
         fast.cancel()
     await store.close()
-
-
-def hurried(group: asyncio.TaskGroup, mirror: Mirror, registry: Registry) -> asyncio.Task[None]:
-    looks = 0.0
-
-    def clock() -> float:
-        nonlocal looks
-        looks += 2.0
-        return looks
-
-    return group.create_task(watch(mirror.clusterset, registry.members, lambda: NOW, clock))
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -101,9 +104,12 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_all_are_told_who_is_away_until_it_is_back(tmp_path: Path) -> None:
-    async with running(tmp_path) as (registry, mirror):
-        await joined(registry, ONPREM, CLOUD)
+async def test_all_are_told_once_who_is_away_until_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Ticking()
+    async with running(tmp_path, clock) as (registry, mirror):
+        await joined(registry, ONPREM, CLOUD, EDGE)  # edge has never come
         for name in (ONPREM, CLOUD):
             await registry.members.seen(name, StatusRecord(NOW))
         await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
@@ -112,5 +118,9 @@ async def test_all_are_told_who_is_away_until_it_is_back(tmp_path: Path) -> None
         assert member
         assert member.away == NOW
         assert mirror.clusterset.away(ONPREM) is None
+        seen = clock.looks
+        await until(lambda: clock.looks > seen + 2)
+        assert mirror.clusterset.away(EDGE) is None
+        assert [record.getMessage() for record in caplog.records].count("cluster away") == 1
         await registry.members.connect(CLOUD, 60, AliveRecord(NOW))
         await until(lambda: mirror.clusterset.away(CLOUD) is None)

@@ -94,5 +94,25 @@ def test_it_is_believed_after_some_time() -> None:
     assert doubting.over(LINK, soon() + HOUR) == set()
 
 
+def test_what_is_doubted_again_has_its_time_again_and_what_is_told_beside_it_gives_it_none() -> None:
+    doubting, told = Doubting(HOUR), {KNOWN[9]: b"{}"}
+    doubting.sift(gone(KNOWN[:8]), len(KNOWN), LINK, soon())
+    doubting.sift(told, len(KNOWN), LINK, soon(3))
+    assert doubting.since == soon()
+    later = NOON + HOUR / 2
+    doubting.sift(gone(KNOWN[:8]), len(KNOWN), replace(LINK, since=later), later)
+    assert doubting.over(LINK, soon() + HOUR) == set()
+    assert doubting.over(LINK, later + HOUR) == set(KNOWN[:8])
+    assert doubting.since is None
+
+
+def test_few_that_are_gone_when_doubted_ones_are_believed_in_the_end_are_gone_as_well() -> None:
+    doubting = Doubting(HOUR)
+    doubting.sift(gone(KNOWN[:6]), len(KNOWN), LINK, soon())
+    again = replace(LINK, since=NOON + HOUR)
+    doubting.sift(gone(KNOWN[6:8]), len(KNOWN), again, again.since)
+    assert doubting.over(again, again.since + timedelta(seconds=6)) == set(KNOWN[:8])
+
+
 def test_an_agent_that_is_not_to_doubt_believes_its_hub() -> None:
     assert Doubting(timedelta(0)).sift(gone(KNOWN), len(KNOWN), LINK, soon()) == gone(KNOWN)

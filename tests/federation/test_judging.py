@@ -13,6 +13,7 @@ from federation.judging import SETTLE, Judging
 from federation.sync.client import LinkState
 from tests.builders import CLOUD, ONPREM, imported, member
 
+EDGE = ClusterName("edge")
 AWAY = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 DRAIN = Staleness(Policy.DRAIN, 60)
 
@@ -126,6 +127,53 @@ def test_who_was_out_and_is_back_before_we_are_is_in_at_once() -> None:
     world.members[CLOUD] = replace(world.members[CLOUD], away=None)
     assert world.looks(104)
     assert (world.ready > 0, world.state) == (True, "connected")
+
+
+def test_after_a_short_cut_others_have_time_too_and_after_each_one_again() -> None:
+    world = World()
+    world.looks(-10)
+    world.goes_away()
+    for began, ended in ((0, 3), (100, 103)):
+        world.cut(began, ended)
+        assert not world.looks(ended + SETTLE.total_seconds() - 1, up=())
+        assert world.state == "held"
+
+
+def test_a_hub_that_is_found_at_once_after_the_start_leaves_nobody_time() -> None:
+    world = World()
+    world.goes_away()
+    world.cut(96, 99)
+    assert world.looks(102)
+    assert world.state == "out"
+
+
+def test_only_what_would_be_out_is_said_to_have_time_to_come_back() -> None:
+    world = World()
+    world.looks(-10)
+    world.goes_away()
+    world.cut(0, 10)
+    world.looks(13)
+    assert "time to come back" not in world.judging.told(world.cart.offerings[0]).reason
+    world.looks(14, up=())
+    assert "time to come back" in world.judging.told(world.cart.offerings[0]).reason
+
+
+def test_who_is_out_takes_nobody_else_with_it() -> None:
+    world = World()
+    (other,) = imported("cart", EDGE).offerings
+    world.cart = replace(world.cart, offerings=(*world.cart.offerings, other))
+    world.goes_away()
+    world.looks(61)
+    judged = world.judging.judged(world.cart).offerings
+    assert [(o.cluster, o.ready_endpoints > 0) for o in judged] == [(CLOUD, False), (EDGE, True)]
+
+
+def test_home_is_known_to_be_there_without_a_hub() -> None:
+    world = World()
+    world.link = replace(world.link, connected=False)
+    world.looks(0)
+    (at_home,) = imported("cart", ONPREM).offerings
+    assert world.judging.told(at_home).state == "connected"
 
 
 def test_others_have_as_long_to_come_back_as_the_hub_gives_them() -> None:

@@ -1,5 +1,6 @@
 """What clusters say, as any hub comes to know it."""
 
+import asyncio
 from datetime import timedelta
 
 from clusters.reports import Anchors, Probe, Probes
@@ -42,6 +43,34 @@ async def test_a_hub_that_comes_later_knows_what_was_said_and_whether_it_is_said
     hub = await heard(store)
     assert [seen.said for seen in hub.probing.of(CLOUD)] == [None]
     assert hub.trusting.hears(ONPREM)
+
+
+async def test_a_hub_hears_that_a_cluster_is_there_and_that_its_lease_is_gone(
+    registry: Registry, store: Store
+) -> None:
+    await joined(registry, ONPREM)
+    await registry.sayings.say(ONPREM, Trust, {"roots": Trust("hash")}, 1)
+    mirror = Mirror(store)
+    hearsay, changes = Hearsay(mirror.clusterset), mirror.changes()
+    mirror.beside.append(hearsay.apply)
+    await anext(changes)
+    lease = await registry.members.connect(ONPREM, 60, AliveRecord(NOW))
+    async with asyncio.timeout(10):
+        while not hearsay.trusting.hears(ONPREM):
+            await anext(changes)
+        await store.revoke(lease)
+        while hearsay.trusting.hears(ONPREM):
+            await anext(changes)
+    assert hearsay.trusting.of(ONPREM) == Trust("hash")
+
+
+async def test_what_is_said_of_a_gateway_with_any_name_is_heard_under_it(
+    registry: Registry, store: Store
+) -> None:
+    await joined(registry, ONPREM, CLOUD)
+    await registry.sayings.say(ONPREM, Probes, {"a/b %": PROBES}, 5)
+    hub = await heard(store)
+    assert [seen.gateway for seen in hub.probing.of(CLOUD)] == ["a/b %"]
 
 
 async def test_of_a_cluster_that_has_left_or_was_shut_out_nothing_is_known(
