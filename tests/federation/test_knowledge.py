@@ -343,6 +343,16 @@ async def test_at_a_first_start_no_other_cluster_may_call_before_the_hub_has_sai
     assert [each.view.callers_unsaid for each in (knowledge, again)] == [None, None]
 
 
+async def test_what_was_said_of_callers_before_a_restart_holds_when_only_members_are_told(
+    knowledge: Knowledge, pki: Authorities
+) -> None:
+    await knowledge.accept(records.VERDICT, told(Verdict(Published.SERVICE, UNSAID, callers=())))
+    again = Knowledge(ONPREM, knowledge.received, pki.roots, (), lambda: NOW)
+    assert again.received.judged
+    await again.accept(records.MEMBER, told(genuine(pki, CLOUD)))  # a hub tells only what differs
+    assert again.view.callers_unsaid == ()
+
+
 def test_verdicts_are_told_before_those_who_could_call() -> None:
     assert records.FROM_HUB.index(records.VERDICT) < records.FROM_HUB.index(records.MEMBER)
 
