@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from clusters.trust import UnusedToken
-from federation.errors import NoRollover, NotLagging, RolloverExists, RolloverLags, RolloverTooLate
+from federation.errors import Deposed, NoRollover, NotLagging, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
+from federation.registry import keyspace
+from federation.registry.store import Compare
 from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
 from federation.rollover.preparing import Given
@@ -128,6 +130,8 @@ async def test_only_who_holds_everybody_up_is_shut_out_and_only_if_the_step_is_t
     async with running(states("hub")) as hub:
         west, east, south = [await hub.join(name, states(name)) for name in ("west", "east", "south")]
         everybody = {west.cluster, east.cluster, south.cluster}
+        used = next(token for token in await hub.registry.tokens.list() if token.cluster == west.cluster)
+        await hub.registry.tokens.add(replace(used, id="t-new", used_at=None))  # it goes with its cluster
         with pytest.raises(NoRollover):
             await hub.steward.resume([east.cluster])
         await hub.steward.start()
@@ -145,6 +149,43 @@ async def test_only_who_holds_everybody_up_is_shut_out_and_only_if_the_step_is_t
             await hub.steward.resume([west.cluster])
         await hub.steward.finish([west.cluster])
         assert (await hub.registry.members.list(), hub.steward.rollover) == ([], None)
+        evicted = [event for event in hub.steward.audit.waiting if event.action == "evicted"]
+        assert [event.subject for event in evicted] == [east.cluster, south.cluster, west.cluster]
+        assert {event.details["what"] for event in evicted} == {"rollover"}
+
+
+async def shut_out_late(hub: Hub, skipped: Agent, step: Step) -> None:
+    """Nobody is shut out for a *step* that has to wait, and is not to be taken when it has waited."""
+    take = hub.steward.resume if step is Step.SWITCH else hub.steward.finish
+    before = await hub.registry.members.list()
+    async with hub.steward.lock:  # as while another step is taken
+        taking = asyncio.create_task(take([skipped.cluster]))
+        await asyncio.wait([taking], timeout=0.5)
+        assert await hub.registry.members.list() == before
+        under_way = hub.steward.rollover
+        hub.steward.heed(None)
+    with pytest.raises(NoRollover):
+        await taking
+    assert await hub.registry.members.list() == before
+    hub.steward.heed(under_way)
+
+
+async def test_nobody_is_shut_out_beside_another_step_or_by_a_hub_that_is_not_elected_any_more(
+    states: Callable[[str], Path],
+) -> None:
+    async with running(states("hub")) as hub:
+        west, east = [await hub.join(name, states(name)) for name in ("west", "east")]
+        await hub.steward.start()
+        await spread(hub, west)
+        await shut_out_late(hub, east, Step.SWITCH)
+        elected, lost = hub.steward.elected, Compare(keyspace.LEADER, create_revision=1)
+        hub.steward.elected = lambda: hub.registry.guarded(lost, Deposed)
+        with pytest.raises(Deposed):
+            await hub.steward.resume([east.cluster])
+        assert len(await hub.registry.members.list()) == 2
+        hub.steward.elected = elected
+        await hub.steward.resume([east.cluster])
+        await shut_out_late(hub, west, Step.FINISH)
 
 
 async def test_a_proof_that_fails_says_why(states: Callable[[str], Path]) -> None:
