@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
 
+from clusters.model import VipRange
 from federation.backup.form import Backup, encode
 from federation.backup.restoring import restore
 from federation.backup.taking import take
@@ -22,7 +24,7 @@ from federation.registry.etcd.store import EtcdStore
 from federation.registry.identity import identity_of
 from federation.registry.ledger import everything
 from federation.registry.moving import RESTORING, begin, refuse_unfinished
-from federation.registry.records import AliveRecord, AuthoritiesRecord
+from federation.registry.records import AliveRecord, AuthoritiesRecord, NextIndex
 from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import KeyValue, Put, Snapshot, Store
@@ -164,6 +166,17 @@ async def test_a_service_that_comes_after_a_restore_has_no_address_that_was_give
     assert new
     assert kept.index == 8
     assert new.index == 151 + 1000
+
+
+async def test_where_few_addresses_are_left_at_most_half_of_them_are_left_out(
+    store: Store, tmp_path: Path
+) -> None:
+    few = replaced(federation(), vip_ranges=(VipRange("241.0.0.0/24"),))
+    records = {keyspace.FEDERATION: encode_record(few), keyspace.VIPS_NEXT: encode_record(NextIndex(100))}
+    await restore(Backup(NOW, 1, {}, records), tmp_path, store, NOW, replace=False)
+    following = await store.get(keyspace.VIPS_NEXT)
+    assert following
+    assert following.value == encode_record(NextIndex(100 + (256 - 2 - 100) // 2))
 
 
 async def test_an_address_that_was_free_at_the_backup_rests_once_more_after_a_restore(
