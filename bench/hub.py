@@ -30,6 +30,7 @@ TOPIC: Final = "hub"
 _CROWDS: Final = 2
 _BUSIEST_FOR: Final = 200
 _PATIENCE: Final = 300.0
+_SETTLED: Final = 12.0  # by then the hub has given back what was free
 _ADDRESS: Final = "127.0.0.1"
 _LINE: Final = 64 << 20  # of JSON that a crowd answers with
 
@@ -76,7 +77,7 @@ async def _measure(
             await each.do(list[str], "publish", services // agents)
         await asyncio.gather(*(each.do(bool, "know", services) for each in crowds))
         add("all know all", "s", time.monotonic() - began)
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(_SETTLED)
         add("memory", "MiB", measure.resident_kib(hub.pid) / 1024)
         for number in range(changes):
             before = measure.cpu([hub.pid])

@@ -21,7 +21,13 @@ from federation.errors import Superseded, SyncRefused
 from federation.hub_core import core_of
 from federation.hub_faces import Members, serve_bundles, serve_members, serve_operators
 from federation.hub_office import Office
-from federation.lifecycle import Stop, give_back_what_is_free, keep_what_stays, use_all_descriptors
+from federation.lifecycle import (
+    Stop,
+    give_back_large_pieces,
+    keep_giving_back,
+    keep_what_stays,
+    use_all_descriptors,
+)
 from federation.log import Log
 from federation.registry.clusterset import Change
 from federation.settings import HubSettings
@@ -34,7 +40,7 @@ log = Log(__name__)
 def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
-    give_back_what_is_free()
+    give_back_large_pieces()
     keep_what_stays()
     with keystore.exclusive(settings.state):
         secret_files.check(settings.state)
@@ -69,6 +75,7 @@ async def _serve(settings: HubSettings) -> None:
             core.upkeep.run(),
             core.steward.run(),
             core.store.tend(),
+            keep_giving_back(),
             absence.watch(core.mirror.clusterset, core.registry.members, utc_now),
             *((web.follow(),) if web else ()),
         )

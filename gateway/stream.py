@@ -100,7 +100,7 @@ class Stream:
         responses = []
         # Settled first, in all kinds: what is not owed any more must not hold up another kind's removals.
         for kind, flow in self._flows.items():
-            if flow.outstanding is None and (flow.dirty or not flow.whole):
+            if flow.outstanding is None and (flow.dirty or flow.held or not flow.whole):
                 flow.settle(partial(self._catalogue.version, kind), self._catalogue.steady(kind))
         for kind, flow in self._flows.items():
             if flow.outstanding is None and (flow.dirty or flow.greeting_due):

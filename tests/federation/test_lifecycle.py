@@ -1,12 +1,14 @@
 """How a long-running part keeps out of its own way."""
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
-from federation.lifecycle import keep_what_stays
+from federation.lifecycle import give_back, keep_what_stays
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +31,24 @@ def test_what_took_long_to_look_through_is_not_looked_through_again(took: float,
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert (gc.get_freeze_count() > 0) is kept
+
+
+def resident() -> int:
+    """The pages of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def test_free_pages_between_others_are_given_back() -> None:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    blocks = [libc.malloc(8_192) for _ in range(4_000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 8_192)
+    for block in blocks:
+        if block is not blocks[-1]:
+            libc.free(block)
+    before = resident()
+    give_back()
+    libc.free(blocks[-1])
+    assert before - resident() > 4_000

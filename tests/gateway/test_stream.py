@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -520,6 +521,25 @@ def test_who_comes_back_with_everything_is_told_nothing_and_then_what_changes() 
     assert client.status()[CLUSTER].held == 2
     put(served, c="3")
     assert said(client.flush()) == ["cluster +c@3"]
+
+
+def test_who_has_everything_takes_no_memory_for_what_it_was_told_since() -> None:
+    tracemalloc.start()
+    try:
+        served = catalogue()
+        client = Stream(served, max_response_bytes=1 << 20)
+        stop = served.listen(client.changed)
+        (greeting,) = client.receive(ask())
+        client.receive(ack(greeting))
+        put(served, **{f"service-{n}": "1" for n in range(5_000)})
+        (sent,) = client.flush()
+        client.receive(ack(sent))
+        with_it = tracemalloc.get_traced_memory()[0]
+        stop()
+        del client, stop
+        assert with_it - tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_who_comes_back_with_less_with_more_and_with_older_is_told_just_that() -> None:
