@@ -28,7 +28,7 @@ from federation.errors import (
     RolloverLags,
     RolloverTooLate,
 )
-from federation.hub_authority import CERTIFICATE, KEY, ROOT, ROOT_KEY, HubAuthority, Successor, Vault
+from federation.hub_authority import CERTIFICATE, KEY, ROOT, ROOT_KEY, HubAuthority, Vault
 from federation.hub_certificate import HubCertificate
 from federation.log import Log
 from federation.outside import install, request
@@ -200,9 +200,8 @@ class Steward:
         A switch is followed at once: whoever hears of it, from any hub, asks for what the new root signs.
         """
         self.rollover = rollover
-        successor = self.authority.successor
-        if rollover is not None and rollover.phase is Phase.REISSUING and successor is not None:
-            self._take_over(successor)
+        if rollover is not None and rollover.phase is Phase.REISSUING:
+            self._take_over()
         self._changed.set()
 
     async def settle(self) -> None:
@@ -288,17 +287,18 @@ class Steward:
             raise CannotIssue(describe(successor.hub_ca.certificate), "it has ended: abort, and start again")
 
     async def _switch(self) -> None:
-        successor = self.authority.successor
         switched = await self.elected().rollovers.switch(self._under_way().new, self.now())
-        if successor is not None:
-            # At once, before the files: whoever hears of the switch asks for what the new root signs.
-            self._take_over(successor)
+        # At once, before the files: whoever hears of the switch asks for what the new root signs.
+        self._take_over()
         await self._follow(switched)
         self._note("switched", switched)
 
-    def _take_over(self, successor: Successor) -> None:
-        self.authority.former, self.authority.root = self.authority.root, successor.root
-        self.authority.hub_ca, self.authority.successor = successor.hub_ca, None
+    def _take_over(self) -> None:
+        """Sign with what is new from now on, once: we may hear of our own switch before it is answered."""
+        successor = self.authority.successor
+        if successor is not None:
+            self.authority.former, self.authority.root = self.authority.root, successor.root
+            self.authority.hub_ca, self.authority.successor = successor.hub_ca, None
 
     async def _follow(self, rollover: RolloverRecord | None) -> None:
         """Bring files and certificate to where the rollover is; the authority is there already."""

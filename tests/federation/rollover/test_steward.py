@@ -4,7 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,9 @@ from clusters.trust import UnusedToken
 from federation.errors import Deposed, NoRollover, NotLagging, RolloverExists, RolloverLags, RolloverTooLate
 from federation.hub_authority import Vault, create_at_first
 from federation.registry import keyspace
+from federation.registry.ledger import Ledger
+from federation.registry.records import RolloverRecord
+from federation.registry.rollovers import Rollovers
 from federation.registry.store import Compare
 from federation.rollover.parties import hub_party
 from federation.rollover.phases import Phase, Step
@@ -267,6 +270,32 @@ async def test_who_joins_meanwhile_knows_both_roots_and_nobody_goes_back_after_t
         east = await hub.join("east", states("east"))
         assert east.roots.certificates == hub.steward.authority.certificates
         assert (await hub.party("east")).ready(Phase.REISSUING)
+
+
+class HeardFirst(Rollovers):
+    """A registry's rollover by a connection on which a watch is faster than an answer."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(Ledger(hub.registry.store))
+        self._heed = hub.steward.heed
+
+    async def switch(self, root: str, now: datetime) -> RolloverRecord:
+        switched = await super().switch(root, now)
+        self._heed(switched)
+        return switched
+
+
+async def test_a_hub_that_hears_of_its_switch_before_it_is_answered_goes_on_to_believe_the_old_root(
+    states: Callable[[str], Path],
+) -> None:
+    async with running(states("hub")) as hub:
+        await hub.steward.start()
+        await ticks(hub)
+        both = hub.steward.authority.certificates
+        hub.registry.rollovers = HeardFirst(hub)
+        await hub.steward.resume()
+        assert hub.steward.authority.certificates == both
+        assert hub.steward.authority.root == both[1]
 
 
 async def test_a_root_whose_hub_ca_has_ended_does_not_take_over(states: Callable[[str], Path]) -> None:
