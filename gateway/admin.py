@@ -1,5 +1,6 @@
 """What a running Envoy says of itself, by its admin interface on a Unix socket."""
 
+import http.client
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Final
 
 import aiohttp
 
+from clusters.unix_http import UnixConnection
 from gateway.errors import EnvoyFailed
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_PATIENCE: Final = 1.0  # seconds, of a thread that waits
 
 
 class Admin:
@@ -62,3 +65,19 @@ class Admin:
                 return text
         except (aiohttp.ClientError, TimeoutError) as error:
             raise EnvoyFailed(f"no answer from Envoy at {self._socket}", str(error)) from error
+
+
+def ask(admin: Path, method: str, path: str) -> bytes:
+    """Ask the Envoy whose interface is the socket *admin* once, and wait for it: for threads."""
+    connection = UnixConnection(admin, _PATIENCE)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise EnvoyFailed(f"no answer from Envoy at {admin}", str(error)) from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise EnvoyFailed(f"Envoy at {admin} answered {answer.status}")
+    return content

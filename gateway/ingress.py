@@ -1,6 +1,6 @@
 """The listener of an ingress: what other gateways dial, with a filter chain for each cluster's own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter, LogTypeFilter
@@ -56,7 +56,7 @@ def listener(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
     made.listener_filters.append(
         ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=inspector)
     )
-    manager = network_filter("envoy.filters.network.http_connection_manager", _manager(spec.access_log))
+    manager = network_filter("envoy.filters.network.http_connection_manager", _manager(spec))
     for member in members:
         made.filter_chains.append(
             FilterChain(
@@ -70,7 +70,7 @@ def listener(spec: GatewaySpec, members: Iterable[Member]) -> Listener:
     return made
 
 
-def _manager(access_log: str | None) -> HttpConnectionManager:
+def _manager(spec: GatewaySpec) -> HttpConnectionManager:
     """Answer CONNECT by the table of routes; no timeout ends a stream that its ends keep.
 
     Bounds on a connection's or a stream's whole life are not set: there are none by default, and zero
@@ -99,26 +99,35 @@ def _manager(access_log: str | None) -> HttpConnectionManager:
         ],
         generate_request_id=BoolValue(value=False),
     )
-    if access_log is not None:
-        manager.access_log.append(_log_of_tunnels(access_log))
-        manager.access_log_options.flush_log_on_tunnel_successfully_established = True
+    for path, fields in ((spec.access_log, _OF_CALLS), (spec.tunnel_log, _OF_HOLDERS)):
+        if path is not None:
+            manager.access_log.append(_log_of_tunnels(path, fields))
+            manager.access_log_options.flush_log_on_tunnel_successfully_established = True
     return manager
 
 
-def _log_of_tunnels(path: str) -> AccessLog:
-    """One JSON line for each tunnel, when it is opened: who called what, and what the endpoint sees."""
-    fields = Struct()
-    fields.update(
-        {
-            "start": "%START_TIME%",
-            "authority": "%REQ(:AUTHORITY)%",
-            "peer": "%DOWNSTREAM_PEER_URI_SAN%",
-            "downstream_remote": "%DOWNSTREAM_REMOTE_ADDRESS%",
-            "upstream_local": "%UPSTREAM_LOCAL_ADDRESS%",
-            "upstream_host": "%UPSTREAM_HOST%",
-        }
-    )
-    log = FileAccessLog(path=path, log_format=SubstitutionFormatString(json_format=fields))
+# For people: who called what, and what the endpoint sees.
+_OF_CALLS: Final = {
+    "start": "%START_TIME%",
+    "authority": "%REQ(:AUTHORITY)%",
+    "peer": "%DOWNSTREAM_PEER_URI_SAN%",
+    "downstream_remote": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    "upstream_local": "%UPSTREAM_LOCAL_ADDRESS%",
+    "upstream_host": "%UPSTREAM_HOST%",
+}
+# For `gateway.holders`. As JSON, because a member could sign a name with a line's end in it.
+_OF_HOLDERS: Final = {
+    "far": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+    "near": "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%",
+    "who": "%DOWNSTREAM_PEER_URI_SAN%",
+}
+
+
+def _log_of_tunnels(path: str, fields: Mapping[str, str]) -> AccessLog:
+    """One JSON line with *fields* for each tunnel, when it is opened."""
+    line = Struct()
+    line.update(fields)
+    log = FileAccessLog(path=path, log_format=SubstitutionFormatString(json_format=line))
     opened = LogTypeFilter(types=[AccessLogType.DownstreamTunnelSuccessfullyEstablished])
     return AccessLog(
         name="envoy.access_loggers.file",

@@ -25,15 +25,24 @@ from gateway.errors import CannotSever
 _PIDFD_GETFD: Final = 438  # the same on all architectures; neither Python nor older C libraries have it
 _LISTENING: Final = "0A"
 
+Ends = tuple[tuple[str, int], tuple[str, int]]
+"""The far and the near end of a connection, each an address and a port."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A TCP connection of a process: the address and port of its far end, and who opened it."""
+    """A TCP connection of a process: the address and port of its far end and its near one, and who opened it."""
 
     address: str
     port: int
     accepted: bool
     inode: str
+    near: tuple[str, int]
+
+    @property
+    def ends(self) -> Ends:
+        """What no other open connection has in common with it."""
+        return (self.address, self.port), self.near
 
 
 def sever(pid: int, doomed: Callable[[Connection], bool]) -> int:
@@ -47,7 +56,7 @@ def sever(pid: int, doomed: Callable[[Connection], bool]) -> int:
     with suppress(ProcessLookupError, FileNotFoundError):
         process = os.pidfd_open(pid)
         try:
-            return sum(_shut(process, fd) for fd, inode in _sockets(pid) if inode in inodes)
+            return sum(_shut(process, fd, inode) for fd, inode in _sockets(pid) if inode in inodes)
         finally:
             os.close(process)
     return 0
@@ -70,7 +79,8 @@ def connections(pid: int) -> Iterator[Connection]:
     for fields in lines:
         if fields[3] != _LISTENING:
             accepted = _port(fields[1]) in listening
-            yield Connection(_address(fields[2]), _port(fields[2]), accepted, fields[9])
+            near = _address(fields[1]), _port(fields[1])
+            yield Connection(_address(fields[2]), _port(fields[2]), accepted, fields[9], near)
 
 
 def _lines(table: Path) -> list[str]:
@@ -103,17 +113,24 @@ def _sockets(pid: int) -> Iterator[tuple[int, str]]:
                 yield int(entry.name), what[len("socket:[") : -1]
 
 
-def _shut(process: int, fd: int) -> bool:
-    """End the socket that *process* has as *fd*; whether it was open."""
+def _shut(process: int, fd: int, inode: str) -> bool:
+    """End the socket *inode* that *process* had as *fd* a moment ago; whether it was open.
+
+    By now the number may be another one's.
+    """
     try:
         copy = _duplicate(process, fd)
     except FileNotFoundError:
         return False
-    with socket.socket(fileno=copy) as its:
-        try:
-            its.shutdown(socket.SHUT_RDWR)
-        except OSError:  # it is over already, or was never there
+    try:
+        if str(os.fstat(copy).st_ino) != inode:
             return False
+        with socket.socket(fileno=os.dup(copy)) as its:
+            its.shutdown(socket.SHUT_RDWR)
+    except OSError:  # it is over already, or was never there
+        return False
+    finally:
+        os.close(copy)
     return True
 
 

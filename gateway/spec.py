@@ -53,7 +53,8 @@ class GatewaySpec:
 
     `ingress_addresses` are those that the ingress binds; `access_log` is the path at the gateway
     of the log of incoming calls, or None; `ipv6` is whether its kernel knows IPv6 at all;
-    `capture_port` is where redirected calls arrive; `max_connections` is how many it takes at a time.
+    `capture_port` is where redirected calls arrive; `max_connections` is how many it takes at a time;
+    `tunnel_log` is the path of what it reads itself of whose connections are, or None.
     """
 
     name: str
@@ -65,6 +66,7 @@ class GatewaySpec:
     ipv6: bool = True
     capture_port: int = CAPTURE_PORT
     max_connections: int = _CONNECTIONS
+    tunnel_log: str | None = None
 
     def __post_init__(self) -> None:
         if not self.roles:
@@ -122,6 +124,7 @@ def to_metadata(spec: GatewaySpec) -> Struct:
                 "ipv6": spec.ipv6,
                 "capture_port": spec.capture_port,
                 "max_connections": spec.max_connections,
+                "tunnel_log": spec.tunnel_log,
             }
         }
     )
@@ -138,11 +141,8 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
     if not isinstance(said, dict):
         raise InvalidSpec("metadata", f"has no {_METADATA!r}; was this Envoy started by fedgate?")
     roles, addresses = said.get("roles"), said.get("ingress_addresses")
-    log = said.get("access_log")
     if not isinstance(roles, list) or not isinstance(addresses, list):
         raise InvalidSpec("metadata", "roles and ingress_addresses are lists")
-    if log is not None and not isinstance(log, str):
-        raise InvalidSpec("access_log", "want a path")
     try:
         return GatewaySpec(
             name=str(said.get("name")),
@@ -150,13 +150,22 @@ def from_metadata(metadata: Struct) -> GatewaySpec:
             capture=Capture(str(said.get("capture"))),
             ingress_addresses=tuple(str(address) for address in addresses),
             ingress_port=_whole(said, "ingress_port", INGRESS_PORT),
-            access_log=log,
+            access_log=_path(said, "access_log"),
             ipv6=said.get("ipv6") is not False,
             capture_port=_whole(said, "capture_port", CAPTURE_PORT),
             max_connections=_whole(said, "max_connections", _CONNECTIONS),
+            tunnel_log=_path(said, "tunnel_log"),
         )
     except ValueError as error:
         raise InvalidSpec("metadata", str(error)) from error
+
+
+def _path(said: dict[object, object], field: str) -> str | None:
+    """A path, of a file that a gateway need not have."""
+    path = said.get(field)
+    if path is not None and not isinstance(path, str):
+        raise InvalidSpec(field, "want a path")
+    return path
 
 
 def _whole(said: dict[object, object], field: str, default: int) -> int:

@@ -12,6 +12,7 @@ from clusters.latest import Latest
 from clusters.model import ClusterView
 from clusters.reports import Notice, NoticeAsked
 from federation.api.http import body_as, json_response
+from gateway.view import revoked
 
 HELD: Final = 10.0
 """Seconds that a question waits at most."""
@@ -20,7 +21,8 @@ HELD: Final = 10.0
 def notice_of(view: ClusterView, barred: tuple[str, ...] = ()) -> Notice:
     """What a gateway's process is to know of *view*, and that nobody may call from the addresses *barred*."""
     members = sorted((m.name, m.anchors, [g.addresses for g in m.gateways]) for m in view.members.values())
-    return Notice(blake2b(repr((members, barred)).encode(), digest_size=8).hexdigest(), barred)
+    known = (members, barred, nobody := revoked(view))
+    return Notice(blake2b(repr(known).encode(), digest_size=8).hexdigest(), barred, nobody)
 
 
 def add_notices(
