@@ -109,9 +109,9 @@ class NoticeAsked(msgspec.Struct, frozen=True):
 class Notice(msgspec.Struct, frozen=True):
     """What whoever runs an Envoy is to know beside what the Envoy is told: whose open connections to end.
 
-    `barred` are addresses of workloads that nobody is to be any more, and `revoked` the SPIFFE IDs of those of
-    any cluster. `version` is another one whenever they
-    are, and whenever a cluster or its gateways come or go: Envoy then says itself to whom it has no way now.
+    `barred` are addresses of workloads that nobody is to be any more, and `revoked` the SPIFFE IDs of such
+    workloads of any cluster. `version` is another one whenever they are, and whenever a cluster or its
+    gateways come or go: Envoy then says itself to whom it has no way now.
     """
 
     version: str = ""

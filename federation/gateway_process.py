@@ -1,6 +1,7 @@
 """What `fedgate gateways run` does: find out who this gateway and its agent are, then run it."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from clusters.model import VipRange
 from clusters.reports import Phase, Report
 from federation import paths
 from federation.enrolled import kept_fresh, remote_agent
+from federation.expelling import Expelling
 from federation.reporting import Reporter, Tell, to_agent_beside, to_agent_elsewhere
 from federation.severing import Ask, Severing, from_agent_beside, from_agent_elsewhere
 from gateway import machine
@@ -22,12 +24,14 @@ from gateway.netfilter import redirected
 from gateway.probes import Lookout
 from gateway.proxy import ProxySettings, run
 from gateway.spec import CAPTURE_PORT, EVERYWHERE, Capture, GatewaySpec, Role
+from gateway.tunnel_log import TunnelLog, reopening
 from pki import keystore
 from pki.tokens import TokenKind, parse_token
 
 _DEFAULT_NAME: Final = "gateway"
 _DEFAULT_ROLE: Final = "both"
 _ENVOY_FOLDER: Final = "envoy"
+_TUNNEL_LOG: Final = "tunnels.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,21 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
         lookout = Lookout(admin_socket(folder), utc_now)
         tell = to_agent_elsewhere(enrolled, renew) if enrolled and renew else _to_agent_here(asked)
         told = Reporter(tell, first_report(whole.spec, behaviour), lookout.look)
-        severing = Severing(_ask(asked, enrolled), lambda: told.envoy, lookout)
-        with captured(whole.spec, behaviour), severing, told as reporter:
+        with captured(whole.spec, behaviour), ExitStack() as minding, told as reporter:
+            _mind(minding, whole, _ask(asked, enrolled), lookout, lambda: told.envoy)
             run(whole, reporter)
+
+
+def _mind(
+    stack: ExitStack, whole: ProxySettings, ask: Ask, lookout: Lookout, envoy: Callable[[], int | None]
+) -> None:
+    """For as long as *stack* is open, end the connections that configuration does not."""
+    if whole.spec.tunnel_log is None:
+        stack.enter_context(Severing(ask, envoy, lookout))
+        return
+    tunnels = TunnelLog(Path(whole.spec.tunnel_log), reopening(admin_socket(whole.folder)))
+    expelling = stack.enter_context(Expelling(tunnels, envoy))
+    stack.enter_context(Severing(ask, envoy, lookout, expelling.expel))
 
 
 def captured(spec: GatewaySpec, behaviour: Behaviour) -> AbstractContextManager[None]:
@@ -118,6 +134,7 @@ def settings(asked: Asked, behaviour: Behaviour, enrolled: Enrolled | None, fold
         log,
         capture_port=behaviour.capture_port,
         max_connections=behaviour.max_connections or machine.max_connections(),
+        tunnel_log=str(folder / _TUNNEL_LOG) if Role.INGRESS in roles else None,
     )
     agent: Agent = remote_agent(enrolled) if enrolled else UnixAgent(local_agent(asked.agent))
     memory = behaviour.memory or machine.memory_limit()

@@ -54,10 +54,20 @@ def from_agent_elsewhere(enrolled: Enrolled) -> Ask:
 
 
 class Severing:
-    """Carries out the notices that *ask* gives, on the Envoy of *lookout*, whose process id *envoy* says."""
+    """Carries out the notices that *ask* gives, on the Envoy of *lookout*, whose process id *envoy* says.
 
-    def __init__(self, ask: Ask, envoy: Callable[[], int | None], lookout: Lookout) -> None:
+    Who is revoked is told to *expel*.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        envoy: Callable[[], int | None],
+        lookout: Lookout,
+        expel: Callable[[frozenset[str]], None] = lambda _: None,
+    ) -> None:
         self._ask = ask
+        self._expel = expel
         self._envoy = envoy
         self._lookout = lookout
         self._stop = Event()
@@ -85,6 +95,7 @@ class Severing:
                 self._carry_out(notice)
 
     def _carry_out(self, notice: Notice) -> None:
+        self._expel(frozenset(notice.revoked))
         for pause in _LOOKS:
             if self._stop.wait(pause):
                 return

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from gateway import egress, ingress
+from gateway import egress, ingress, tunnel_log
 from gateway.admin import Admin
 from gateway.binary import arguments, find_envoy
 from gateway.bootstrap import Agent, admin_socket, bootstrap_file, files
@@ -176,6 +176,8 @@ def prepare(settings: ProxySettings) -> None:
     for path, text in files(spec, settings.agent, folder, settings.memory).items():
         _write(path, text)
     admin_socket(folder).unlink(missing_ok=True)
+    if spec.tunnel_log is not None:
+        tunnel_log.clear(Path(spec.tunnel_log))
 
 
 def _has_ipv6() -> bool:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,7 @@ Ends = tuple[tuple[str, int], tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A TCP connection of a process: the address and port of its far end and its near one, and who opened it."""
+    """A TCP connection of a process: the address and port of its far end, its near end, and who opened it."""
 
     address: str
     port: int
@@ -79,8 +80,8 @@ def connections(pid: int) -> Iterator[Connection]:
     for fields in lines:
         if fields[3] != _LISTENING:
             accepted = _port(fields[1]) in listening
-            near = _address(fields[1]), _port(fields[1])
-            yield Connection(_address(fields[2]), _port(fields[2]), accepted, fields[9], near)
+            (address, port), near = _end(fields[2]), _end(fields[1])
+            yield Connection(address, port, accepted, fields[9], near)
 
 
 def _lines(table: Path) -> list[str]:
@@ -91,13 +92,19 @@ def _lines(table: Path) -> list[str]:
         return []
 
 
+def _end(field: str) -> tuple[str, int]:
+    """Read `0100007F:1F90`."""
+    return _address(field.partition(":")[0]), _port(field)
+
+
 def _port(field: str) -> int:
     return int(field.rpartition(":")[2], 16)
 
 
+@lru_cache(4096)  # a table has few addresses, many times
 def _address(field: str) -> str:
-    """Read `0100007F:1F90`: words of 32 bits, each in this machine's order of bytes."""
-    words = bytes.fromhex(field.partition(":")[0])
+    """Read `0100007F`: words of 32 bits, each in this machine's order of bytes."""
+    words = bytes.fromhex(field)
     each = (int.from_bytes(words[at : at + 4], sys.byteorder) for at in range(0, len(words), 4))
     packed = b"".join(word.to_bytes(4, "big") for word in each)
     address = ip_address(packed)

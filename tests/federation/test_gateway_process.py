@@ -55,6 +55,7 @@ def test_a_gateway_beside_its_agent_is_what_was_asked_for_or_the_default(tmp_pat
     whole = settings(asked, PLAIN, None, tmp_path / "gw")
     assert (whole.spec.name, whole.spec.roles) == ("gateway", frozenset(Role))
     assert whole.agent == UnixAgent(tmp_path / "ads.sock")
+    assert whole.spec.tunnel_log == str(tmp_path / "gw" / "tunnels.jsonl")
     one = settings(Asked("gw-1", "ingress", agent=tmp_path), PLAIN, None, tmp_path / "gw")
     assert (one.spec.name, one.spec.roles) == ("gw-1", frozenset({Role.INGRESS}))
 
@@ -72,6 +73,7 @@ def test_a_gateway_takes_on_what_it_was_told_to_or_what_the_machine_can_bear(tmp
 def test_an_enrolled_gateway_is_what_its_agent_says(tmp_path: Path) -> None:
     made = settings(Asked(), PLAIN, enrolled(tmp_path), tmp_path / "envoy")
     assert (made.spec.name, made.spec.roles) == ("edge", frozenset({Role.EGRESS}))
+    assert made.spec.tunnel_log is None
     assert made.agent == remote_agent(enrolled(tmp_path))
 
 

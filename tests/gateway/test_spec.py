@@ -19,6 +19,7 @@ specs = st.builds(
     st.none() | st.text(alphabet="abc/._-", max_size=20),
     st.booleans(),
     st.integers(15001, 65535),
+    tunnel_log=st.none() | st.text(alphabet="abc/._-", max_size=20),
 )
 
 
@@ -56,6 +57,7 @@ GOOD: dict[str, object] = {
         ("capture_port", 15008, "capture port"),
         ("capture_port", "any", "capture_port"),
         ("access_log", ["/var/log"], "access_log"),
+        ("tunnel_log", 1, "tunnel_log"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(field: str, value: Json, told: str) -> None:

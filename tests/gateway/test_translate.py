@@ -54,6 +54,7 @@ ROLES = ("ingress-only", "egress-only")
 GRANTED = ("served-to-those-granted", "served-to-nobody")
 REVOKED = ("but-not-to-the-revoked",)
 PORTS = ("many-ports", "port-of-the-ingress", "without-ipv6")
+LOGS = ("knows-whose-connections-are",)
 ENDPOINTS = ("served", "served-without-endpoints")
 # Which worlds show something of a kind that others do not.
 SHOWN = {
@@ -62,7 +63,10 @@ SHOWN = {
         ENDPOINT,
         ["abroad", "home-first", "nowhere", "not-ready", "no-gateways", "shut-out", "two-places", *ENDPOINTS],
     ),
-    "lds": (LISTENER, ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES]),
+    "lds": (
+        LISTENER,
+        ["empty", "abroad", "nobody", "claimed-twice", "shut-out", *CAPTURES, *PORTS, *ROLES, *LOGS],
+    ),
     "rds": (ROUTE, ["abroad", "served", "served-to-some", "served-to-a-trust-domain", *GRANTED, *REVOKED]),
     "sds": (SECRET, ["abroad", "shut-out"]),
 }

@@ -107,6 +107,10 @@ WORLDS: dict[str, tuple[ClusterView, GatewaySpec]] = {
         ),
         BOTH,
     ),
+    "knows-whose-connections-are": (
+        view(members=MEMBERS),
+        replace(INGRESS, access_log=None, tunnel_log="/dev/null"),
+    ),
     "without-ipv6": (view(imported("cart", CLOUD), members=MEMBERS), without_ipv6(BOTH)),
     "port-of-the-ingress": (view(imported("cart", CLOUD, ports=(Port(15008),)), members=MEMBERS), BOTH),
     "redirect": (

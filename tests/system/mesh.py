@@ -380,6 +380,7 @@ async def mesh(
             (f"{here}.1.1",),
             free_port(f"{here}.1.1"),
             str(place / "calls.log"),
+            tunnel_log=str(place / "tunnels.jsonl"),
         )
         ranges = (VipRange(f"{here}.0.0/24"),)
         made[name] = Cluster(name, spec, ranges, authority, place, edit=edit)

@@ -2,23 +2,35 @@
 
 import asyncio
 import queue
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from clusters.clock import utc_now
 from clusters.reports import Notice
+from federation.expelling import Expelling
 from federation.severing import Severing
 from gateway.bootstrap import admin_socket
 from gateway.probes import Lookout
+from gateway.tunnel_log import TunnelLog, reopening
+from pki import profile
+from pki.authority import sign, to_pem
+from pki.spiffe import workload_id
+from tests.system.floods import END_HEADERS, HEADERS, PREFACE, SETTINGS, frame, literal
 from tests.system.mesh import Cluster, Mesh, connect, mesh, until
 
 pytestmark = pytest.mark.envoy
 
+WINDOW_UPDATE = 8
+MOST = (1 << 31) - 1  # the biggest window of HTTP/2, so that nothing has to be said again
 SOON = 5.0  # seconds; it takes a tenth of one on a machine with nothing else to do
 
 
@@ -103,6 +115,47 @@ async def world(folder: Path) -> AsyncIterator[World]:
             await cluster.kill()
 
 
+class Thief:
+    """Has the key of `shop/app` of *of*, and dials the ingress of *victim* himself."""
+
+    def __init__(self, of: Cluster, victim: Cluster) -> None:
+        self.spiffe_id = str(workload_id(of.trust_domain, "shop", "app"))
+        self._of = of
+        self._to = victim.gateway.addresses[0], victim.gateway.port
+
+    def _tls(self) -> ssl.SSLContext:
+        issuer, key = self._of.authority, ec.generate_private_key(ec.SECP256R1())
+        described = profile.svid(workload_id(self._of.trust_domain, "shop", "app"))
+        certificate = sign(
+            described,
+            key.public_key(),
+            issuer=issuer.certificate,
+            signer=issuer.signer,
+            now=datetime.now(UTC),
+        )
+        stolen = self._of.folder / "stolen.pem"
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        stolen.write_text(to_pem([certificate, *issuer.chain]) + pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(stolen)
+        context.set_alpn_protocols(["h2"])
+        return context
+
+    async def call(self, service: str, port: int) -> Call:
+        """Open a tunnel, until something has been heard in it: lines of the server, between frames."""
+        reader, writer = await asyncio.open_connection(
+            *self._to, ssl=self._tls(), server_hostname=self._of.trust_domain
+        )
+        authority = f"{service}.shop.svc.clusterset.local:{port}".encode()
+        head = literal(b":method", b"CONNECT") + literal(b":authority", authority)
+        writer.write(PREFACE + frame(SETTINGS, 0, 0, (4).to_bytes(2) + (MOST).to_bytes(4)))
+        writer.write(frame(WINDOW_UPDATE, 0, 0, (MOST - 65_535).to_bytes(4)))
+        writer.write(frame(HEADERS, END_HEADERS, 1, head))
+        await reader.readuntil(b"and on\n")
+        return Call(reader, writer)
+
+
 class Agent:
     """Says what it is told to, to who waits for it."""
 
@@ -117,12 +170,21 @@ class Agent:
 
 
 @asynccontextmanager
-async def severing(cluster: Cluster) -> AsyncIterator[Agent]:
+async def severing(cluster: Cluster, most: int = 4 << 20) -> AsyncIterator[Agent]:
     """What minds the Envoy of *cluster*."""
     agent = Agent()
     lookout = Lookout(admin_socket(cluster.folder), utc_now)
     await asyncio.to_thread(lookout.look)
-    with Severing(agent.ask, lambda: cluster.process.pid if cluster.process else None, lookout):
+
+    def envoy() -> int | None:
+        return cluster.process.pid if cluster.process else None
+
+    assert cluster.spec.tunnel_log
+    tunnels = TunnelLog(Path(cluster.spec.tunnel_log), reopening(admin_socket(cluster.folder)), most)
+    with (
+        Expelling(tunnels, envoy) as expelling,
+        Severing(agent.ask, envoy, lookout, expelling.expel),
+    ):
         yield agent
 
 
@@ -173,3 +235,23 @@ async def test_calls_of_a_barred_address_end_and_those_of_others_do_not(tmp_path
         await barred.ends()
         await other.goes_on()
         await back.goes_on()
+
+
+async def test_what_a_thief_has_open_ends_when_its_workload_is_revoked_and_nothing_else_does(
+    tmp_path: Path,
+) -> None:
+    """Also what opened after the news, as one that was asked for before may."""
+    async with world(tmp_path) as made, severing(made["cloud"], most=600) as agent:
+        thief = Thief(made["onprem"], made["cloud"])
+        port = made.built.vip("onprem", "cloud")[1]
+        stolen = await thief.call("cloud", port)
+        made.tasks.create_task(stolen.listen())
+        others = [await made.call("onprem", "cloud", 2), await made.call("edge", "cloud")]
+        await stolen.goes_on()
+        agent.notices.put(Notice("1", revoked=(thief.spiffe_id,)))
+        await stolen.ends()
+        again = await thief.call("cloud", port)
+        made.tasks.create_task(again.listen())
+        await again.ends()
+        for call in others:
+            await call.goes_on()

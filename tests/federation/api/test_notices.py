@@ -14,7 +14,7 @@ from federation.api.notices import add_notices, notice_of
 from tests import builders
 from tests.builders import CLOUD, ONPREM
 
-FIRST, SECOND = Notice("1"), Notice("2", ("10.0.0.11",))
+FIRST, SECOND = Notice("1"), Notice("2", ("10.0.0.11",), ("spiffe://west.fed.example/ns/shop/sa/web",))
 
 
 def face(notices: Latest[Notice]) -> "TestClient[web.Request, web.Application]":
@@ -25,7 +25,7 @@ def face(notices: Latest[Notice]) -> "TestClient[web.Request, web.Application]":
 
 async def asked(client: "TestClient[web.Request, web.Application]", seen: str) -> Notice:
     answer = await (await client.post("/notices", json={"seen": seen})).json()
-    return Notice(answer["version"], tuple(answer["barred"]))
+    return Notice(answer["version"], tuple(answer["barred"]), tuple(answer["revoked"]))
 
 
 async def test_who_has_not_seen_the_newest_is_answered_at_once() -> None:
@@ -69,6 +69,7 @@ HERE, THERE = builders.member(ONPREM, "192.0.2.10"), builders.member(CLOUD, "192
 CHANGES = {
     "a cluster goes": (HERE,),
     "its issuing CAs go": (HERE, replace(THERE, anchors=())),
+    "a workload of it is revoked": (HERE, replace(THERE, revoked=("shop/web",))),
     "it has other gateways": (HERE, builders.member(CLOUD, "192.0.2.21")),
 }
 
