@@ -65,11 +65,13 @@ class Expelling:
         self._tunnels.close()
 
     def _look(self) -> None:
+        if (pid := self._envoy()) is None:  # what is in the file may be left of another one
+            return
         self._holders.learn(self._tunnels.read())
-        pid, revoked = self._envoy(), self._revoked
+        revoked = self._revoked
         wanted = bool(revoked) and self._holders.holds_any(revoked)
         due = self._holders.unseen and monotonic() - self._reviewed > _REVIEW
-        if pid is None or not (wanted or due):
+        if not (wanted or due):
             return
         self._reviewed = monotonic()
         self._holders.see({c.ends: c.inode for c in connections(pid) if c.accepted and c.inode != "0"})

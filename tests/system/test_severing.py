@@ -241,7 +241,7 @@ async def test_what_a_thief_has_open_ends_when_its_workload_is_revoked_and_nothi
     tmp_path: Path,
 ) -> None:
     """Also what opened after the news, as one that was asked for before may."""
-    async with world(tmp_path) as made, severing(made["cloud"], most=600) as agent:
+    async with world(tmp_path) as made, severing(made["cloud"], most=1) as agent:
         thief = Thief(made["onprem"], made["cloud"])
         port = made.built.vip("onprem", "cloud")[1]
         stolen = await thief.call("cloud", port)
@@ -253,5 +253,8 @@ async def test_what_a_thief_has_open_ends_when_its_workload_is_revoked_and_nothi
         again = await thief.call("cloud", port)
         made.tasks.create_task(again.listen())
         await again.ends()
+        # Four lines were written, and the file is begun anew whenever there is one in it.
+        files = list(made["cloud"].folder.glob("tunnels.jsonl*"))
+        assert 0 < sum(len(file.read_text().splitlines()) for file in files) < 4
         for call in others:
             await call.goes_on()
