@@ -79,11 +79,11 @@ def run_gateway(asked: Asked, behaviour: Behaviour) -> None:
         tell = to_agent_elsewhere(enrolled, renew) if enrolled and renew else _to_agent_here(asked)
         told = Reporter(tell, first_report(whole.spec, behaviour), lookout.look)
         with captured(whole.spec, behaviour), ExitStack() as minding, told as reporter:
-            _mind(minding, whole, _ask(asked, enrolled), lookout, lambda: told.envoy)
+            mind(minding, whole, _ask(asked, enrolled), lookout, lambda: told.envoy)
             run(whole, reporter)
 
 
-def _mind(
+def mind(
     stack: ExitStack, whole: ProxySettings, ask: Ask, lookout: Lookout, envoy: Callable[[], int | None]
 ) -> None:
     """For as long as *stack* is open, end the connections that configuration does not."""

@@ -1,7 +1,9 @@
 """Which gateway it is, who its agent is, and when an enrolled one renews its certificate."""
 
+import json
+import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -9,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from clusters.clock import utc_now
 from clusters.enrol import Enrolled, Enrolment
 from clusters.errors import InvalidValue, JoinRefused
+from clusters.reports import Notice
 from federation.enrolled import pause, remote_agent, renew_for_ever
-from federation.gateway_process import Asked, Behaviour, captured, enrolment, local_agent, settings
+from federation.gateway_process import Asked, Behaviour, captured, enrolment, local_agent, mind, settings
 from gateway import machine
-from gateway.bootstrap import UnixAgent
+from gateway.bootstrap import UnixAgent, admin_socket
+from gateway.probes import Lookout
 from gateway.spec import Capture, GatewaySpec, Role
 from pki.rotation import Validity
+from tests.gateway.test_sever import other
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 HOUR = Validity(NOON, NOON + timedelta(hours=1))
@@ -147,3 +153,20 @@ def test_calls_are_redirected_to_an_egress_that_shall_do_it_itself() -> None:
         (replace(egress, capture=Capture.ANYIP), PLAIN),
     ):
         assert isinstance(captured(spec, behaviour), nullcontext)
+
+
+def test_who_is_revoked_is_expelled_from_the_ingress(tmp_path: Path) -> None:
+    who = "spiffe://west.fed.example/ns/shop/sa/web"
+
+    def ask(seen: str) -> Notice:
+        if seen:
+            time.sleep(0.2)  # as an agent keeps one waiting that has no news
+        return Notice("1", revoked=(who,))
+
+    whole = settings(Asked(agent=tmp_path), PLAIN, None, tmp_path)
+    with other("127.0.0.1") as envoy, ExitStack() as minding:
+        far, near = envoy.caller.getsockname(), envoy.caller.getpeername()
+        line = {"far": "{}:{}".format(*far), "near": "{}:{}".format(*near), "who": who}
+        (tmp_path / "tunnels.jsonl").write_text(json.dumps(line) + "\n")
+        mind(minding, whole, ask, Lookout(admin_socket(tmp_path), utc_now), lambda: envoy.pid)
+        assert envoy.says() == "over 2"
