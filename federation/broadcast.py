@@ -22,7 +22,7 @@ class Broadcast:
     def __init__(self, clusterset: Clusterset) -> None:
         self._clusterset = clusterset
         self.catalogue = Catalogue()
-        self._faces = Faces(clusterset)
+        self._faces = Faces(clusterset, self.catalogue)
         self._heard_of: dict[ClusterName, asyncio.Event] = {}
 
     @property

@@ -10,15 +10,17 @@ from federation.registry.clusterset import Change, Clusterset
 from federation.registry.outlook import exporters_for, import_of, verdict, verdicts
 from federation.sync import records
 from gateway.delta import Catalogue, Listener, Resource
+from gateway.history import History
 
 _OWN: Final = (records.IMPORT, records.VERDICT)
 
 
 class Faces:
-    """What differs from cluster to cluster, made once for all that are told the same."""
+    """What differs from cluster to cluster, made once for all that are told the same, of *shared*."""
 
-    def __init__(self, clusterset: Clusterset) -> None:
+    def __init__(self, clusterset: Clusterset, shared: Catalogue) -> None:
         self.clusterset = clusterset
+        self.services = History(shared, records.IMPORT)
         self.followers: dict[object, Callable[[Change, Set[str]], None]] = {}
         """Who is told of each change, with the names of its services: one set for hundreds of clusters."""
         self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
@@ -93,6 +95,10 @@ class Facing:
         Of services only as long as all of them were for everybody: then it is what all had.
         """
         return self._shared.former(kind, name)
+
+    def since(self, kind: str, digest: str) -> Mapping[str, str | None] | None:
+        """What changed since everything had this *digest*; None if not known, or if not all is for it."""
+        return self._faces.services.since(digest) if kind == records.IMPORT and self.steady(kind) else None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""

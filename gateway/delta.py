@@ -40,7 +40,7 @@ class Request:
 
     `error` makes the answer a rejection, `refused` one of those names alone, each with why.
     `initial_versions`, what the client still has from an earlier stream, counts in a stream's first request
-    of a kind only.
+    of a kind only. So does `digest`, which stands for all that it has in a word (`gateway.history`).
     """
 
     kind: str
@@ -50,6 +50,7 @@ class Request:
     nonce: str = ""
     error: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,13 @@ class Served(Protocol):
         """The version that *name* had before the newest change of *kind*; None if there was none."""
         ...
 
+    def since(self, kind: str, digest: str) -> Mapping[str, str | None] | None:
+        """What changed since everything of *kind* had this *digest*, by name the version of then.
+
+        None if that is not known.
+        """
+        ...
+
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
         ...
@@ -166,6 +174,10 @@ class Catalogue:
         """The version that *name* had before the newest change of *kind*; None if there was none."""
         changed = self._former.get(kind, _NO_VERSIONS)
         return changed[name] if name in changed else self.version(kind, name)
+
+    def since(self, kind: str, digest: str) -> Mapping[str, str | None] | None:
+        """A catalogue by itself does not know what it was like: see `gateway.history`."""
+        return None
 
     def kinds(self) -> tuple[str, ...]:
         """Every kind of which there has been a resource."""

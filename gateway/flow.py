@@ -56,6 +56,12 @@ class Flow:
             self.held |= {name: version for name, version in has.items() if newest.get(name) != version}
         self.dirty = set(self.held)
 
+    def begin_since(self, former: Mapping[str, str | None]) -> None:
+        """Take in that the client has everything, but for what has changed: of that the *former* versions."""
+        self.begun = self.wildcard = self.whole = True
+        self.held = dict(former)
+        self.dirty = set(former)
+
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.explicit
 

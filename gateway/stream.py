@@ -79,6 +79,18 @@ class Stream:
         self._unsubscribe(request.kind, flow, request.unsubscribe)
         return self.flush()
 
+    def resume(self, kind: str, digest: str) -> list[Response] | None:
+        """Begin *kind* with what changed since the client had everything with this *digest*.
+
+        None if that is not known, or the kind has begun: then nothing happens.
+        """
+        flow = self._flows.setdefault(kind, Flow())
+        former = self._catalogue.since(kind, digest)
+        if flow.begun or former is None:
+            return None
+        flow.begin_since(former)
+        return self.flush()
+
     def changed(self, kind: str, names: Set[str]) -> None:
         """Note that the catalogue's resources *names* are not what they were; `flush` sends them."""
         flow = self._flows.get(kind)

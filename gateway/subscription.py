@@ -6,8 +6,12 @@ versions only, so that after a broken connection nothing is sent twice and what 
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 from gateway.delta import Request, Response
+from gateway.history import digest_of
+
+_MUCH: Final = 100
 
 
 class Subscription:
@@ -22,8 +26,13 @@ class Subscription:
         """The version that we have of each name."""
         return self._held
 
-    def open(self) -> Request:
-        """Ask, first thing on a new connection, for what differs from what we have."""
+    def open(self, *, by_digest: bool = False) -> Request:
+        """Ask, first thing on a new connection, for what differs from what we have.
+
+        *by_digest* says in a word what that is, if it is much; the other side may want to know it in full.
+        """
+        if by_digest and len(self._held) > _MUCH:
+            return Request(self.kind, digest=digest_of(self._held))
         return Request(self.kind, initial_versions=dict(self._held))
 
     def accept(self, response: Response, refused: Mapping[str, str] = MappingProxyType({})) -> Request:

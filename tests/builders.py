@@ -1,5 +1,6 @@
 """Small worlds for tests: everything that a test does not care about is filled in here."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from clusters.model import (
 from clusters.names import ClusterName, ServiceName
 from clusters.services import LocalService, Port, ServicePort, TrafficPolicy
 from federation.audit import Audit
+from gateway.delta import Catalogue
+from gateway.history import History
 from pki.jwt_keys import SigningKey
 from pki.spiffe_bundle import jwt_jwk
 
@@ -109,3 +112,15 @@ def view(
         {m.name: m for m in members},
         {i.service: i for i in imports},
     )
+
+
+class Remembering(Catalogue):
+    """A catalogue that knows what it was like, as the hub's does of services."""
+
+    def __init__(self, kind: str = "export", most: int = 1_000) -> None:
+        super().__init__()
+        self._history = History(self, kind, most)
+
+    def since(self, kind: str, digest: str) -> Mapping[str, str | None] | None:
+        """What changed since."""
+        return self._history.since(digest)

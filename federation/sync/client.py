@@ -144,8 +144,10 @@ class SyncClient:
                 with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                     await call.write(frames.encode(frame))
 
-            await self._greet(address, incoming, send)
-            link = self._link = Link(self._session.catalogue, records.FROM_AGENTS, self._takes)
+            hub = await self._greet(address, incoming, send)
+            link = self._link = Link(
+                self._session.catalogue, records.FROM_AGENTS, self._takes, by_digest=hub.digests
+            )
             talking = asyncio.ensure_future(exchange(link, self._session, incoming, send, self._turns))
             renewed = asyncio.ensure_future(self._renewed.wait())
             try:
@@ -159,7 +161,7 @@ class SyncClient:
 
     async def _greet(
         self, address: str, incoming: AsyncIterator[Frame], send: Callable[[Frame], Awaitable[None]]
-    ) -> None:
+    ) -> Welcome:
         """Introduce ourselves, and see to it that it is a hub that answers, and one that we understand."""
         asked = self._now()
         try:
@@ -177,6 +179,7 @@ class SyncClient:
         skew = (answer.clock - (asked + (now - asked) / 2)).total_seconds()
         self.state.set(LinkState(True, address, now, answer.version, skew))
         log.info("hub connected", address=address, version=answer.version)
+        return answer
 
     def _down(self, address: str, why: SyncRefused) -> None:
         """Note that there is no link, and why; the log hears each reason once, not at each attempt."""

@@ -8,7 +8,7 @@ from typing import Final
 from clusters.errors import ClusterError
 from federation.errors import ChangesRejected, SyncRefused, UnreadableRecord
 from federation.log import Log
-from federation.sync.frames import Ask, Bye, Frame, Tell
+from federation.sync.frames import Again, Ask, Bye, Frame, Tell
 from federation.sync.link import Link
 from federation.sync.turns import Turns
 from gateway.delta import Response, Served
@@ -60,6 +60,8 @@ async def exchange(
                     outbox.extend(link.asked(request))
                 case Tell(response):
                     outbox.append(await _apply(link, session.accept, response))
+                case Again(kind):
+                    outbox.append(link.again(kind))
                 case Bye(code, reason, hint):
                     raise SyncRefused(code, reason, hint)
                 case _:

@@ -44,6 +44,8 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     version: str = ""
     protocol: int = PROTOCOL
     schema: int = SCHEMA
+    digests: bool = False
+    """Whether it can be said in a word what the agent has."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -58,6 +60,12 @@ class Tell(msgspec.Struct, frozen=True, tag="tell"):
     response: Response
 
 
+class Again(msgspec.Struct, frozen=True, tag="again"):
+    """Wants to be told in full what the other side has of *kind*: the word for it says nothing here."""
+
+    kind: str
+
+
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
     """Why this side hangs up: `code` for programs, `reason` and `hint` for people."""
 
@@ -66,7 +74,7 @@ class Bye(msgspec.Struct, frozen=True, tag="bye"):
     hint: str = ""
 
 
-Frame: TypeAlias = Hello | Welcome | Ask | Tell | Bye
+Frame: TypeAlias = Hello | Welcome | Ask | Tell | Again | Bye
 
 _LONG: Final = 16_384
 

@@ -1,9 +1,9 @@
 """One sync connection, without the wire: what I publish, and what I take from the other side."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from federation.errors import SyncRefused
-from federation.sync.frames import Ask, Tell
+from federation.sync.frames import Again, Ask, Tell
 from gateway.delta import Request, Response, Served
 from gateway.stream import Stream
 from gateway.subscription import Subscription
@@ -16,13 +16,23 @@ class Link:
     """Both directions of one connection.
 
     *takes* outlive it: they know what is held already. The other side may ask for what this one *publishes*;
-    a kind that is not among that came with a newer fedgate, and there is none of it here.
+    a kind that is not among that came with a newer fedgate, and there is none of it here. *by_digest* says in
+    a word what is held, to a side that understands it.
     """
 
-    def __init__(self, catalogue: Served, publishes: tuple[str, ...], takes: Iterable[Subscription]) -> None:
+    def __init__(
+        self,
+        catalogue: Served,
+        publishes: tuple[str, ...],
+        takes: Iterable[Subscription],
+        *,
+        by_digest: bool = False,
+    ) -> None:
         self._stream = Stream(catalogue, max_names=_MAX_NAMES)
         self._publishes = publishes
         self._takes = {subscription.kind: subscription for subscription in takes}
+        self._by_digest = by_digest
+        self._said_in_a_word: set[str] = set()
 
     @property
     def not_taken(self) -> Mapping[str, Mapping[str, str]]:
@@ -31,12 +41,24 @@ class Link:
 
     def open(self) -> list[Ask]:
         """Subscribe to all that this side takes."""
-        return [Ask(subscription.open()) for subscription in self._takes.values()]
+        asked = [subscription.open(by_digest=self._by_digest) for subscription in self._takes.values()]
+        self._said_in_a_word = {request.kind for request in asked if request.digest}
+        return [Ask(request) for request in asked]
 
-    def asked(self, request: Request) -> list[Tell]:
+    def again(self, kind: str) -> Ask:
+        """Say in full what is held of *kind*: the other side has not understood the word for it."""
+        if kind not in self._said_in_a_word:
+            raise SyncRefused("bad-frame", f"what is held of {kind!r} was said already")
+        self._said_in_a_word.discard(kind)
+        return Ask(self._takes[kind].open())
+
+    def asked(self, request: Request) -> Sequence[Tell | Again]:
         """Answer the other side's request."""
         if request.kind not in self._publishes:
             return []
+        if request.digest:
+            told = self._stream.resume(request.kind, request.digest)
+            return [Again(request.kind)] if told is None else [Tell(response) for response in told]
         return [Tell(response) for response in self._stream.receive(request)]
 
     def changed(self, kind: str, names: Set[str]) -> None:

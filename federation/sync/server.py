@@ -107,7 +107,7 @@ class SyncServer:
         await self._admit(peer, hello)
         async with self._only_connection(peer), self._session_for(peer, hello) as session:
             log.info("agent connected", cluster=hello.cluster, peer=peer.address, version=hello.version)
-            await send(Welcome(self._now(), self._version))
+            await send(Welcome(self._now(), self._version, digests=True))
             takes = [Subscription(kind, session.held.get(kind)) for kind in records.FROM_AGENTS]
             try:
                 link = Link(session.catalogue, records.FROM_HUB, takes)

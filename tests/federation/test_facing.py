@@ -20,6 +20,7 @@ from federation.registry.outlook import imports_for, verdicts
 from federation.registry.records import ClusterRecord, ExportRecord, ServiceRecord
 from federation.sync import records
 from gateway.delta import Request, Response
+from gateway.history import digest_of
 from gateway.stream import Stream
 from tests.builders import CLOUD, HTTP, ONPREM
 from tests.federation.registry.worlds import NOW, service
@@ -203,6 +204,19 @@ def test_a_gateway_is_known_at_the_addresses_where_it_may_be_and_its_cluster_is_
     ]
     assert "127.0.0.1 is loopback" in hub.verdicts(ONPREM)[0].refused
     assert hub.verdicts(CLOUD) == []
+
+
+def test_a_word_for_all_that_a_cluster_has_counts_for_services_and_while_all_are_for_everybody() -> None:
+    hub = Hub()
+    hub.export(ONPREM, "cart")
+    facing, shared = hub.broadcast.facing(EDGE), hub.broadcast.catalogue
+    had = digest_of(shared.versions(records.IMPORT))
+    hub.export(ONPREM, "catalog")
+    assert facing.since(records.IMPORT, had) == {"shop/catalog": None}
+    assert facing.since(records.MEMBER, digest_of(shared.versions(records.MEMBER))) is None
+    hub.grant(Grant("shop", ("onprem",), exports=("shop/*",), to=("cloud",)))
+    assert facing.since(records.IMPORT, had) is None
+    assert facing.since(records.IMPORT, digest_of(shared.versions(records.IMPORT))) is None
 
 
 def test_whoever_says_that_it_holds_nonsense_is_told_that_there_is_none_of_it() -> None:
