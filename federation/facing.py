@@ -14,6 +14,9 @@ from gateway.history import History
 
 _OWN: Final = (records.IMPORT, records.VERDICT)
 
+# Told of a change, and of the names of its services.
+Follower = Callable[[Change, Set[str]], None]
+
 
 class Faces:
     """What differs from cluster to cluster, made once for all that are told the same, of *shared*."""
@@ -21,18 +24,31 @@ class Faces:
     def __init__(self, clusterset: Clusterset, shared: Catalogue) -> None:
         self.clusterset = clusterset
         self.services = History(shared, records.IMPORT)
-        self.followers: dict[object, Callable[[Change, Set[str]], None]] = {}
-        """Who is told of each change, with the names of its services: one set for hundreds of clusters."""
+        self._followers: dict[ClusterName, dict[object, Follower]] = {}
         self._made: dict[ServiceName, dict[tuple[frozenset[ClusterName], ClusterName | None], Resource]] = {}
 
     def follow(self, change: Change) -> None:
         """Tell of *change* those clusters that may be told something else now."""
         for service in change.services:
             self._made.pop(service, None)
-        if change.services or change.verdicts or change.clusters:
-            services = frozenset(map(str, change.services))
-            for follower in tuple(self.followers.values()):
-                follower(change, services)
+        concerned = self._followers if change.services or change.verdicts else change.clusters
+        # One set for hundreds of clusters.
+        services = frozenset(map(str, change.services))
+        for follower in [each for home in concerned for each in self._followers.get(home, {}).values()]:
+            follower(change, services)
+
+    def listen(self, home: ClusterName, follower: Follower) -> Callable[[], None]:
+        """Tell *follower* of each change that may concern *home*, until what is returned is called."""
+        key = object()
+        self._followers.setdefault(home, {})[key] = follower
+
+        def stop() -> None:
+            of_home = self._followers.get(home, {})
+            of_home.pop(key, None)
+            if not of_home:
+                self._followers.pop(home, None)
+
+        return stop
 
     def imported(self, home: ClusterName, service: ServiceName, shared: Resource) -> Resource | None:
         """*service* as *home* is to have it; *shared* is how all have it for whom all of it is."""
@@ -102,7 +118,6 @@ class Facing:
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call *listener* with (kind, names) of what may have changed, until what is returned is called."""
-        key = object()
 
         def of_all(kind: str, names: Set[str]) -> None:
             if kind not in _OWN:
@@ -114,12 +129,11 @@ class Facing:
             if verdicts := self._touched(change, services):
                 listener(records.VERDICT, verdicts)
 
-        stop = self._shared.listen(of_all)
-        self._faces.followers[key] = of_its_own
+        stops = self._shared.listen(of_all), self._faces.listen(self._home, of_its_own)
 
         def end() -> None:
-            stop()
-            self._faces.followers.pop(key, None)
+            for stop in stops:
+                stop()
 
         return end
 

@@ -31,6 +31,7 @@ from federation.lifecycle import (
 from federation.log import Log
 from federation.registry.clusterset import Change
 from federation.settings import HubSettings
+from federation.sync.turns import Turns
 from pki import keystore
 from pki.spiffe import agent_id
 
@@ -99,5 +100,5 @@ def _hang_up(members: Members, change: Change) -> None:
 
 
 async def _follow(changes: AsyncIterator[Change], follow: Callable[[Change], None]) -> None:
-    async for change in changes:
+    async for change in Turns().each(changes):
         follow(change)

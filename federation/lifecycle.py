@@ -5,13 +5,11 @@ import ctypes
 import gc
 import resource
 import signal
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-_LONG_COLLECTION: Final = 0.03
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGE: Final = 64 * 1024
@@ -54,25 +52,20 @@ def give_back() -> None:
         trim(0)
 
 
-def keep_what_stays(clock: Callable[[], float] = time.monotonic) -> None:
-    """Do not let the garbage collector look through the same ten thousand services again and again.
+def keep_what_stays() -> None:
+    """Have the garbage collector look at each thing that stays once, and so at a portion at a time.
 
-    A full collection that takes long has found much that stays. From then on that is left alone: nothing
-    waits 0.2 s for it a second time. What of it goes away later is freed all the same, unless it refers to
-    itself, and such a thing is a connection at most.
+    What a full collection has found to stay is left alone from then on: over ten thousand services the next
+    would stop everything for 0.2 s. What of it goes away later is freed all the same, unless it refers to
+    itself; what our connections have does not. Full ones are frequent, and so each has little to look at.
     """
-    began = 0.0
 
-    def noted(phase: str, info: Mapping[str, int]) -> None:
-        nonlocal began
-        if info["generation"] < 2:
-            return
-        if phase == "start":
-            began = clock()
-        elif clock() - began > _LONG_COLLECTION:
+    def left_alone(phase: str, info: Mapping[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2:
             gc.freeze()
 
-    gc.callbacks.append(noted)
+    gc.callbacks.append(left_alone)
+    gc.set_threshold(700, 5, 1)
 
 
 class Stop:

@@ -163,15 +163,23 @@ class Outlet:
 
     async def send(self, message: bytes) -> None:
         """Write *message*; if this is cancelled, it goes out all the same."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self.settle(None)
         self._writing = asyncio.ensure_future(self._context.write(message))
-        await asyncio.shield(self._writing)
+        try:
+            await asyncio.shield(self._writing)
+        finally:
+            self._forget()
 
-    async def settle(self, seconds: float) -> None:
+    async def settle(self, seconds: float | None) -> None:
         """Let what is being written go out, but do not wait for longer than *seconds*."""
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=seconds)
+            self._forget()
+
+    def _forget(self) -> None:
+        # Its error, if it has one, leads back to here.
+        if self._writing is not None and self._writing.done():
+            self._writing = None
 
 
 def channel_credentials(material: TlsMaterial) -> grpc.ChannelCredentials:

@@ -8,6 +8,7 @@ that is not a member, or that is leaving, is there and has no effect.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeVar
 
 from clusters.jwt_key import JwtKeys
@@ -130,8 +131,8 @@ class Clusterset:
     @property
     def evicted(self) -> tuple[ClusterRecord, ...]:
         """The clusters that were shut out, by name."""
-        records = (record for _, record in sorted(self._clusters.items()))
-        return tuple(record for record in records if record.state is ClusterState.EVICTED)
+        gone = [record for record in self._clusters.values() if record.state is ClusterState.EVICTED]
+        return tuple(sorted(gone, key=attrgetter("name")))
 
     @property
     def services(self) -> tuple[ServiceName, ...]:

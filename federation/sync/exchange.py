@@ -1,7 +1,7 @@
 """Keeps a link going over a connection: hears, applies, answers, and tells what changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,18 +83,30 @@ async def exchange(
 
     stop_listening = session.catalogue.listen(changed)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            speaking = tasks.create_task(speak())
-            await hear()
-            speaking.cancel()
-    except ExceptionGroup as errors:
-        # Whoever ends us may hear of the connection's end instead, and would then wait for ever.
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise asyncio.CancelledError from errors
-        # Two tasks, so at most one error matters: the first, as it ended the other.
-        raise errors.exceptions[0] from None
+        await first_of(hear(), speak())
     finally:
         stop_listening()
+
+
+async def first_of(*parts: Coroutine[object, object, None]) -> None:
+    """Run *parts* side by side until one of them ends; end the others, and raise its error.
+
+    What a part had is freed as it ends. A TaskGroup's error refers to itself by way of the group: it, and all
+    that its parts had, would wait for the garbage collector.
+    """
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+    finally:
+        del tasks, task, ends, end
 
 
 async def _apply(link: Link, accept: Accept, response: Response) -> Ask:

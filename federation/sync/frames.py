@@ -76,8 +76,6 @@ class Bye(msgspec.Struct, frozen=True, tag="bye"):
 
 Frame: TypeAlias = Hello | Welcome | Ask | Tell | Again | Bye
 
-_LONG: Final = 16_384
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
@@ -111,8 +109,7 @@ def check_versions(
 
 
 async def decoded(messages: AsyncIterator[bytes], turns: Turns) -> AsyncIterator[Frame]:
-    """The frames that *messages* are; the long ones are read in *turns*."""
+    """The frames that *messages* are; each is read in its turn."""
     async for message in messages:
-        if len(message) > _LONG:
-            await turns.take()
+        await turns.take()
         yield decode(message)

@@ -137,8 +137,8 @@ class SyncServer:
         try:
             yield
         except asyncio.CancelledError:
-            if (why := self._endings.get(task)) is not None:
-                raise why from None
+            if task in self._endings:
+                raise self._endings[task] from None
             raise
         finally:
             del self._connections[who]

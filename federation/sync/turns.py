@@ -7,7 +7,10 @@ be heard until all of it is done.
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _BUDGET: Final = 0.002  # seconds
 
@@ -28,6 +31,12 @@ class Turns:
             if self._until is None:
                 self._until = time.monotonic() + self._budget
                 asyncio.get_running_loop().call_soon(self._over)
+
+    async def each(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+        """*items*, each in its turn, also when hundreds are there already."""
+        async for item in items:
+            await self.take()
+            yield item
 
     def _over(self) -> None:
         self._until = None

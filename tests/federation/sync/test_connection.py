@@ -1,7 +1,8 @@
 """Agents and a hub over real connections, by mutual TLS on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -15,10 +16,11 @@ from federation.errors import ChangesRejected, StoreClosed, SyncRefused
 from federation.sync import frames, records
 from federation.sync.client import LinkState, SyncClient, retry_delay
 from federation.sync.exchange import Session
-from federation.sync.frames import Bye, Hello
+from federation.sync.frames import Ask, Bye, Hello, Welcome
+from federation.sync.link import Link
 from federation.sync.server import METHOD, SERVICE, SyncServer
 from federation.sync.turns import Turns
-from gateway.delta import Catalogue, Resource
+from gateway.delta import Catalogue, Request, Resource
 from gateway.rpc import Peer, TlsListener, TlsMaterial, channel_credentials
 from tests.authorities import Authorities, Credential
 
@@ -433,6 +435,70 @@ async def test_a_second_hello_ends_the_connection(hub: Hub, authorities: Authori
         answer = await last(call)
     assert answer == Bye("bad-frame", "a Hello in the middle of a connection")
     assert hub.sessions[-1] == "-west"
+
+
+async def taken_over(_hub: Hub, address: str, authorities: Authorities, _call: "Call") -> None:
+    async with spoken(address, authorities) as second:
+        await second.write(frames.encode(Hello(WEST, datetime.now(UTC))))
+        await heard(second)
+        await second.done_writing()
+        await last(second)
+
+
+async def hung_up_on(hub: Hub, _address: str, _authorities: Authorities, _call: "Call") -> None:
+    assert hub.server
+    hub.server.end("spiffe://west.fed.example/agent", SyncRefused("evicted", "west was evicted"))
+
+
+async def done_with(_hub: Hub, _address: str, _authorities: Authorities, call: "Call") -> None:
+    await call.done_writing()
+
+
+async def broken_off(_hub: Hub, _address: str, _authorities: Authorities, call: "Call") -> None:
+    call.cancel()
+
+
+async def saying_what_makes_no_sense(
+    _hub: Hub, _address: str, _authorities: Authorities, call: "Call"
+) -> None:
+    await call.write(b"garbage")
+
+
+async def told_why_in_vain(hub: Hub, address: str, authorities: Authorities, call: "Call") -> None:
+    await hung_up_on(hub, address, authorities, call)
+    call.cancel()
+
+
+@pytest.mark.parametrize(
+    "end", [taken_over, hung_up_on, told_why_in_vain, done_with, broken_off, saying_what_makes_no_sense]
+)
+async def test_what_a_connection_had_is_freed_when_it_ends(
+    hub: Hub, authorities: Authorities, end: Callable[[Hub, str, Authorities, "Call"], Awaitable[None]]
+) -> None:
+    """Without the garbage collector: what that has seen once, it leaves alone (`keep_what_stays`)."""
+    put(hub.catalogue, IMPORTS, cart="1")
+    gc.collect()
+    gc.disable()
+    try:
+        async with hub.serving() as address:
+            async with spoken(address, authorities) as call:
+                await call.write(frames.encode(Hello(WEST, datetime.now(UTC))))
+                await call.write(frames.encode(Ask(Request(IMPORTS))))
+                assert isinstance(await heard(call), Welcome)
+                await heard(call)
+                assert links()
+                await end(hub, address, authorities, call)
+                with suppress(asyncio.CancelledError):
+                    await last(call)
+            async with asyncio.timeout(5):
+                while links():  # noqa: ASYNC110  nobody says when
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+def links() -> int:
+    return sum(type(each) is Link for each in gc.get_objects())
 
 
 def test_the_wait_grows_to_a_limit_and_is_anything_below_it_by_chance() -> None:

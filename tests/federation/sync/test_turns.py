@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 from federation.sync.turns import Turns
@@ -59,3 +60,25 @@ async def test_who_gives_up_does_not_hold_up_the_others() -> None:
     tasks[3].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert done == [0, 2, 4, 5]
+
+
+async def test_much_that_comes_at_once_is_gone_through_with_looks_in_between() -> None:
+    done, seen = list[int](), list[int]()
+
+    async def there_already() -> AsyncIterator[int]:
+        for number in range(20):
+            yield number
+
+    async def work() -> None:
+        async for number in Turns().each(there_already()):
+            _work(0.003)
+            done.append(number)
+
+    async def watch() -> None:
+        while len(done) < 20:
+            seen.append(len(done))
+            await asyncio.sleep(0)
+
+    await asyncio.gather(watch(), work())
+    assert done == list(range(20))
+    assert all(later - earlier <= 1 for earlier, later in pairwise([*seen, 20]))
