@@ -266,6 +266,7 @@ class Sessions:
 
     async def _part(self, hello: Hello, skew: float, lease: LeaseId | None) -> None:
         """Say that the cluster is gone, and when it was seen last."""
+        await self._turns.take()  # hundreds may end at once
         with suppress(FederationError):
             if lease is not None:
                 await self._registry.members.disconnect(lease)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from clusters.changes import touched
 from clusters.model import Offer, Workload
 from clusters.names import ServiceName
 from clusters.withheld import SHOWN, Withheld, is_doubtful
@@ -57,7 +58,7 @@ class Withholding:
         A source that says of no service at all is taken for one that is lost: all stays as it was. If that
         comes while something is withheld it is another withdrawal, and nobody has accepted that one yet.
         """
-        gone = known.services.keys() - said.services.keys()
+        gone = {name for name in touched(known.services, said.services) if name not in said.services}
         missing = {_caller(w) for w in known.workloads} - {_caller(w) for w in said.workloads}
         emptied = not said.services
         inferred = not self._followed or emptied
