@@ -14,6 +14,13 @@ def _work(seconds: float) -> None:
         pass
 
 
+async def look(done: list[int], seen: list[int]) -> None:
+    """Note at each turn of the loop how much is done, until all 20 are."""
+    while len(done) < 20:
+        seen.append(len(done))
+        await asyncio.sleep(0)
+
+
 async def test_everybody_else_has_a_look_in_between() -> None:
     turns, done, seen = Turns(), list[int](), list[int]()
 
@@ -22,12 +29,7 @@ async def test_everybody_else_has_a_look_in_between() -> None:
         _work(0.003)
         done.append(number)
 
-    async def watch() -> None:
-        while len(done) < 20:
-            seen.append(len(done))
-            await asyncio.sleep(0)
-
-    await asyncio.gather(*map(work, range(20)), watch())
+    await asyncio.gather(*map(work, range(20)), look(done, seen))
     assert done == list(range(20))
     # Each look finds one more done than the one before: never two pieces of work without a look between.
     assert all(later - earlier <= 1 for earlier, later in pairwise(seen))
@@ -74,11 +76,6 @@ async def test_much_that_comes_at_once_is_gone_through_with_looks_in_between() -
             _work(0.003)
             done.append(number)
 
-    async def watch() -> None:
-        while len(done) < 20:
-            seen.append(len(done))
-            await asyncio.sleep(0)
-
-    await asyncio.gather(watch(), work())
+    await asyncio.gather(look(done, seen), work())
     assert done == list(range(20))
     assert all(later - earlier <= 1 for earlier, later in pairwise([*seen, 20]))
