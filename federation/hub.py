@@ -42,7 +42,7 @@ def run(settings: HubSettings) -> None:
     """Run the hub until it is told to stop."""
     use_all_descriptors()
     give_back_large_pieces()
-    keep_what_stays()
+    keep_what_stays(after=100)
     with keystore.exclusive(settings.state):
         secret_files.check(settings.state)
         uvloop.run(_serve(settings))

@@ -51,7 +51,7 @@ async def exchange(
 
     def changed(kind: str, names: Set[str]) -> None:
         link.changed(kind, names)
-        wake.set()
+        turns.wake(wake)
 
     async def hear() -> None:
         async for frame in frames:

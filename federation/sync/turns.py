@@ -8,11 +8,13 @@ be heard until all of it is done.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 _BUDGET: Final = 0.002  # seconds
+_WOKEN_AT_ONCE: Final = 25
 
 
 class Turns:
@@ -22,6 +24,7 @@ class Turns:
         self._budget = budget
         self._lock = asyncio.Lock()
         self._until: float | None = None
+        self._to_wake: dict[asyncio.Event, None] = {}
 
     async def take(self) -> None:
         """Wait, if there was enough in this turn of the loop; in the order of asking."""
@@ -37,6 +40,19 @@ class Turns:
         async for item in items:
             await self.take()
             yield item
+
+    def wake(self, event: asyncio.Event) -> None:
+        """Set *event* soon, a few in each turn of the loop."""
+        if not self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
+        self._to_wake[event] = None
+
+    def _wake_some(self) -> None:
+        for event in tuple(islice(self._to_wake, _WOKEN_AT_ONCE)):
+            del self._to_wake[event]
+            event.set()
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _over(self) -> None:
         self._until = None

@@ -273,50 +273,63 @@ steps = st.one_of(
 
 
 class Follower:
-    """An agent that hears what changes, and acknowledges it."""
+    """An agent that hears what changes, and acknowledges it when it comes to that."""
 
     def __init__(self, hub: Hub, home: ClusterName) -> None:
         self.home = home
         self.held: dict[str, dict[str, str]] = {records.IMPORT: {}, records.VERDICT: {}, records.MEMBER: {}}
+        self._unanswered: list[Response] = []
         facing = hub.broadcast.facing(home)
         self._stream = Stream(facing)
-        facing.listen(self._changed)
+        facing.listen(self._stream.changed)
         for kind in self.held:
-            self._hear(kind)
+            self._take(self._stream.receive(Request(kind)))
 
-    def _changed(self, kind: str, names: Set[str]) -> None:
-        self._stream.changed(kind, names)
+    def hear(self) -> None:
+        """Answer what was told, and take in what there is to be told then."""
+        answered, self._unanswered = self._unanswered, []
+        for response in answered:
+            self._take(self._stream.receive(Request(response.kind, nonce=response.nonce)))
+        self._take(self._stream.flush())
 
-    def _hear(self, kind: str) -> None:
-        self.settle(self._stream.receive(Request(kind)))
-
-    def settle(self, responses: Sequence[Response] = ()) -> None:
+    def settle(self) -> None:
         """Take in all that there is to be told."""
-        waiting = [*responses, *self._stream.flush()]
-        while waiting:
-            response = waiting.pop()
+        self.hear()
+        while self._unanswered:
+            self.hear()
+
+    def _take(self, responses: Sequence[Response]) -> None:
+        for response in responses:
             for name, version in response.versions.items():
                 self.held[response.kind].pop(name, None)
                 if version is not None:
                     self.held[response.kind][name] = version
-            waiting += self._stream.receive(Request(response.kind, nonce=response.nonce))
+        self._unanswered += responses
 
 
 def versions(told: Iterable[records.Record]) -> dict[str, str]:
     return {made.name: made.version for made in map(records.encode, told)}
 
 
-@given(st.lists(steps, max_size=8))
-def test_who_follows_changes_knows_what_one_does_who_asks_anew(made: list[Callable[[Hub], None]]) -> None:
+some_of_them = st.sets(anybody)
+
+
+@given(st.lists(st.tuples(steps, some_of_them, some_of_them), max_size=8))
+def test_who_follows_changes_knows_what_one_does_who_asks_anew(
+    made: list[tuple[Callable[[Hub], None], set[ClusterName], set[ClusterName]]],
+) -> None:
     hub = Hub()
     followers = [Follower(hub, home) for home in EVERYBODY]
-    for step in made:
+    for step, hearing, settling in [*made, (lambda _: None, set[ClusterName](), set(EVERYBODY))]:
         step(hub)
         anew = hub.anew()
         for follower in followers:
-            follower.settle()
-            assert follower.held == {
-                records.IMPORT: versions(imports_for(anew, follower.home)),
-                records.VERDICT: versions(verdicts(anew, follower.home)),
-                records.MEMBER: versions(anew.members()),
-            }
+            if follower.home in hearing:
+                follower.hear()
+            if follower.home in settling:
+                follower.settle()
+                assert follower.held == {
+                    records.IMPORT: versions(imports_for(anew, follower.home)),
+                    records.VERDICT: versions(verdicts(anew, follower.home)),
+                    records.MEMBER: versions(anew.members()),
+                }

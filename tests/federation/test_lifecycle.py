@@ -2,7 +2,7 @@
 
 import ctypes
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,27 @@ def test_what_a_full_collection_found_to_stay_is_not_looked_through_again() -> N
     assert gc.get_freeze_count() == 0
     gc.collect()
     assert gc.get_freeze_count() > 0
+
+
+@pytest.mark.parametrize(("after", "most"), [(100, 2_500), (700, 15_000)])
+def test_a_full_collection_has_little_to_look_at(after: int, most: int) -> None:
+    looked_at, stays = list[int](), list[list[int]]()
+
+    def look(phase: str, info: Mapping[str, int]) -> None:
+        if phase == "start" and info["generation"] == 2:
+            looked_at.append(len(gc.get_objects()))
+
+    keep_what_stays(after)
+    # The next waits until there is a quarter of what the one before has looked at.
+    gc.collect()
+    gc.collect()
+    gc.callbacks.insert(0, look)
+    gc.enable()
+    for number in range(50_000):
+        stays.append([number])
+    gc.disable()
+    assert len(looked_at) > 3
+    assert max(looked_at) < most
 
 
 def resident() -> int:

@@ -79,3 +79,19 @@ async def test_much_that_comes_at_once_is_gone_through_with_looks_in_between() -
     await asyncio.gather(look(done, seen), work())
     assert done == list(range(20))
     assert all(later - earlier <= 1 for earlier, later in pairwise([*seen, 20]))
+
+
+async def test_hundreds_are_woken_a_few_at_a_time_each_once() -> None:
+    turns, events, seen = Turns(), [asyncio.Event() for _ in range(200)], [0]
+    for event in [*events, *events]:
+        turns.wake(event)
+    while seen[-1] < len(events):
+        assert len(seen) < 100
+        await asyncio.sleep(0)
+        seen.append(sum(event.is_set() for event in events))
+    assert max(later - earlier for earlier, later in pairwise(seen)) < 50
+    for event in events:
+        event.clear()
+    turns.wake(events[7])
+    await asyncio.wait_for(events[7].wait(), 1)
+    assert sum(event.is_set() for event in events) == 1
