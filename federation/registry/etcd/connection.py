@@ -51,6 +51,9 @@ _GONE_ELSEWHERE: Final = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.ABORTED,
+    # A member that is told to stop ends calls over TLS without a status, which gRPC makes one of these.
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
 }
 _TOKEN_ENDED: Final = ("invalid auth token", "revision of auth store is old", "user name is empty")
 
@@ -254,7 +257,8 @@ async def _one_of_a_stream(
     finally:
         stream.cancel()
     if not isinstance(answer, method.answers):
-        raise Refused(grpc.StatusCode.UNKNOWN, "no answer")
+        nothing = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, "it has ended the stream")
     return answer
 
 

@@ -1,61 +1,29 @@
 """How a registry on etcd is entered: TLS, mutual TLS, user and password; and what becomes of that later."""
 
 import asyncio
-import ipaddress
 import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
+import grpc
+import grpc.aio
 import pytest
-from cryptography import x509
 from etcd3.etcdrpc import rpc_pb2 as rpc
 
 from federation.errors import StoreError, StoreUnreachable, StoreUnusable
-from federation.registry.etcd.connection import Connection, Method, Refused
+from federation.registry.etcd.connection import RANGE, Connection, Refused
 from federation.registry.etcd.location import Location
-from federation.registry.etcd.store import EtcdStore
+from federation.registry.etcd.store import KEEP_ALIVE, EtcdStore
 from federation.registry.store import Batch, Put
-from pki import keystore
-from pki.authority import Authority, new_root, to_pem
-from pki.profile import Profile
-from pki.signer import KeySigner
+from gateway.rpc import Context
 from tests import requirements
+from tests.federation.registry.etcd_entry import SHORT_LIVED, Certificates, let_in_users, with_password
 from tests.federation.registry.etcd_server import etcd
 
 pytestmark = pytest.mark.slow
-
-
-class Certificates:
-    """A CA in *folder*, with the files of a server and of a client under it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir()
-        self.make()
-
-    def make(self) -> None:
-        """Make them, or put others in their place."""
-        root = new_root("etcd.example", KeySigner.generate(), datetime.now(UTC))
-        (self._folder / "ca.pem").write_text(to_pem([root.certificate]))
-        for name in ("server", "client"):
-            self._leaf(root, name)
-
-    def _leaf(self, root: Authority, name: str) -> None:
-        signer = KeySigner.generate()
-        names = (x509.IPAddress(ipaddress.ip_address("127.0.0.1")),)
-        made = root.issue(Profile(timedelta(days=1), names=names), signer.public_key(), datetime.now(UTC))
-        keystore.write(self._folder / f"{name}.pem", to_pem([made]).encode())
-        keystore.write(self._folder / f"{name}.key", signer.private_pem())
-
-    def __getitem__(self, name: str) -> Path:
-        return self._folder / name
-
-    def options(self, *, mutual: bool) -> list[str]:
-        """What etcd is told."""
-        told = ["--cert-file", str(self["server.pem"]), "--key-file", str(self["server.key"])]
-        return [*told, "--client-cert-auth", "--trusted-ca-file", str(self["ca.pem"])] if mutual else told
 
 
 @pytest.fixture
@@ -134,36 +102,11 @@ async def test_certificates_may_be_replaced_while_it_is_used(
         await store.close()
 
 
-async def _let_in_users(endpoint: str, password: str) -> None:
-    """Have etcd ask for a name and a password from now on."""
-    connection = Connection(Location((endpoint,)))
-    user_added = Method("/etcdserverpb.Auth/UserAdd", rpc.AuthUserAddRequest, rpc.AuthUserAddResponse)
-    role_added = Method("/etcdserverpb.Auth/RoleAdd", rpc.AuthRoleAddRequest, rpc.AuthRoleAddResponse)
-    granted = Method(
-        "/etcdserverpb.Auth/UserGrantRole", rpc.AuthUserGrantRoleRequest, rpc.AuthUserGrantRoleResponse
-    )
-    enabled = Method("/etcdserverpb.Auth/AuthEnable", rpc.AuthEnableRequest, rpc.AuthEnableResponse)
-    await connection.call(user_added, rpc.AuthUserAddRequest(name="root", password=password))
-    await connection.call(role_added, rpc.AuthRoleAddRequest(name="root"))
-    await connection.call(granted, rpc.AuthUserGrantRoleRequest(user="root", role="root"))
-    await connection.call(enabled, rpc.AuthEnableRequest())
-    await connection.close()
-
-
-def _entry(folder: Path, endpoint: str, password: str) -> Location:
-    file = folder / "password"
-    keystore.write(file, f"{password}\n".encode())
-    return Location((endpoint,), user="root", password_file=file)
-
-
-SHORT_LIVED: Sequence[str] = ("--auth-token-ttl", "2")
-
-
 async def test_a_password_opens_it_and_a_token_that_ran_out_is_replaced(tmp_path: Path) -> None:
     requirements.program("etcd")
     with etcd(tmp_path, options=SHORT_LIVED) as (member,):
-        await _let_in_users(member.endpoint, "sesame")
-        store = await EtcdStore.open(_entry(tmp_path, member.endpoint, "sesame"))
+        await let_in_users(member.endpoint, "sesame")
+        store = await EtcdStore.open(with_password(tmp_path, [member], "sesame"))
         seen = (await store.commit([Put("a", b"1")])).revision
         told = asyncio.ensure_future(first_keys(store.watch("", seen)))
         await asyncio.sleep(5)
@@ -179,9 +122,9 @@ async def test_a_password_opens_it_and_a_token_that_ran_out_is_replaced(tmp_path
 async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
     requirements.program("etcd")
     with etcd(tmp_path) as (member,):
-        await _let_in_users(member.endpoint, "sesame")
+        await let_in_users(member.endpoint, "sesame")
         with pytest.raises(Refused, match="authentication failed") as refused:
-            await EtcdStore.open(_entry(tmp_path, member.endpoint, "open-up"))
+            await EtcdStore.open(with_password(tmp_path, [member], "open-up"))
         assert "open-up" not in str(refused.value)
         with pytest.raises(StoreError):
             await EtcdStore.open(Location((member.endpoint,)))
@@ -207,3 +150,53 @@ async def test_an_empty_etcd_in_the_place_of_the_one_before_is_not_taken_for_it(
         with pytest.raises(StoreUnusable, match="another etcd is in its place: at revision 1, and it was at"):
             await store.get("fedgate/a")
         await store.close()
+
+
+_STOPS: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
+
+
+@asynccontextmanager
+async def member_that_stops() -> AsyncIterator[Location]:
+    """It ends calls in each way that members have which are told to stop, and then answers."""
+    ends, streams = list(_STOPS), [*_STOPS, None]
+
+    async def range_(_: rpc.RangeRequest, context: Context) -> rpc.RangeResponse:
+        if ends:
+            await context.abort(ends.pop(), "No status received")
+        return rpc.RangeResponse()
+
+    async def keep_alive(_: object, context: Context) -> AsyncIterator[rpc.LeaseKeepAliveResponse]:
+        if not streams:
+            yield rpc.LeaseKeepAliveResponse(TTL=7)
+        elif code := streams.pop():
+            await context.abort(code, "No status received")
+
+    server = grpc.aio.server()
+    for method, handler in (
+        (
+            RANGE,
+            grpc.unary_unary_rpc_method_handler(
+                range_, RANGE.asks.FromString, RANGE.answers.SerializeToString
+            ),
+        ),
+        (
+            KEEP_ALIVE,
+            grpc.stream_stream_rpc_method_handler(
+                keep_alive, KEEP_ALIVE.asks.FromString, KEEP_ALIVE.answers.SerializeToString
+            ),
+        ),
+    ):
+        _, service, name = method.path.split("/")
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {name: handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield Location((f"127.0.0.1:{port}",))
+    await server.stop(None)
+
+
+async def test_what_a_member_says_that_stops_is_not_taken_for_an_answer() -> None:
+    async with member_that_stops() as location:
+        connection = Connection(location)
+        assert await connection.call(RANGE, rpc.RangeRequest()) == rpc.RangeResponse()
+        assert (await connection.call(KEEP_ALIVE, rpc.LeaseKeepAliveRequest())).TTL == 7
+        await connection.close()

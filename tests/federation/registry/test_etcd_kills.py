@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from federation.registry.etcd.store import EtcdStore
 from federation.registry.ledger import everything
 from federation.registry.store import Compare, Delete, Operation, Put, absent
 from tests import requirements
+from tests.federation.registry.etcd_entry import SHORT_LIVED, Certificates, let_in_users, with_password
 from tests.federation.registry.etcd_server import Member, etcd
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("etcd-kills")]
@@ -28,6 +29,7 @@ WRITES = 20_000
 _WRITERS = 8
 _BATCH = 10
 _PATIENCE = 120
+_STILL = 30
 
 
 @pytest.fixture
@@ -92,10 +94,13 @@ class Writes:
 
     store: EtcdStore
     count: int = WRITES
+    seconds: float = 0  # at least
     done: int = 0
     last: int = 0
+    going_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
+        self.going_on.set()
         numbers = iter(range(0, self.count, _BATCH))
         async with asyncio.TaskGroup() as group:
             for _ in range(_WRITERS):
@@ -112,25 +117,37 @@ class Writes:
             assert commit.succeeded, f"{keys[0]} was deleted twice, or lost"
             self.last = max(self.last, commit.revision)
             self.done += _BATCH
+            await asyncio.sleep(self.seconds * _WRITERS * _BATCH / self.count)
+            await self.going_on.wait()
 
     async def reached(self, share: float) -> None:
         """Wait until so much of it is done."""
         await until(lambda: self.done >= share * self.count)
 
 
+def where(members: list[Member]) -> Location:
+    return Location(tuple(member.endpoint for member in members))
+
+
 @asynccontextmanager
-async def opened(members: list[Member]) -> AsyncIterator[EtcdStore]:
-    store = await EtcdStore.open(Location(tuple(member.endpoint for member in members)))
+async def opened(location: Location) -> AsyncIterator[EtcdStore]:
+    store = await EtcdStore.open(location)
     yield store
     await store.close()
 
 
 async def check(
-    members: list[Member], harm: Callable[[Writes, EtcdStore], Coroutine[None, None, None]]
+    location: Location,
+    harm: Callable[[Writes, EtcdStore], Coroutine[None, None, None]],
+    seconds: float = 0,
 ) -> Mirror:
-    """Write and mirror while *harm* is done; in the end both must agree, and nothing be missing."""
-    async with opened(members) as writing, opened(members[1:] + members[:1]) as watching:
-        writes, mirror = Writes(writing), Mirror(watching)
+    """Write, for so many *seconds* at least, and mirror while *harm* is done.
+
+    In the end both must agree, and nothing be missing.
+    """
+    elsewhere = replace(location, endpoints=location.endpoints[1:] + location.endpoints[:1])
+    async with opened(location) as writing, opened(elsewhere) as watching:
+        writes, mirror = Writes(writing, seconds=seconds), Mirror(watching)
         following = asyncio.create_task(mirror.follow())
         async with asyncio.timeout(3 * _PATIENCE), asyncio.TaskGroup() as group:
             group.create_task(writes.run())
@@ -151,7 +168,7 @@ async def test_each_member_in_turn_may_be_killed_and_the_leader_is_one_of_them(m
             await writes.reached(0.2 + 0.3 * turn)
             member.start()
 
-    mirror = await check(members, harm)
+    mirror = await check(where(members), harm)
     assert mirror.listed == 0
 
 
@@ -164,21 +181,66 @@ async def test_all_members_may_be_killed_at_once(members: list[Member]) -> None:
         for member in members:
             member.start()
 
-    assert (await check(members, harm)).listed == 0
+    assert (await check(where(members), harm)).listed == 0
 
 
 async def test_a_member_may_stand_still_for_half_a_minute(members: list[Member]) -> None:
     async def harm(writes: Writes, _: EtcdStore) -> None:
         for turn in (0, 1):  # one that is written to, and one that is watched
-            await writes.reached(0.2 + 0.3 * turn)
+            await writes.reached(0.1 + 0.5 * turn)
             members[turn].signal(signal.SIGSTOP)
             try:
-                async with asyncio.timeout(30):
-                    await writes.reached(0.4 + 0.3 * turn)
+                before = writes.done
+                await asyncio.sleep(_STILL)
+                assert writes.done > before, "nothing was written meanwhile"
             finally:
                 members[turn].signal(signal.SIGCONT)
 
-    assert (await check(members, harm)).listed == 0
+    assert (await check(where(members), harm, seconds=90)).listed == 0
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    requirements.program("etcd")
+    return Certificates(tmp_path / "certificates")
+
+
+async def test_certificates_may_be_renewed(certificates: Certificates, tmp_path: Path) -> None:
+    with etcd(tmp_path, 3, certificates.options(mutual=True)) as members:
+
+        async def harm(writes: Writes, _: EtcdStore) -> None:
+            for turn, member in enumerate([*members, *members]):
+                await writes.reached(0.1 + 0.13 * turn)
+                certificates.renew()
+                # Who is told to stop ends calls in another way than who is killed.
+                member.signal(signal.SIGTERM)
+                member.start()
+
+        location = replace(
+            where(members),
+            ca_file=certificates["ca.pem"],
+            cert_file=certificates["client.pem"],
+            key_file=certificates["client.key"],
+        )
+        assert (await check(location, harm)).listed == 0
+
+
+async def test_tokens_may_run_out(tmp_path: Path) -> None:
+    requirements.program("etcd")
+    with etcd(tmp_path, 3, SHORT_LIVED) as members:
+
+        async def harm(writes: Writes, _: EtcdStore) -> None:
+            for turn, member in enumerate(members):
+                await writes.reached(0.1 + 0.3 * turn)
+                writes.going_on.clear()
+                await asyncio.sleep(5)
+                writes.going_on.set()
+                await writes.reached(0.2 + 0.3 * turn)
+                member.signal(signal.SIGKILL)  # whoever watches it has to show a token again
+                member.start()
+
+        await let_in_users(members[0].endpoint, "sesame")
+        assert (await check(with_password(tmp_path, members, "sesame"), harm)).listed == 0
 
 
 async def test_what_is_watched_may_be_compacted(members: list[Member]) -> None:
@@ -192,11 +254,11 @@ async def test_what_is_watched_may_be_compacted(members: list[Member]) -> None:
             await store.compact((await store.range("", limit=1)).revision)
             members[turn % 3].start()
 
-    await check(members, harm)
+    await check(where(members), harm)
 
 
 async def test_a_kill_while_a_watch_catches_up_loses_nothing_of_it(members: list[Member]) -> None:
-    async with opened(members) as writing, opened(members) as watching:
+    async with opened(where(members)) as writing, opened(where(members)) as watching:
         writes = Writes(writing, 50_000)
         await writes.run()
         mirror = Mirror(watching)
