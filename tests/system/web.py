@@ -103,7 +103,8 @@ class _Http1:
         self._reader = reader
         self._writer = writer
         self._ends = server, peer
-        self._http = h11.Connection(h11.SERVER)
+        # A head may come in pieces, and gateways carry longer ones than h11 waits for by itself.
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 17)
         self._http.receive_data(begin)
 
     async def serve(self) -> None:
