@@ -15,6 +15,7 @@ from federation.registry.registry import Registry
 from federation.registry.sqlite import SqliteStore
 from federation.registry.store import Store
 from tests import requirements
+from tests.federation.registry.etcd_entry import Certificates
 from tests.federation.registry.etcd_server import etcd as running_etcd
 from tests.federation.registry.shifted import Shifted
 
@@ -78,3 +79,9 @@ def store(bench: Bench) -> Store:
 @pytest.fixture
 def registry(store: Store) -> Registry:
     return Registry(store, capacity=100)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    requirements.program("etcd")
+    return Certificates(tmp_path / "certificates")

@@ -57,6 +57,15 @@ class Certificates:
         told = ["--cert-file", str(self["server.pem"]), "--key-file", str(self["server.key"])]
         return [*told, "--client-cert-auth", "--trusted-ca-file", str(self["ca.pem"])] if mutual else told
 
+    def entry(self, members: Sequence[Member]) -> Location:
+        """Where *members* are, for who shows the client's certificate."""
+        return Location(
+            tuple(member.endpoint for member in members),
+            ca_file=self["ca.pem"],
+            cert_file=self["client.pem"],
+            key_file=self["client.key"],
+        )
+
 
 async def let_in_users(endpoint: str, password: str) -> None:
     """Have etcd ask for a name and a password from now on."""

@@ -26,12 +26,6 @@ from tests.federation.registry.etcd_server import etcd
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    requirements.program("etcd")
-    return Certificates(tmp_path / "certificates")
-
-
 async def works(location: Location) -> None:
     """Write, and be told of it."""
     store = await EtcdStore.open(location)
@@ -63,14 +57,7 @@ async def test_it_is_entered_with_a_certificate_and_not_without(
         anybody = Location((member.endpoint,), ca_file=certificates["ca.pem"])
         with pytest.raises(StoreUnreachable):
             await EtcdStore.open(anybody)
-        await works(
-            Location(
-                (member.endpoint,),
-                ca_file=certificates["ca.pem"],
-                cert_file=certificates["client.pem"],
-                key_file=certificates["client.key"],
-            )
-        )
+        await works(certificates.entry([member]))
 
 
 async def first_keys(watch: AsyncIterator[Batch]) -> list[str]:
@@ -84,13 +71,7 @@ async def test_certificates_may_be_replaced_while_it_is_used(
     certificates: Certificates, tmp_path: Path
 ) -> None:
     with etcd(tmp_path, options=certificates.options(mutual=True)) as (member,):
-        location = Location(
-            (member.endpoint,),
-            ca_file=certificates["ca.pem"],
-            cert_file=certificates["client.pem"],
-            key_file=certificates["client.key"],
-        )
-        store = await EtcdStore.open(location)
+        store = await EtcdStore.open(certificates.entry([member]))
         watch = store.watch("", (await store.commit([Put("a", b"1")])).revision)
         told = asyncio.ensure_future(first_keys(watch))
         certificates.make()
